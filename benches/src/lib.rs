@@ -1,0 +1,1 @@
+//! Clocks, tables and options that the benchmark programs share.

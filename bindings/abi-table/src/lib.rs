@@ -1,0 +1,1 @@
+//! The prototypes and constants of both ABIs as data.

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The semantics of MPI, generic over the ABI; nothing of networks.
+//!
+//! A function of MPI is one generic function of its C name in `api/`; the two cdylib crates export
+//! it under both ABIs (the generator in `bindings/abi-table` finds it by its name and its
+//! `<A: Abi>`). Canonical codes (handles of predefined objects, wildcards, error classes, enum-like
+//! constants) are those of the standard ABI: for that face translation is the identity.
+#![allow(non_snake_case)]
+
+pub mod abi;
+pub mod api;
+pub mod datatype;
+pub mod object;

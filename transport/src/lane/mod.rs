@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One path to a peer. A new lane is a module, a variant of the worker's lane set and a run of the
+//! conformance suite; if it needs an `if` elsewhere, this trait is wrong.
+
+use crate::envelope::Peer;
+use crate::error::{Error, Submit};
+use crate::wire::header::Header;
+
+/// What a lane can do with one peer: numbers, fixed at connect, that `protocol::plan` reads.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Capabilities {
+    /// Largest body of [`Lane::short`].
+    pub short_bytes_max: usize,
+    /// Largest body of [`Lane::fragment`].
+    pub fragment_bytes_max: usize,
+    /// [`Lane::get`] works with this peer (it was tried).
+    pub get: bool,
+    /// Estimated one-way latency of a short message, nanoseconds.
+    pub latency_ns: u32,
+    /// Estimated bandwidth of the fragment path, bytes per microsecond.
+    pub fragment_bytes_per_us: u32,
+    /// Fixed cost of one get, nanoseconds.
+    pub get_ns: u32,
+    /// Estimated bandwidth of get, bytes per microsecond.
+    pub get_bytes_per_us: u32,
+}
+
+/// Where a lane delivers what arrived. The body is only valid during the call.
+pub trait Inbox {
+    /// A message from `from`; its body is `body`.
+    fn message(&mut self, from: Peer, header: &Header, body: &[u8]);
+    /// The peer is gone. Delivered once a peer; nothing comes from it afterwards.
+    fn lost(&mut self, peer: Peer, error: Error);
+}
+
+/// Memory of another process, as its owner names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemoteRange {
+    /// Address in the owner's address space.
+    pub address: u64,
+    /// Bytes.
+    pub bytes: usize,
+    /// Registration key (fabrics); zero in a node.
+    pub key: u64,
+}
+
+/// How a get ended.
+#[derive(Debug)]
+pub enum Get {
+    /// All bytes are here.
+    Done,
+    /// Not possible with this peer (any more): use another protocol.
+    Refused,
+    /// The peer is gone.
+    Lost(Error),
+}
+
+/// The operations of a path.
+pub trait Lane {
+    /// What works with this peer. May connect lazily; cheap after that.
+    fn capabilities(&mut self, peer: Peer) -> Capabilities;
+
+    /// Sends header and body (at most `short_bytes_max`), copying them before it returns.
+    fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit;
+
+    /// Sends header and a body of `bytes` (at most `fragment_bytes_max`) that `fill` writes, once,
+    /// wholly, into the lane's own buffer. On `Full` or `Lost`, `fill` was not called.
+    fn fragment(
+        &mut self,
+        peer: Peer,
+        header: &Header,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit;
+
+    /// Reads the peer's memory into `into` (same length in total). Blocking, but bounded by bytes.
+    ///
+    /// # Safety
+    /// `into` is writable and not otherwise used during the call.
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get;
+
+    /// Delivers up to `budget` messages; returns how many. Never blocks. Also pushes out what was
+    /// queued (sockets).
+    fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize;
+
+    /// Whether everything that `short` and `fragment` accepted has left this process.
+    fn is_flushed(&self) -> bool;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Moves bytes between the peers of a job. Knows peers, contexts, tags; no ranks, no communicators.
+//!
+//! A [`worker::Worker`] owns lanes, queues and requests; [`worker::Worker::progress`] moves them.
+//! [`bootstrap::attach`] tells a process who it is and gives it the memory its node shares.
+
+pub mod bootstrap;
+pub mod envelope;
+pub mod error;
+pub mod lane;
+pub mod node;
+pub mod payload;
+pub mod protocol;
+pub mod request;
+pub mod wire;
+pub mod worker;

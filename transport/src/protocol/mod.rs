@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Eager, rendezvous, matching, credit: state machines without I/O.
