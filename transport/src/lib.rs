@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod envelope;
 pub mod error;
 pub mod lane;
+pub mod memory;
 pub mod node;
 pub mod payload;
 pub mod protocol;

@@ -1,2 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Eager, rendezvous, matching, credit: state machines without I/O.
+#![forbid(unsafe_code)]
+
+pub mod credit;
+pub mod matching;
+mod shelf;

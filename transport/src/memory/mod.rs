@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Memory with limits: buffers for what arrives before it is asked for.
+pub mod pool;

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Flow control: how many eager bytes a sender may have at a receiver, unreceived.
+//!
+//! The sum. A rank lets others park at most [`UNEXPECTED_BYTES`] of payload with it. Each of the
+//! `size` peers (itself included) starts with an equal part of that, at least [`GRANT_MIN`] and at
+//! most [`GRANT_MAX`], so that all of them together hold
+//!
+//!     size * grant(size) <= max(UNEXPECTED_BYTES, size * GRANT_MIN)
+//!
+//! bytes here: 64 MiB up to 16384 ranks. An eager message costs its buffer's class plus
+//! [`ENTRY_BYTES`] for the entry in the unexpected queue, both exact, so the sum counts real bytes.
+//! The cost comes back when the message is received, in batches of half a grant: a sender without
+//! messages in flight has at least half a grant, and [`eager_bytes_max`] keeps the dearest eager
+//! message below that, so nobody is stuck in rendezvous for ever.
+//!
+//! A sender without credit announces (RTS, 64 bytes here, payload there) and control messages need
+//! none, so credit never blocks anything.
+#![forbid(unsafe_code)]
+
+use crate::memory::pool;
+
+/// Payload that others may park at one rank, unreceived.
+pub const UNEXPECTED_BYTES: usize = 64 << 20;
+/// The least a peer is granted: a few dozen small messages.
+pub const GRANT_MIN: usize = 4 << 10;
+/// The most a peer is granted: four eager messages of the largest size.
+pub const GRANT_MAX: usize = 256 << 10;
+/// Bytes of an entry in the unexpected queue.
+pub const ENTRY_BYTES: usize = 64;
+/// Bytes of the record that keeps a parked body.
+pub const RECORD_BYTES: usize = 48;
+
+/// What each peer of a job of `size` may park at one rank.
+pub const fn grant(size: usize) -> usize {
+    let part = UNEXPECTED_BYTES / if size == 0 { 1 } else { size };
+    if part < GRANT_MIN {
+        GRANT_MIN
+    } else if part > GRANT_MAX {
+        GRANT_MAX
+    } else {
+        part
+    }
+}
+
+/// What an eager message of `bytes` costs while it is not received.
+#[inline]
+pub const fn cost(bytes: usize) -> usize {
+    ENTRY_BYTES + pool::class_bytes(RECORD_BYTES + bytes)
+}
+
+/// The largest eager message under a grant: four of them fit.
+pub const fn eager_bytes_max(grant: usize) -> usize {
+    // A class is at most a quarter larger than its content.
+    (grant / 4 - ENTRY_BYTES) * 4 / 5 - RECORD_BYTES
+}
+
+/// The credit of one pair: ours with the peer, and what we owe it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credit {
+    /// Eager bytes we may still send.
+    available: u32,
+    /// Bytes that were received here and not yet granted again.
+    owed: u32,
+    /// The grant.
+    grant: u32,
+}
+
+impl Credit {
+    /// Full credit.
+    pub fn new(grant: usize) -> Credit {
+        let grant = grant.min(GRANT_MAX) as u32;
+        Credit { available: grant, owed: 0, grant }
+    }
+
+    /// Takes the cost of a message, or answers that it is too much.
+    #[inline]
+    pub fn spend(&mut self, cost: usize) -> bool {
+        let enough = cost <= self.available as usize;
+        if enough {
+            self.available -= cost as u32;
+        }
+        enough
+    }
+
+    /// Whether a message of this cost may be sent.
+    #[inline]
+    pub fn covers(&self, cost: usize) -> bool {
+        cost <= self.available as usize
+    }
+
+    /// The peer granted more. `false` if it granted more than there can be: it is mad.
+    pub fn granted(&mut self, bytes: u64) -> bool {
+        let sum = u64::from(self.available).saturating_add(bytes);
+        let sound = sum <= u64::from(self.grant);
+        self.available = sum.min(u64::from(self.grant)) as u32;
+        sound
+    }
+
+    /// A message of the peer was received. The bytes to grant now, if it is time.
+    #[inline]
+    pub fn consumed(&mut self, cost: usize) -> Option<u64> {
+        self.owed = self.owed.saturating_add(cost.min(u32::MAX as usize) as u32);
+        if self.owed < self.grant / 2 {
+            return None;
+        }
+        Some(u64::from(std::mem::take(&mut self.owed)))
+    }
+
+    /// Eager bytes we may still send.
+    pub fn available(&self) -> usize {
+        self.available as usize
+    }
+
+    /// Received and not yet granted again.
+    pub fn owed(&self) -> usize {
+        self.owed as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_holds() {
+        for size in [1, 2, 3, 128, 255, 256, 257, 1000, 16384] {
+            assert!(size * grant(size) <= UNEXPECTED_BYTES, "{size}");
+        }
+        assert_eq!(grant(1_000_000), GRANT_MIN);
+    }
+
+    #[test]
+    fn four_largest_eager_messages_fit() {
+        for size in [1, 128, 300, 5000, 1_000_000] {
+            let bytes = eager_bytes_max(grant(size));
+            assert!(bytes >= 512, "{size}: {bytes}");
+            assert!(cost(bytes) * 4 <= grant(size), "{size}: {bytes} costs {}", cost(bytes));
+        }
+    }
+
+    #[test]
+    fn what_is_consumed_comes_back() {
+        let (mut sender, mut receiver) = (Credit::new(grant(4)), Credit::new(grant(4)));
+        for _ in 0..10_000 {
+            assert!(sender.spend(cost(100)));
+            if let Some(bytes) = receiver.consumed(cost(100)) {
+                assert!(sender.granted(bytes));
+            }
+        }
+        assert_eq!(sender.available() + receiver.owed(), grant(4));
+        assert!(!sender.granted(1 << 40));
+    }
+}

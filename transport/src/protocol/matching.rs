@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Matching: receives that wait for messages (posted) and messages that wait for receives
+//! (unexpected), by context, source and tag, in MPI's non-overtaking order.
+//!
+//! Invariants:
+//! 1. No posted pattern accepts any unexpected envelope: an arrival looks at the posted receives
+//!    first, a receive at the unexpected messages first.
+//! 2. A message goes to the earliest posted receive that accepts it; a receive takes the earliest
+//!    arrived message that it accepts.
+//! 3. An entry is linked in the order list of its context; while its queue is long also in the bin
+//!    of its exact key. A pattern with wildcards is a key like any other, so that an arrival asks
+//!    at most four bins, and the post sequence numbers arbitrate between them.
+//!
+//! A queue of a context is a plain list while it is short; beyond [`LIST_MAX`] entries it is hashed
+//! until it is empty again. A wildcard receive walks the arrivals of its own context only. All
+//! lists are doubly linked indices in slabs: nothing is allocated in steady state.
+//!
+//! Not here: bodies, buffers, requests; entries carry what the caller gives them.
+#![forbid(unsafe_code)]
+
+use super::shelf::Shelf;
+use crate::envelope::{ANY, Envelope, Pattern};
+use std::collections::HashMap;
+
+pub use super::shelf::LIST_MAX;
+
+/// A receive that waits.
+#[derive(Clone, Copy, Debug)]
+struct Posted {
+    sequence: u64,
+    request: u32,
+}
+
+/// Names a posted receive, for [`Matching::withdraw`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PostedId(u32);
+
+/// Names an unexpected message, for [`Matching::message`] and [`Matching::remove`]; valid until the
+/// next change of the unexpected queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnexpectedId(u32);
+
+/// Both queues. `M` is what is known of an unexpected message.
+pub struct Matching<M> {
+    contexts: Contexts,
+    posted: Shelf<Posted>,
+    unexpected: Shelf<M>,
+    next_sequence: u64,
+}
+
+impl<M> Default for Matching<M> {
+    fn default() -> Matching<M> {
+        Matching::new()
+    }
+}
+
+impl<M> Matching<M> {
+    /// Bytes of one unexpected entry.
+    pub const UNEXPECTED_BYTES: usize = Shelf::<M>::NODE_BYTES;
+
+    /// Empty queues.
+    pub fn new() -> Matching<M> {
+        Matching {
+            contexts: Contexts::default(),
+            posted: Shelf::new(),
+            unexpected: Shelf::new(),
+            next_sequence: 0,
+        }
+    }
+
+    /// Posts a receive. The caller has seen that no unexpected message is accepted.
+    #[inline]
+    pub fn post(&mut self, pattern: Pattern, request: u32) -> PostedId {
+        let context = self.context(pattern.context);
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let body = Posted { sequence, request };
+        PostedId(self.posted.push(context, pattern.source, pattern.tag, body))
+    }
+
+    /// Takes the posted receive that this arrival belongs to: its request.
+    #[inline]
+    pub fn arrive(&mut self, envelope: Envelope) -> Option<u32> {
+        let context = self.context(envelope.context);
+        let (source, tag) = (envelope.source, envelope.tag);
+        let queue = self.posted.queue(context);
+        let id = if queue.count == 0 {
+            return None;
+        } else if !queue.hashed {
+            self.posted
+                .first_where(context, |s, t| (s == source || s == ANY) && (t == tag || t == ANY))?
+        } else {
+            self.earliest_of_bins(context, source, tag, queue.wild > 0)?
+        };
+        Some(self.posted.remove(id).request)
+    }
+
+    fn earliest_of_bins(&self, context: u32, source: u32, tag: u32, wild: bool) -> Option<u32> {
+        let mut best = self.posted.bin_first(context, source, tag);
+        if !wild {
+            return best;
+        }
+        for (source, tag) in [(ANY, tag), (source, ANY), (ANY, ANY)] {
+            let other = self.posted.bin_first(context, source, tag);
+            best = match (best, other) {
+                (Some(a), Some(b)) => {
+                    let earlier = self.posted.body(a).sequence < self.posted.body(b).sequence;
+                    Some(if earlier { a } else { b })
+                }
+                (a, b) => a.or(b),
+            };
+        }
+        best
+    }
+
+    /// Takes a posted receive back (cancel, loss of its peer).
+    pub fn withdraw(&mut self, id: PostedId) {
+        self.posted.remove(id.0);
+    }
+
+    /// Adds a message that no posted receive accepts.
+    #[inline]
+    pub fn add(&mut self, envelope: Envelope, message: M) {
+        let context = self.context(envelope.context);
+        self.unexpected.push(context, envelope.source, envelope.tag, message);
+    }
+
+    /// The earliest unexpected message that the pattern accepts.
+    #[inline]
+    pub fn find(&mut self, pattern: Pattern) -> Option<UnexpectedId> {
+        let context = self.context(pattern.context);
+        let (source, tag) = (pattern.source, pattern.tag);
+        let queue = self.unexpected.queue(context);
+        if queue.count == 0 {
+            return None;
+        }
+        let id = if queue.hashed && source != ANY && tag != ANY {
+            self.unexpected.bin_first(context, source, tag)
+        } else {
+            self.unexpected.first_where(context, |s, t| {
+                (s == source || source == ANY) && (t == tag || tag == ANY)
+            })
+        };
+        id.map(UnexpectedId)
+    }
+
+    /// The latest unexpected message with exactly this envelope for which `test` holds.
+    pub fn find_latest(
+        &mut self,
+        envelope: Envelope,
+        test: impl Fn(&M) -> bool,
+    ) -> Option<UnexpectedId> {
+        let context = self.context(envelope.context);
+        self.unexpected.last_where(context, envelope.source, envelope.tag, test).map(UnexpectedId)
+    }
+
+    /// Envelope and content of an unexpected message.
+    #[inline]
+    pub fn message(&self, id: UnexpectedId) -> (Envelope, &M) {
+        let (context, source, tag) = self.unexpected.key(id.0);
+        let context = self.contexts.names[context as usize];
+        (Envelope { context, source, tag }, self.unexpected.body(id.0))
+    }
+
+    /// Takes an unexpected message out.
+    #[inline]
+    pub fn remove(&mut self, id: UnexpectedId) -> (Envelope, M) {
+        let (context, source, tag) = self.unexpected.key(id.0);
+        let context = self.contexts.names[context as usize];
+        (Envelope { context, source, tag }, self.unexpected.remove(id.0))
+    }
+
+    /// Posted receives.
+    pub fn posted_count(&self) -> usize {
+        self.posted.count()
+    }
+
+    /// Unexpected messages.
+    pub fn unexpected_count(&self) -> usize {
+        self.unexpected.count()
+    }
+
+    #[inline]
+    fn context(&mut self, context: u32) -> u32 {
+        let line = self.contexts.recent[context as usize % RECENT];
+        if line.0 == context && line.1 != u32::MAX {
+            return line.1;
+        }
+        self.look_up(context)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up(&mut self, context: u32) -> u32 {
+        let contexts = &mut self.contexts;
+        let index = match contexts.indices.get(&context) {
+            Some(&index) => index,
+            None => {
+                let index = contexts.names.len() as u32;
+                contexts.names.push(context);
+                contexts.indices.insert(context, index);
+                self.posted.add_queue();
+                self.unexpected.add_queue();
+                index
+            }
+        };
+        contexts.recent[context as usize % RECENT] = (context, index);
+        index
+    }
+}
+
+/// Lines of the direct-mapped cache from context to queue index.
+const RECENT: usize = 64;
+
+/// Contexts by the order of their first use. A context is never forgotten: ids are reused by the
+/// layer above, so their number is that of the most communicators alive at once.
+struct Contexts {
+    names: Vec<u32>,
+    indices: HashMap<u32, u32>,
+    recent: [(u32, u32); RECENT],
+}
+
+impl Default for Contexts {
+    fn default() -> Contexts {
+        let recent = [(u32::MAX, u32::MAX); RECENT];
+        Contexts { names: Vec::new(), indices: HashMap::new(), recent }
+    }
+}
