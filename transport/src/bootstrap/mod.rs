@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How a process learns who it is: an inherited descriptor, else an abstract socket named in the
 //! environment, else nothing (a job of one).
+//!
+//! The order, and what each finding means:
+//! 1. Variables of our mpiexec: join it (launched.rs). If they are stale (that mpiexec is gone) or
+//!    nested (a living process is that rank already), they are not meant for us: go on, with the
+//!    reason kept for the user.
+//! 2. Variables of a foreign launcher that started several processes: a named error (foreign.rs).
+//! 3. Otherwise this is a job of one, with a private node memory.
 
 pub mod contract;
+mod foreign;
+mod launched;
 
-use crate::error::Result;
-use crate::node::Node;
+use crate::error::{Error, Result};
+use crate::node::{Claim, Node, NodePlan, RankState};
+use launched::{Environment, Joined};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How this process came to its job.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,11 +51,78 @@ pub struct Job {
     pub node: Arc<Node>,
 }
 
+/// The word that peers try to read before they trust reads from this process.
+static PROBE: AtomicU64 = AtomicU64::new(0);
+
 /// Joins the job that started this process, or makes a job of one.
 ///
 /// # Errors
 /// A named error when the environment says that this process is one of several and it cannot join
 /// them: a foreign launcher, another build, a refused socket. Never N silent jobs of one.
 pub fn attach() -> Result<Job> {
-    unimplemented!("bootstrap::attach")
+    crate::node::watch_forks();
+    let variable = |name: &str| std::env::var(name).ok();
+    let reason = match Environment::read(&variable)? {
+        None => None,
+        Some(environment) => match environment.join()? {
+            Joined::Rank { rank, node } => return Ok(job(rank, node, Origin::Launched)),
+            Joined::NotMeant(reason) => Some(reason),
+        },
+    };
+    foreign::check(&variable)?;
+    singleton(reason)
+}
+
+/// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
+pub fn finalize(job: &Job) {
+    job.node.record(job.local_rank).set_state(RankState::Finalized);
+}
+
+/// A job of one with a node memory of its own.
+fn singleton(reason: Option<String>) -> Result<Job> {
+    let mut plan =
+        NodePlan { job: [0; 16], key: [0; 32], size: 1, first_local_rank: 0, local_size: 1 };
+    let random = |into: &mut [u8]| {
+        getrandom::fill(into).map_err(|error| {
+            Error::system("no random numbers", error.raw_os_error().unwrap_or(libc::EIO))
+        })
+    };
+    random(&mut plan.job)?;
+    random(&mut plan.key)?;
+    let node = Node::create(&plan)?;
+    let claim = node.record(0).claim();
+    assert_eq!(claim, Claim::Won, "a fresh memory has no owner");
+    Ok(job(0, node, Origin::Singleton { reason }))
+}
+
+/// The record is claimed: fills it and shows it to the others.
+fn job(rank: u32, node: Node, origin: Origin) -> Job {
+    let plan = node.plan();
+    let local_rank = rank - plan.first_local_rank;
+    let record = node.record(local_rank);
+    PROBE.store(probe_magic(&plan.job, rank), Relaxed);
+    record.publish_probe(PROBE.as_ptr() as u64, probe_magic(&plan.job, rank));
+    record.set_needs_fence(true);
+    record.set_state(RankState::Running);
+    Job {
+        rank,
+        size: plan.size,
+        local_rank,
+        local_size: plan.local_size,
+        first_local_rank: plan.first_local_rank,
+        key: plan.key,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        origin,
+        node: Arc::new(node),
+    }
+}
+
+/// A word that no other process holds at that address: it tells a peer from a stranger that has
+/// its number (other pid namespaces, reused pids).
+fn probe_magic(job: &[u8; 16], rank: u32) -> u64 {
+    let (low, high) = job.split_at(8);
+    let word = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of 16 bytes"));
+    word(low)
+        ^ word(high).rotate_left(32)
+        ^ (u64::from(rank) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

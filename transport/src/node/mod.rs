@@ -1,12 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The memory that the processes of one host share: one memfd, a header, a record per local rank,
 //! then the rings and slabs of lane::shm. The launcher creates it; processes open it.
+//!
+//! Invariants:
+//! 1. A record's identity, call and board are written by its owner only, after it won the
+//!    compare-and-swap on the record's pid ([`Record::claim`]).
+//! 2. What is found here was written by another process: it is copied out once and checked.
+//! 3. Nothing here blocks, and nothing but `create`, `open` and the process look-ups makes a
+//!    system call.
+//!
+//! Not here: what rings and slabs contain (lane::shm), who calls whom (bootstrap).
 
-use crate::error::Result;
-use std::os::fd::{BorrowedFd, OwnedFd};
+// The lane that uses the rest arrives with lane::shm.
+#![allow(dead_code)]
+
+mod layout;
+mod memory;
+mod process;
+
+pub use layout::{
+    ADDRESS_BYTES_MAX, CHUNK_COUNT, LARGE_CHUNK_BYTES, LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX,
+    NodeLayout, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
+};
+pub use process::is_forked_child;
+pub(crate) use process::{is_alive, watch_forks};
+
+use crate::error::{Error, Kind, Result};
+use layout::{CALL_NAME_BYTES, CALL_NAME_COUNT, Facts, HeaderPage, RankPage};
+use memory::Memory;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 /// What the creator knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePlan {
     /// Job identity.
     pub job: [u8; 16],
@@ -20,8 +47,32 @@ pub struct NodePlan {
     pub local_size: u32,
 }
 
+impl NodePlan {
+    fn check(&self) -> Result<()> {
+        let end = self.first_local_rank.checked_add(self.local_size);
+        if self.local_size == 0 || end.is_none_or(|end| end > self.size) {
+            return Err(Error::new(Kind::Bootstrap(format!(
+                "a node of {} ranks from rank {} does not fit a job of {}",
+                self.local_size, self.first_local_rank, self.size
+            ))));
+        }
+        if self.local_size > LOCAL_SIZE_MAX {
+            return Err(Error::new(Kind::Bootstrap(format!(
+                "{} ranks on one host: at most {LOCAL_SIZE_MAX} are supported",
+                self.local_size
+            ))));
+        }
+        Ok(())
+    }
+}
+
 /// The mapped node memory.
-pub struct Node {}
+pub struct Node {
+    memory: Memory,
+    layout: NodeLayout,
+    /// A copy: the header in the memory is not asked again.
+    plan: NodePlan,
+}
 
 /// What a rank of the node is doing, as the launcher and the others see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,80 +96,418 @@ pub struct CallSample {
     pub count: u32,
 }
 
+/// How [`Record::claim`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// The record is ours.
+    Won,
+    /// It belongs to this very process already.
+    Ours,
+    /// It belongs to a process that lives.
+    Taken { pid: u32 },
+    /// It belonged to a process that is gone, and that had reached this state.
+    Used { pid: u32, state: RankState },
+}
+
+const ABORT_SET: u64 = 1 << 63;
+
 impl Node {
     /// Creates the memory (memfd, else an unlinked file), lazily populated.
-    pub fn create(_plan: &NodePlan) -> Result<Node> {
-        unimplemented!()
+    pub fn create(plan: &NodePlan) -> Result<Node> {
+        plan.check()?;
+        let layout = NodeLayout::of(plan.local_size);
+        let memory = Memory::create(layout.total_bytes())?;
+        memory.keep_from_children(layout.ring_offset(0));
+        let node = Node { memory, layout, plan: plan.clone() };
+        // SAFETY: the header page is mapped, aligned, and nobody else knows this memory yet.
+        unsafe {
+            let facts = node.at::<HeaderPage>(0).cast::<Facts>().cast_mut();
+            facts.write(Facts::of(plan, &layout));
+        }
+        Ok(node)
     }
+
     /// The descriptor, to be inherited or passed.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        unimplemented!()
+        self.memory.descriptor().as_fd()
     }
+
     /// Maps and checks: magic, version, build, sizes.
-    pub fn open(_descriptor: OwnedFd) -> Result<Node> {
-        unimplemented!()
+    pub fn open(descriptor: OwnedFd) -> Result<Node> {
+        let plan = Node::read_facts(descriptor.as_fd())?.check(memory::file_bytes(&descriptor)?)?;
+        let layout = NodeLayout::of(plan.local_size);
+        let memory = Memory::map(descriptor, layout.total_bytes())?;
+        memory.keep_from_children(layout.ring_offset(0));
+        Ok(Node { memory, layout, plan })
     }
+
+    /// Whether a descriptor (of whatever kind) is the node memory of this job, of any build.
+    pub(crate) fn is_memory_of(descriptor: BorrowedFd<'_>, job: &[u8; 16]) -> bool {
+        Node::read_facts(descriptor)
+            .is_ok_and(|facts| facts.magic == layout::MAGIC && facts.job == *job)
+    }
+
+    fn read_facts(descriptor: BorrowedFd<'_>) -> Result<Facts> {
+        let mut bytes = [0; size_of::<Facts>()];
+        let got = rustix::io::pread(descriptor, &mut bytes, 0).map_err(|errno| {
+            Error::system("cannot read the node memory's header", errno.raw_os_error())
+        })?;
+        if got != bytes.len() {
+            let text = format!("the node memory is cut short: {got} bytes");
+            return Err(Error::new(Kind::Bootstrap(text)));
+        }
+        // SAFETY: the bytes are as many as Facts has, and any bytes are valid integers and arrays.
+        Ok(unsafe { bytes.as_ptr().cast::<Facts>().read_unaligned() })
+    }
+
     /// The plan it was created with.
     pub fn plan(&self) -> NodePlan {
-        unimplemented!()
+        self.plan.clone()
     }
+
+    /// Where things lie.
+    pub fn layout(&self) -> NodeLayout {
+        self.layout
+    }
+
     /// The record of a local rank.
-    pub fn record(&self, _local_rank: u32) -> Record<'_> {
-        unimplemented!()
+    pub fn record(&self, local_rank: u32) -> Record<'_> {
+        assert!(local_rank < self.plan.local_size, "a rank of this node");
+        // SAFETY: the layout places a page at this offset inside the mapping, page-aligned; all its
+        // fields are atomics, for which any bytes are valid; the mapping lives as long as self.
+        let page = unsafe { &*self.at::<RankPage>(self.layout.record_offset(local_rank)) };
+        Record { page }
     }
+
     /// MPI_Abort: the first caller wins (one compare-and-swap); `true` for the winner.
-    pub fn request_abort(&self, _rank: u32, _code: i32) -> bool {
-        unimplemented!()
+    pub fn request_abort(&self, rank: u32, code: i32) -> bool {
+        let word = ABORT_SET | u64::from(rank & 0x7fff_ffff) << 32 | u64::from(code as u32);
+        self.header().abort.0.compare_exchange(0, word, Relaxed, Relaxed).is_ok()
     }
+
     /// Who asked to abort, with which code.
     pub fn abort_requested(&self) -> Option<(u32, i32)> {
-        unimplemented!()
+        let word = self.header().abort.0.load(Relaxed);
+        (word & ABORT_SET != 0).then_some(((word >> 32) as u32 & 0x7fff_ffff, word as u32 as i32))
     }
+
     /// Name of a call id, as some rank registered it.
-    pub fn call_name(&self, _call: u32) -> Option<String> {
-        unimplemented!()
+    pub fn call_name(&self, call: u32) -> Option<String> {
+        // SYNC(node.names): sees the names that `register_call_names` released.
+        if self.header().names_state.0.load(Acquire) != 2 {
+            return None;
+        }
+        let cells = self.name_cells(call)?;
+        let mut bytes = [0; CALL_NAME_BYTES];
+        load_bytes(cells, &mut bytes);
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
+        (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
+
     /// Registers the names of the call ids 1.. (each at most 47 bytes); idempotent.
-    pub fn register_call_names(&self, _names: &[&str]) {
-        unimplemented!()
+    pub fn register_call_names(&self, names: &[&str]) {
+        let state = &self.header().names_state.0;
+        if state.compare_exchange(0, 1, Relaxed, Relaxed).is_err() {
+            return;
+        }
+        for (index, name) in names.iter().enumerate() {
+            let Some(cells) = self.name_cells(index as u32 + 1) else { break };
+            let bytes = name.as_bytes();
+            store_bytes(cells, &bytes[..bytes.len().min(CALL_NAME_BYTES - 1)]);
+        }
+        // SYNC(node.names): releases the names to `call_name`.
+        state.store(2, Release);
+    }
+
+    /// The launcher saw the process of this local rank die. The others hear of it at their next
+    /// look, and sleepers are woken for it.
+    pub fn announce_loss(&self, local_rank: u32) {
+        // SYNC(node.lost): releases the mark to `Record::is_lost` of whoever saw the count.
+        self.record(local_rank).page.lost.0.store(1, Release);
+        // SYNC(node.losses): releases the mark above to whoever acquires the count.
+        self.header().losses.0.fetch_add(1, Release);
+    }
+
+    /// How many losses were announced: one load of a line that is hardly ever written.
+    #[inline]
+    pub fn losses(&self) -> u32 {
+        // SYNC(node.losses): sees the marks behind the count.
+        self.header().losses.0.load(Acquire)
+    }
+
+    pub(crate) fn ring_base(&self, local_rank: u32) -> *const u8 {
+        assert!(local_rank < self.plan.local_size, "a rank of this node");
+        self.at(self.layout.ring_offset(local_rank))
+    }
+
+    pub(crate) fn slab_base(&self, local_rank: u32) -> *const u8 {
+        assert!(local_rank < self.plan.local_size, "a rank of this node");
+        self.at(self.layout.slab_offset(local_rank))
+    }
+
+    fn at<T>(&self, offset: usize) -> *const T {
+        assert!(offset + size_of::<T>() <= self.memory.bytes(), "inside the node memory");
+        // SAFETY: the offset was just checked to lie in the mapping.
+        unsafe { self.memory.base().as_ptr().add(offset).cast::<T>().cast_const() }
+    }
+
+    fn header(&self) -> &HeaderPage {
+        // SAFETY: the first page is mapped and aligned; what changes in it are atomics, and the
+        // facts are never read through this reference.
+        unsafe { &*self.at::<HeaderPage>(0) }
+    }
+
+    fn name_cells(&self, call: u32) -> Option<&[AtomicU8; CALL_NAME_BYTES]> {
+        let index = (call as usize).checked_sub(1).filter(|index| *index < CALL_NAME_COUNT)?;
+        let offset = self.layout.names_offset() + index * CALL_NAME_BYTES;
+        // SAFETY: the table has this entry, bytes have no alignment, and atomics accept any value.
+        Some(unsafe { &*self.at::<[AtomicU8; CALL_NAME_BYTES]>(offset) })
     }
 }
 
 /// One rank's record.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
-    _node: &'a Node,
+    page: &'a RankPage,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// Its state.
     pub fn state(&self) -> RankState {
-        unimplemented!()
+        // SYNC(node.state): sees what the owner wrote into the record before it changed state.
+        match self.page.identity.0.state.load(Acquire) {
+            1 => RankState::Running,
+            2 => RankState::Finalized,
+            _ => RankState::Absent,
+        }
     }
+
     /// Sets the state (owner only).
-    pub fn set_state(&self, _state: RankState) {
-        unimplemented!()
+    pub fn set_state(&self, state: RankState) {
+        // SYNC(node.state): releases the owner's fields to whoever acquires the state.
+        self.page.identity.0.state.store(state as u32, Release);
     }
+
     /// Process id of the owner, 0 while absent.
     pub fn pid(&self) -> u32 {
-        unimplemented!()
+        self.page.identity.0.pid.load(Relaxed)
     }
+
+    /// Start time of the owner (ticks since boot), 0 while unknown.
+    pub fn started(&self) -> u64 {
+        self.page.identity.0.started.load(Relaxed)
+    }
+
+    /// Makes this process the owner, if nobody was before.
+    pub fn claim(&self) -> Claim {
+        let identity = &self.page.identity.0;
+        let me = std::process::id();
+        match identity.pid.compare_exchange(0, me, Relaxed, Relaxed) {
+            Ok(_) => {
+                identity.started.store(process::started(me).unwrap_or(0), Relaxed);
+                Claim::Won
+            }
+            Err(pid) if pid == me && is_alive(pid, self.started()) => Claim::Ours,
+            Err(pid) if is_alive(pid, self.started()) => Claim::Taken { pid },
+            Err(pid) => Claim::Used { pid, state: self.state() },
+        }
+    }
+
+    /// Whether the owner claimed the record and its process is gone (two system calls).
+    pub fn is_owner_gone(&self) -> bool {
+        let pid = self.pid();
+        pid != 0 && !is_alive(pid, self.started())
+    }
+
+    /// Whether the launcher announced the loss of this rank.
+    pub fn is_lost(&self) -> bool {
+        // SYNC(node.lost): pairs with the release in `Node::announce_loss`.
+        self.page.lost.0.load(Acquire) != 0
+    }
+
     /// Publishes the current call: two plain stores (owner only). 0 when leaving MPI.
     #[inline]
-    pub fn publish_call(&self, _call: u32) {
-        unimplemented!()
+    pub fn publish_call(&self, call: u32) {
+        let slot = &self.page.call.0;
+        slot.call.store(call, Relaxed);
+        slot.count.store(slot.count.load(Relaxed).wrapping_add(1), Relaxed);
     }
+
     /// Samples the current call.
     pub fn call(&self) -> CallSample {
-        unimplemented!()
+        let slot = &self.page.call.0;
+        CallSample { call: slot.call.load(Relaxed), count: slot.count.load(Relaxed) }
     }
+
     /// Leaves a text for the launcher's report (a fatal error, a panic); the first one stays, at
     /// most 2 KiB are kept. Async-signal-safe, allocates nothing.
-    pub fn leave_report(&self, _text: &str) {
-        unimplemented!()
+    pub fn leave_report(&self, text: &str) {
+        let report = &self.page.report.0;
+        if report.state.compare_exchange(0, 1, Relaxed, Relaxed).is_err() {
+            return;
+        }
+        let mut end = text.len().min(REPORT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        store_bytes(&report.text, &text.as_bytes()[..end]);
+        report.bytes.store(end as u32, Relaxed);
+        // SYNC(node.report): releases the text to `report`.
+        report.state.store(2, Release);
     }
+
     /// The text.
     pub fn report(&self) -> Option<String> {
-        unimplemented!()
+        let report = &self.page.report.0;
+        // SYNC(node.report): sees the text that `leave_report` released.
+        if report.state.load(Acquire) != 2 {
+            return None;
+        }
+        let mut bytes = [0; REPORT_BYTES_MAX];
+        let end = (report.bytes.load(Relaxed) as usize).min(REPORT_BYTES_MAX);
+        load_bytes(&report.text, &mut bytes[..end]);
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    /// Puts the owner's address on its board (owner only, once; at most 64 bytes, not empty).
+    pub fn publish_address(&self, address: &[u8]) {
+        assert!((1..=ADDRESS_BYTES_MAX).contains(&address.len()), "an address fits the board");
+        let board = &self.page.board.0;
+        store_bytes(&board.address, address);
+        // SYNC(node.board): releases the address to `address`.
+        board.bytes.store(address.len() as u32, Release);
+    }
+
+    /// The owner's address, once it is there.
+    pub fn address(&self) -> Option<Vec<u8>> {
+        let board = &self.page.board.0;
+        // SYNC(node.board): sees the address that `publish_address` released.
+        let end = (board.bytes.load(Acquire) as usize).min(ADDRESS_BYTES_MAX);
+        let mut bytes = vec![0; end];
+        load_bytes(&board.address, &mut bytes);
+        (end > 0).then_some(bytes)
+    }
+
+    /// Tells others where a magic word lies in the owner's memory, so that they can try to read it
+    /// (owner only, before it is Running).
+    pub(crate) fn publish_probe(&self, address: u64, magic: u64) {
+        self.page.identity.0.probe_magic.store(magic, Relaxed);
+        self.page.identity.0.probe_address.store(address, Relaxed);
+    }
+
+    /// Address and value of the owner's magic word; address 0 while there is none.
+    pub(crate) fn probe(&self) -> (u64, u64) {
+        let identity = &self.page.identity.0;
+        (identity.probe_address.load(Relaxed), identity.probe_magic.load(Relaxed))
+    }
+
+    /// Says that publishers must fence before they look at the bell (before Running).
+    pub(crate) fn set_needs_fence(&self, needs: bool) {
+        self.page.identity.0.needs_fence.store(u32::from(needs), Relaxed);
+    }
+
+    /// Whether publishers must fence. Only meaningful once the state is past Absent.
+    pub(crate) fn needs_fence(&self) -> bool {
+        self.page.identity.0.needs_fence.load(Relaxed) != 0
+    }
+
+    /// The bell word.
+    pub(crate) fn bell(&self) -> &'a AtomicU32 {
+        &self.page.bell.0
+    }
+}
+
+fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) {
+    for (cell, byte) in cells.iter().zip(bytes) {
+        cell.store(*byte, Relaxed);
+    }
+}
+
+fn load_bytes(cells: &[AtomicU8], bytes: &mut [u8]) {
+    for (cell, byte) in cells.iter().zip(bytes) {
+        *byte = cell.load(Relaxed);
+    }
+}
+
+const _: () = assert!(size_of::<AtomicU64>() == 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(local_size: u32) -> NodePlan {
+        NodePlan { job: [1; 16], key: [2; 32], size: local_size, first_local_rank: 0, local_size }
+    }
+
+    #[test]
+    fn two_mappings_see_the_same_memory() {
+        let a = Node::create(&plan(3)).unwrap();
+        let b = Node::open(a.descriptor().try_clone_to_owned().unwrap()).unwrap();
+        assert_eq!(b.plan(), plan(3));
+        assert!(a.request_abort(2, -7));
+        assert!(!b.request_abort(1, 1));
+        assert_eq!(b.abort_requested(), Some((2, -7)));
+        a.register_call_names(&["MPI_Send", "MPI_Recv"]);
+        b.register_call_names(&["wrong"]);
+        assert_eq!(b.call_name(2).as_deref(), Some("MPI_Recv"));
+        assert_eq!(b.call_name(0), None);
+        assert_eq!(b.call_name(3), None);
+        assert_eq!(b.call_name(u32::MAX), None);
+        a.record(1).publish_call(2);
+        assert_eq!(b.record(1).call(), CallSample { call: 2, count: 1 });
+        let long = "ä".repeat(2000);
+        a.record(2).leave_report(&long);
+        a.record(2).leave_report("second");
+        assert_eq!(b.record(2).report().unwrap(), long[..REPORT_BYTES_MAX]);
+        assert_eq!(b.record(0).report(), None);
+        assert_eq!(b.record(0).address(), None);
+        a.record(0).publish_address(b"there");
+        assert_eq!(b.record(0).address().unwrap(), b"there");
+        a.announce_loss(2);
+        assert!(b.losses() == 1 && b.record(2).is_lost() && !b.record(1).is_lost());
+    }
+
+    #[test]
+    fn a_record_has_one_owner() {
+        let node = Node::create(&plan(1)).unwrap();
+        assert_eq!(node.record(0).claim(), Claim::Won);
+        assert_eq!(node.record(0).claim(), Claim::Ours);
+        let identity = &node.record(0).page.identity.0;
+        identity.pid.store(1, Relaxed);
+        identity.started.store(0, Relaxed);
+        assert_eq!(node.record(0).claim(), Claim::Taken { pid: 1 });
+        identity.started.store(u64::MAX, Relaxed);
+        let used = Claim::Used { pid: 1, state: RankState::Absent };
+        assert_eq!(node.record(0).claim(), used);
+    }
+
+    #[test]
+    fn another_build_or_size_is_refused_by_name() {
+        let node = Node::create(&plan(2)).unwrap();
+        let facts = node.at::<Facts>(0).cast_mut();
+        // SAFETY: no other thread knows this memory.
+        unsafe { (*facts).build[0] ^= 1 };
+        let text = match Node::open(node.descriptor().try_clone_to_owned().unwrap()) {
+            Ok(_) => panic!("another build was accepted"),
+            Err(error) => error.to_string(),
+        };
+        assert!(text.contains(layout::BUILD) && text.contains("two builds"), "{text}");
+        // SAFETY: as above.
+        unsafe { (*facts).build[0] ^= 1 };
+        // SAFETY: as above.
+        unsafe { (*facts).local_size = 1 };
+        assert!(Node::open(node.descriptor().try_clone_to_owned().unwrap()).is_err());
+        let zero = std::fs::File::open("/dev/zero").unwrap();
+        assert!(Node::open(zero.into()).is_err());
+    }
+
+    #[test]
+    fn the_budget_is_linear_in_ranks() {
+        let bytes = |ranks| NodeLayout::of(ranks).total_bytes();
+        assert_eq!(bytes(128) - bytes(64), bytes(192) - bytes(128));
+        assert!(bytes(128) <= 128 << 20, "{}", NodeLayout::of(128).describe());
+        assert!(NodeLayout::of(128).describe().contains("512 slots"));
+        assert!(Node::create(&plan(0)).is_err());
+        assert!(Node::create(&NodePlan { first_local_rank: 1, ..plan(1) }).is_err());
     }
 }
