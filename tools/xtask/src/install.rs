@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask install --prefix DIR`: builds the libraries and the tools, lays out a tree that
+//! may be moved.
+//!
+//! Invariants:
+//! 1. No file of the tree contains the prefix (see wrappers.rs), so `mv` keeps it working.
+//! 2. A file is replaced only when its contents change, and by rename: a running program keeps
+//!    the file it has mapped, and a second install touches nothing.
+//! 3. `lib/` has no unversioned `libmpi.so`: a standard-ABI compile must not link the other face.
+
+use crate::places::Places;
+use crate::process::Task;
+use crate::wrappers;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Programs of the tools crate and of the benches that belong in `bin/`, where they were built.
+const TOOLS: &[&str] = &["mpiexec", "strait"];
+const BENCHES: &[&str] = &["osu_latency", "osu_bw"];
+
+pub fn command(places: &Places, prefix: &Path) -> Result<(), String> {
+    let here = std::env::current_dir().map_err(|e| e.to_string())?;
+    let prefix = here.join(prefix);
+    build(places)?;
+    let changed = lay_out(places, &prefix)?;
+    println!("installed in {} ({changed} files changed)", prefix.display());
+    println!("next: export PATH={}/bin:$PATH", prefix.display());
+    Ok(())
+}
+
+/// Builds and installs into the tree that `demo` and `test` use; quiet when nothing changed.
+pub fn into_target(places: &Places) -> Result<(), String> {
+    build(places)?;
+    lay_out(places, &places.prefix()).map(|_| ())
+}
+
+fn build(places: &Places) -> Result<(), String> {
+    let cargo = |args: &[&str]| {
+        Task::new("cargo").arg("build").arg("--quiet").args(args).dir(&places.root).limit(3600)
+    };
+    cargo(&["--release", "-p", "strait-standard-abi", "-p", "strait-mpich-abi"]).run_visible()?;
+    cargo(&["--profile", "tools", "-p", "strait-tools", "-p", "strait-benches"]).run_visible()
+}
+
+fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
+    let mut tree = Tree { prefix: prefix.to_path_buf(), changed: 0 };
+    let release = places.target.join("release");
+    let tools = places.target.join("tools");
+    tree.copy(&release.join("libmpi_abi.so"), "lib/libmpi_abi.so.1", 0o755)?;
+    tree.copy(&release.join("libmpi.so"), "lib/libmpi.so.12", 0o755)?;
+    tree.link("libmpi_abi.so.1", "lib/libmpi_abi.so")?;
+    for name in TOOLS.iter().chain(BENCHES) {
+        tree.copy(&tools.join(name), &format!("bin/{name}"), 0o755)?;
+    }
+    tree.link("mpiexec", "bin/mpirun")?;
+    let header = places.root.join("include/mpi.h");
+    tree.copy(&header, "include/mpi.h", 0o644)?;
+    tree.write("bin/mpicc", wrappers::compiler("STRAIT_CC", "cc").as_bytes(), 0o755)?;
+    tree.write("bin/mpicxx", wrappers::compiler("STRAIT_CXX", "c++").as_bytes(), 0o755)?;
+    for name in ["strait", "mpi_abi"] {
+        let text = wrappers::pkg_config(name, env!("CARGO_PKG_VERSION"));
+        tree.write(&format!("lib/pkgconfig/{name}.pc"), text.as_bytes(), 0o644)?;
+    }
+    let documents = ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"];
+    for name in documents.iter().filter(|name| places.root.join(name).is_file()) {
+        tree.copy(&places.root.join(name), &format!("share/doc/strait/{name}"), 0o644)?;
+    }
+    for path in markdown(&places.root.join("docs")) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("page.md");
+        tree.copy(&path, &format!("share/doc/strait/docs/{name}"), 0o644)?;
+    }
+    Ok(tree.changed)
+}
+
+fn markdown(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|x| x == "md"))
+        .collect()
+}
+
+/// The tree being laid out.
+struct Tree {
+    prefix: PathBuf,
+    changed: usize,
+}
+
+impl Tree {
+    fn copy(&mut self, from: &Path, to: &str, mode: u32) -> Result<(), String> {
+        let bytes = fs::read(from).map_err(|e| format!("{}: {e}", from.display()))?;
+        self.write(to, &bytes, mode)
+    }
+
+    fn write(&mut self, to: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+        let path = self.place(to)?;
+        let say = |e: std::io::Error| format!("{}: {e}", path.display());
+        let same_mode = fs::symlink_metadata(&path)
+            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o777 == mode);
+        if same_mode && fs::read(&path).is_ok_and(|old| old == bytes) {
+            return Ok(());
+        }
+        let fresh = path.with_extension(format!("new{}", std::process::id()));
+        fs::write(&fresh, bytes).map_err(say)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(say)?;
+        fs::rename(&fresh, &path).map_err(say)?;
+        self.changed += 1;
+        Ok(())
+    }
+
+    fn link(&mut self, target: &str, to: &str) -> Result<(), String> {
+        let path = self.place(to)?;
+        if fs::read_link(&path).is_ok_and(|old| old == Path::new(target)) {
+            return Ok(());
+        }
+        let _ = fs::remove_file(&path);
+        self.changed += 1;
+        symlink(target, &path).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn place(&self, to: &str) -> Result<PathBuf, String> {
+        let path = self.prefix.join(to);
+        let dir = path.parent().expect("a path below the prefix has a parent");
+        fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        Ok(path)
+    }
+}

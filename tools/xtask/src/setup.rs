@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a fresh machine lacks: Debian packages, Python environments, mpi4py's source.
+//!
+//! Invariant: each step looks first and does nothing when it finds its result, so that a second
+//! run costs a few file look-ups. A stamp file names the versions it was made for; another
+//! version makes it again.
+
+use crate::install;
+use crate::places::Places;
+use crate::process::{Task, in_path};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub const MPI4PY: &str = "4.1.2";
+
+/// A need, how to see that it is met, and the Debian package that meets it.
+struct Need {
+    what: &'static str,
+    met: fn() -> bool,
+    package: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { what: "a C compiler", met: || in_path("cc"), package: "gcc" },
+    Need { what: "a C++ compiler", met: || in_path("c++"), package: "g++" },
+    Need { what: "the C library's headers", met: has_c_headers, package: "libc6-dev" },
+    Need { what: "python3", met: || in_path("python3"), package: "python3" },
+    Need { what: "python3's venv", met: has_venv, package: "python3-venv" },
+    Need { what: "python3's headers", met: has_python_headers, package: "python3-dev" },
+    Need { what: "pkg-config", met: || in_path("pkg-config"), package: "pkg-config" },
+];
+
+/// Installs the packages that are missing, and says which and why.
+pub fn packages() -> Result<(), String> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.met)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        println!("setup: {} is missing: installing the package {}", need.what, need.package);
+    }
+    let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if !in_path("apt-get") {
+        return Err(format!("please install these packages first: {}", names.join(" ")));
+    }
+    apt(&["update", "-q"])?;
+    apt(&[&["install", "-q", "-y", "--no-install-recommends"], names.as_slice()].concat())
+}
+
+/// The environment with the stock wheel from the package index.
+pub fn wheel_venv(places: &Places) -> Result<(), String> {
+    let venv = places.venv();
+    once(&venv, &format!("mpi4py {MPI4PY} wheel, numpy"), || {
+        println!("setup: {}: mpi4py {MPI4PY} (stock wheel) and numpy", venv.display());
+        fresh_venv(&venv)?;
+        pip(&venv, &[&format!("mpi4py=={MPI4PY}"), "numpy"]).run_visible()
+    })
+}
+
+/// The environment with mpi4py built from its source against the installed mpi.h. It is built
+/// again when mpi.h changes.
+pub fn source_venv(places: &Places) -> Result<(), String> {
+    install::into_target(places)?;
+    let venv = places.venv_abi();
+    let header = fs::read(places.prefix().join("include/mpi.h")).map_err(|e| e.to_string())?;
+    let stamp = format!("mpi4py {MPI4PY} source, numpy, mpi.h {:016x}", fingerprint(&header));
+    once(&venv, &stamp, || {
+        println!("setup: {}: mpi4py {MPI4PY} from source (about a minute)", venv.display());
+        fresh_venv(&venv)?;
+        pip(&venv, &["numpy"]).run_visible()?;
+        let wanted = format!("mpi4py=={MPI4PY}");
+        pip(&venv, &["--no-binary", "mpi4py", "--no-cache-dir", &wanted])
+            .env("MPICC", places.bin("mpicc"))
+            .env("CFLAGS", "-O0")
+            .run_visible()
+    })
+}
+
+/// The unpacked source of mpi4py, for its tests; answers the `test` directory.
+pub fn mpi4py_tests(places: &Places) -> Result<PathBuf, String> {
+    let dir = places.scratch().join("mpi4py-source");
+    once(&dir, &format!("mpi4py {MPI4PY}"), || {
+        println!("setup: {}: mpi4py's own tests", dir.display());
+        wheel_venv(places)?;
+        fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+        // `download` would build the package to learn its metadata; the sdist's name is enough.
+        let wanted = format!("mpi4py=={MPI4PY}");
+        Task::new(places.venv().join("bin/pip"))
+            .args(["download", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args(["--no-binary", "mpi4py", "--no-build-isolation", "--dest"])
+            .arg(&dir)
+            .arg(&wanted)
+            .limit(300)
+            .run_visible()?;
+        Task::new("tar")
+            .arg("-xzf")
+            .arg(dir.join(format!("mpi4py-{MPI4PY}.tar.gz")))
+            .arg("-C")
+            .arg(&dir)
+            .run_visible()
+    })?;
+    Ok(dir.join(format!("mpi4py-{MPI4PY}/test")))
+}
+
+/// Runs `make` unless `dir` carries a stamp with this text.
+fn once(dir: &Path, text: &str, make: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let stamp = dir.join(".stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    make()?;
+    fs::write(&stamp, text).map_err(|e| format!("{}: {e}", stamp.display()))
+}
+
+fn fresh_venv(venv: &Path) -> Result<(), String> {
+    let _ = fs::remove_dir_all(venv);
+    Task::new("python3").args(["-m", "venv"]).arg(venv).limit(120).run_visible()
+}
+
+fn pip(venv: &Path, args: &[&str]) -> Task {
+    Task::new(venv.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(args)
+        .limit(1200)
+}
+
+fn apt(args: &[&str]) -> Result<(), String> {
+    let root = Task::new("id").arg("-u").run()?.out.trim() == "0";
+    let task = if root { Task::new("apt-get") } else { Task::new("sudo").arg("apt-get") };
+    task.args(args).env("DEBIAN_FRONTEND", "noninteractive").limit(900).run_visible()
+}
+
+fn python_says_yes(code: &str) -> bool {
+    in_path("python3")
+        && Task::new("python3").args(["-c", code]).limit(30).run().is_ok_and(|o| o.success())
+}
+
+fn has_venv() -> bool {
+    python_says_yes("import venv, ensurepip")
+}
+
+fn has_python_headers() -> bool {
+    python_says_yes(
+        "import os, sys, sysconfig\n\
+         sys.exit(not os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')))",
+    )
+}
+
+fn has_c_headers() -> bool {
+    Path::new("/usr/include/stdio.h").exists()
+}
+
+/// FNV-1a over 64 bits: tells one header from the next, nothing more.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

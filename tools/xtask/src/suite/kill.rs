@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Kills a rank with SIGKILL at random points, again and again, and looks for what is left.
+//!
+//! The program moves small and large messages and collectives without end, over either lane. One
+//! in five times mpiexec itself is killed. Afterwards no process of the job, no name in /dev/shm
+//! and no abstract socket may remain, and mpiexec must have ended by itself.
+//! The random numbers come from a printed seed: `XTASK_SEED=N` repeats a run's choices.
+
+use super::cases::{self, Case};
+use super::{Lanes, Suite, Tally, programs};
+use crate::process::{Running, marked, signal};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 100;
+const RANKS: usize = 4;
+/// Not a promise about speed: after so long the job hangs. The promise is measured elsewhere.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn stage(suite: &Suite) -> Result<Tally, String> {
+    suite.need_prefix()?;
+    let source = suite.places.root.join("bindings/tests/c/ends/busy.c");
+    let binary = programs::scratch(suite, "busy");
+    programs::compile(suite, &source, &binary)?;
+    let seed = std::env::var("XTASK_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) | 1);
+    println!("   seed {seed}");
+    let before = names_left();
+    let list: Vec<Case> = (0..ROUNDS).map(|round| case(suite, &binary, round, seed)).collect();
+    let mut tally = Tally::default();
+    cases::run(&list, 2, &mut tally);
+    let after: Vec<String> = names_left().difference(&before).cloned().collect();
+    let result = if after.is_empty() { Ok(()) } else { Err(after.join(" ")) };
+    tally.record("no name is left", result);
+    Ok(tally)
+}
+
+fn case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'a> {
+    let lanes = suite.lanes()[round as usize % suite.lanes().len()];
+    let launcher = round % 5 == 4;
+    let who = if launcher { "mpiexec" } else { "a rank" };
+    let name = format!("round {round}: kill {who}, {}", lanes.name());
+    Case::new(name, move || one_round(suite, binary, lanes, launcher, random(seed, round)))
+}
+
+fn one_round(
+    suite: &Suite,
+    binary: &Path,
+    lanes: Lanes,
+    launcher: bool,
+    random: u64,
+) -> Result<(), String> {
+    let task = suite.mpiexec(RANKS, lanes).arg(binary).limit(60);
+    let running = task.start()?;
+    let mark = running.mark();
+    // Some rounds strike while the job starts, some while it works.
+    sleep(Duration::from_millis(random % 300));
+    let victim = if launcher { Some(running.pid()) } else { pick(&running, random >> 16) };
+    let Some(victim) = victim else {
+        return Err("no rank appeared".into());
+    };
+    signal(victim, "KILL");
+    let struck = Instant::now();
+    let outcome = running.finish()?;
+    if outcome.timed_out {
+        return Err("the job hung: the watchdog ended it".into());
+    }
+    if !launcher && outcome.success() {
+        return Err("mpiexec answered 0 though a rank was killed".into());
+    }
+    // Processes die in their own time after the kernel was told.
+    while !marked(&mark).is_empty() {
+        if struck.elapsed() > PATIENCE {
+            let left = marked(&mark);
+            crate::process::end_marked(&mark);
+            return Err(format!("processes are left: {left:?}"));
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A rank of the job: a process with the mark that runs the program; waits until there is one.
+fn pick(running: &Running, random: u64) -> Option<u32> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let ranks: Vec<u32> = running.family().into_iter().filter(|pid| is_busy(*pid)).collect();
+        if !ranks.is_empty() {
+            return ranks.get(random as usize % ranks.len()).copied();
+        }
+        sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+fn is_busy(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "busy")
+}
+
+/// Names in /dev/shm and abstract sockets that look like ours.
+fn names_left() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Ok(entries) = fs::read_dir("/dev/shm") {
+        names.extend(entries.flatten().map(|e| e.path().to_string_lossy().into_owned()));
+    }
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let ours = sockets.lines().filter_map(|line| line.split_whitespace().nth(7));
+    names.extend(ours.filter(|name| name.starts_with("@strait")).map(str::to_string));
+    names
+}
+
+/// SplitMix64 of the seed and the round.
+fn random(seed: u64, round: u64) -> u64 {
+    let mut z = seed.wrapping_add((round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask test`: every stage in turn, or those that are named; one summary at the end.
+//!
+//! Invariants:
+//! 1. A stage counts what it ran. A stage that ran nothing has failed: it found no tests.
+//! 2. A failure is printed where it happens, and named again in the summary.
+//! 3. The last line is `N passed, N failed, N skipped`, alone, summed over the stages.
+//! 4. No test asserts a maximum duration; a limit only ends what hangs.
+
+mod bench;
+mod cases;
+mod expected;
+mod installed;
+mod kill;
+mod mpi4py;
+mod outcomes;
+mod programs;
+mod reports;
+mod rust;
+mod scripts;
+
+use crate::install;
+use crate::places::Places;
+use crate::process::Task;
+use crate::setup;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a stage ran.
+#[derive(Default)]
+pub struct Tally {
+    pub passed: usize,
+    pub skipped: usize,
+    /// Each with its name and, after a colon, what was wrong.
+    pub failed: Vec<String>,
+}
+
+impl Tally {
+    pub fn pass(&mut self) {
+        self.passed += 1;
+    }
+
+    /// Prints the failure at once: the reader need not wait for the summary.
+    pub fn fail(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        println!("   FAILED {text}");
+        self.failed.push(text);
+    }
+
+    pub fn record(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.pass(),
+            Err(why) => self.fail(format!("{name}: {why}")),
+        }
+    }
+}
+
+/// One part of the suite.
+struct Stage {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Suite) -> Result<Tally, String>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage { name: "fmt", about: "rustfmt agrees", run: rust::fmt },
+    Stage { name: "tidy", about: "the house rules", run: tidy },
+    Stage { name: "clippy", about: "no warning, in no target", run: rust::clippy },
+    Stage { name: "unit", about: "unit, model and documentation tests", run: rust::unit },
+    Stage { name: "sim", about: "simulation with fixed seeds", run: rust::sim },
+    Stage { name: "fuzz", about: "smoke run of the fuzz targets", run: rust::fuzz },
+    Stage { name: "loom", about: "small models of ring, bell and slab", run: rust::loom },
+    Stage { name: "docs", about: "documentation builds without a warning", run: rust::docs },
+    Stage {
+        name: "install",
+        about: "the tree is complete, and works after mv",
+        run: installed::stage,
+    },
+    Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
+    Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
+    Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
+    Stage { name: "bench", about: "the benchmarks run and validate", run: bench::stage },
+    Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
+    Stage { name: "mpi4py", about: "mpi4py's own tests, both faces", run: mpi4py::stage },
+];
+
+/// What the stages share.
+pub struct Suite {
+    pub places: Places,
+    /// Another MPI's tree (`test --with PREFIX`): checks that the tests themselves are portable.
+    pub foreign: Option<PathBuf>,
+    installed: AtomicBool,
+}
+
+impl Suite {
+    /// Sees that the installed tree is current; the first caller pays.
+    pub fn need_prefix(&self) -> Result<(), String> {
+        if self.foreign.is_none() && !self.installed.load(Ordering::Relaxed) {
+            install::into_target(&self.places)?;
+            self.installed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A program of the MPI under test.
+    pub fn bin(&self, name: &str) -> PathBuf {
+        match &self.foreign {
+            Some(prefix) => prefix.join("bin").join(name),
+            None => self.places.bin(name),
+        }
+    }
+
+    /// `mpiexec -n COUNT`, over these lanes.
+    pub fn mpiexec(&self, ranks: usize, lanes: Lanes) -> Task {
+        let task = Task::new(self.bin("mpiexec")).arg("-n").arg(ranks.to_string());
+        match lanes {
+            Lanes::Shm => task.without_env("STRAIT_LANES"),
+            Lanes::Tcp => task.env("STRAIT_LANES", "tcp"),
+        }
+    }
+
+    pub fn lanes(&self) -> &'static [Lanes] {
+        if self.foreign.is_some() { &[Lanes::Shm] } else { &[Lanes::Shm, Lanes::Tcp] }
+    }
+
+    pub fn faces(&self) -> &'static [Face] {
+        if self.foreign.is_some() { &[Face::Mpich] } else { &[Face::Mpich, Face::Standard] }
+    }
+
+    /// The Python that has mpi4py for this face; made if it is not there.
+    pub fn python(&self, face: Face) -> Result<PathBuf, String> {
+        if let Some(prefix) = &self.foreign {
+            return Ok(prefix.join("bin/python"));
+        }
+        let venv = match face {
+            Face::Mpich => {
+                setup::wheel_venv(&self.places)?;
+                self.places.venv()
+            }
+            Face::Standard => {
+                setup::source_venv(&self.places)?;
+                self.places.venv_abi()
+            }
+        };
+        Ok(venv.join("bin/python"))
+    }
+}
+
+/// Which way the messages go between ranks of this host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lanes {
+    Shm,
+    Tcp,
+}
+
+impl Lanes {
+    pub fn name(self) -> &'static str {
+        match self {
+            Lanes::Shm => "shm",
+            Lanes::Tcp => "tcp",
+        }
+    }
+}
+
+/// Which C library Python's mpi4py loads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Face {
+    Mpich,
+    Standard,
+}
+
+impl Face {
+    pub fn name(self) -> &'static str {
+        match self {
+            Face::Mpich => "mpich",
+            Face::Standard => "standard",
+        }
+    }
+}
+
+pub fn list() {
+    for stage in STAGES {
+        println!("{:<9} {}", stage.name, stage.about);
+    }
+}
+
+/// Runs the named stages, or all; answers whether nothing failed.
+pub fn command(places: Places, names: &[String], foreign: Option<PathBuf>) -> Result<bool, String> {
+    for name in names {
+        if !STAGES.iter().any(|stage| stage.name == name) {
+            return Err(format!("no stage '{name}'; `cargo xtask test --list` names them"));
+        }
+    }
+    setup::packages()?;
+    let suite = Suite { places, foreign, installed: AtomicBool::new(false) };
+    let chosen = STAGES.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name));
+    let mut results = Vec::new();
+    for stage in chosen {
+        println!("== {}: {}", stage.name, stage.about);
+        let began = Instant::now();
+        let mut tally = (stage.run)(&suite).unwrap_or_else(|why| {
+            let mut tally = Tally::default();
+            tally.fail(why);
+            tally
+        });
+        if tally.passed == 0 && tally.failed.is_empty() {
+            tally.fail("nothing was run");
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{}", line(stage.name, &tally, seconds));
+        results.push((stage.name, tally, seconds));
+    }
+    Ok(summary(&results))
+}
+
+fn line(name: &str, tally: &Tally, seconds: f64) -> String {
+    let word = if tally.failed.is_empty() { "ok" } else { "failed" };
+    format!("{name}: {word}, {} passed, {seconds:.1} s", tally.passed)
+}
+
+fn summary(results: &[(&str, Tally, f64)]) -> bool {
+    println!("\n== summary");
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, tally, seconds) in results {
+        println!("{}", line(name, tally, *seconds));
+        for text in &tally.failed {
+            println!("   FAILED {}", text.lines().next().unwrap_or_default());
+        }
+        passed += tally.passed;
+        failed += tally.failed.len();
+        skipped += tally.skipped;
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    failed == 0
+}
+
+fn tidy(suite: &Suite) -> Result<Tally, String> {
+    let (files, findings) = crate::tidy::check(&suite.places)?;
+    let mut tally = Tally { passed: files, ..Tally::default() };
+    for finding in findings {
+        tally
+            .fail(format!("{}:{}: {}: {}", finding.path, finding.line, finding.rule, finding.text));
+    }
+    Ok(tally)
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! How jobs end: exit codes, and the one report that mpiexec prints.
+//!
+//! Each case starts ranks that end in one way (bindings/tests/c/ends/ends.c and ends.py), then
+//! checks mpiexec's code, that its text names what it must, and that it says so once.
+
+use super::cases::{self, Case};
+use super::{Face, Suite, Tally, programs};
+use crate::process::{Outcome, marked};
+use std::path::PathBuf;
+
+/// One way to end.
+struct End {
+    name: &'static str,
+    ranks: usize,
+    /// Arguments of the program; the first word is the way to end.
+    args: &'static [&'static str],
+    code: i32,
+    /// What standard error says, whatever the case of the letters; `a|b` is either.
+    says: &'static [&'static str],
+    /// A word of the report that may appear once only: never a copy per rank.
+    once: Option<&'static str>,
+}
+
+const C_ENDS: &[End] = &[
+    End { name: "all is well", ranks: 4, args: &["well"], code: 0, says: &[], once: None },
+    End {
+        name: "exit(3) without Finalize, others in a barrier",
+        ranks: 4,
+        args: &["exit", "3", "1"],
+        code: 3,
+        says: &["rank 1", "exit code 3|code 3|exited with 3", "MPI_Barrier", "0,2-3|0,2,3"],
+        once: Some("mpi_barrier"),
+    },
+    End {
+        name: "exit(0) without Finalize is a failure",
+        ranks: 3,
+        args: &["exit", "0", "2"],
+        code: 1,
+        says: &["rank 2", "finalize"],
+        once: None,
+    },
+    End {
+        name: "SIGSEGV",
+        ranks: 4,
+        args: &["segv", "2"],
+        code: 139,
+        says: &["rank 2", "signal 11|SIGSEGV"],
+        once: Some("rank 2 "),
+    },
+    End {
+        name: "SIGKILL",
+        ranks: 2,
+        args: &["kill", "0"],
+        code: 137,
+        says: &["rank 0", "signal 9|SIGKILL"],
+        once: None,
+    },
+    End {
+        name: "MPI_Abort(7)",
+        ranks: 4,
+        args: &["abort", "7", "3"],
+        code: 7,
+        says: &["rank 3", "MPI_Abort", "7"],
+        once: None,
+    },
+    End {
+        name: "MPI_Abort(1) by all",
+        ranks: 4,
+        args: &["abortall", "1"],
+        code: 1,
+        says: &["MPI_Abort"],
+        once: Some("error"),
+    },
+    End {
+        name: "truncated receive",
+        ranks: 2,
+        args: &["truncate"],
+        code: 14,
+        says: &["truncat", "80", "40", "rank 1", "MPI_Recv"],
+        once: Some("error["),
+    },
+    End {
+        name: "bad rank",
+        ranks: 2,
+        args: &["badrank"],
+        code: 6,
+        says: &["MPI_Send", "rank", "99"],
+        once: None,
+    },
+    End {
+        name: "call before Init",
+        ranks: 1,
+        args: &["early"],
+        code: 1,
+        says: &["MPI_Comm_rank", "MPI_Init"],
+        once: None,
+    },
+    End {
+        name: "call after Finalize",
+        ranks: 1,
+        args: &["late"],
+        code: 1,
+        says: &["MPI_Comm_rank|MPI_Barrier", "MPI_Finalize"],
+        once: None,
+    },
+    End {
+        name: "a returning exit code after Finalize",
+        ranks: 3,
+        args: &["return", "5", "1"],
+        code: 5,
+        says: &["rank 1", "5"],
+        once: None,
+    },
+];
+
+const PYTHON_ENDS: &[End] = &[
+    End {
+        name: "sys.exit(3) while others wait",
+        ranks: 4,
+        args: &["exit", "3", "1"],
+        code: 3,
+        says: &["rank 1", "3"],
+        once: None,
+    },
+    End {
+        name: "an exception while others wait",
+        ranks: 4,
+        args: &["raise", "2"],
+        code: 1,
+        says: &["ValueError: boom", "rank 2"],
+        once: Some("valueerror: boom"),
+    },
+    End {
+        name: "Abort from Python",
+        ranks: 3,
+        args: &["abort", "9", "0"],
+        code: 9,
+        says: &["rank 0", "9"],
+        once: None,
+    },
+];
+
+pub fn stage(suite: &Suite) -> Result<Tally, String> {
+    suite.need_prefix()?;
+    let source = suite.places.root.join("bindings/tests/c/ends/ends.c");
+    let binary = programs::scratch(suite, "ends");
+    programs::compile(suite, &source, &binary)?;
+    let python = suite.python(Face::Mpich)?;
+    let script = suite.places.root.join("bindings/tests/python/ends.py");
+    let compiled = vec![binary];
+    let scripted = vec![python, script];
+    let mut list = Vec::new();
+    for lanes in suite.lanes() {
+        for (ends, program, kind) in [(C_ENDS, &compiled, "C"), (PYTHON_ENDS, &scripted, "Python")]
+        {
+            for end in ends {
+                let name = format!("{kind}: {} {}", end.name, lanes.name());
+                list.push(Case::new(name, move || run(suite, end, program, *lanes)));
+            }
+        }
+    }
+    let mut tally = Tally::default();
+    cases::run(&list, 2, &mut tally);
+    Ok(tally)
+}
+
+fn run(suite: &Suite, end: &End, program: &[PathBuf], lanes: super::Lanes) -> Result<(), String> {
+    let task = suite.mpiexec(end.ranks, lanes).args(program).args(end.args).limit(60);
+    let running = task.start()?;
+    let mark = running.mark();
+    let outcome = running.finish()?;
+    judge(end, &outcome).map_err(|why| format!("{why}; {}", outcome.describe()))?;
+    let left = marked(&mark);
+    if left.is_empty() { Ok(()) } else { Err(format!("processes are left: {left:?}")) }
+}
+
+fn judge(end: &End, outcome: &Outcome) -> Result<(), String> {
+    if outcome.code != Some(end.code) {
+        return Err(format!("expected exit code {}", end.code));
+    }
+    let said = outcome.err.to_lowercase();
+    for words in end.says {
+        if !words.to_lowercase().split('|').any(|word| said.contains(word)) {
+            return Err(format!("the report does not say `{words}`"));
+        }
+    }
+    if let Some(word) = end.once {
+        let times = said.matches(&word.to_lowercase()).count();
+        if times != 1 {
+            return Err(format!("`{word}` is said {times} times"));
+        }
+    }
+    Ok(())
+}
