@@ -72,14 +72,9 @@ pub fn generate_exports(face: Face, implemented: &BTreeSet<String>) -> String {
     text.push_str("type File = <Face as strait_mpi::abi::Abi>::File;\n");
     text.push_str("type Status = <Face as strait_mpi::abi::Abi>::Status;\n\n");
     for function in face.functions() {
-        let call = if implemented.contains(&function.body) {
-            call_of_body(&function)
-        } else {
-            stub(&function)
-        };
-        export(&mut text, &function.name, &function, &call);
-        if let Some(second) = profiling(&function.name) {
-            export(&mut text, &second, &function, &call);
+        let call = implemented.contains(&function.body).then(|| call_of_body(&function));
+        for symbol in [Some(function.name.clone()), profiling(&function.name)].iter().flatten() {
+            export(&mut text, symbol, &function, call.as_deref());
         }
     }
     text
@@ -90,18 +85,21 @@ fn concrete(kind: &Type) -> String {
     plain(kind, "Face").replace("Face::", "")
 }
 
-fn export(text: &mut String, symbol: &str, function: &Function, call: &str) {
+fn export(text: &mut String, symbol: &str, function: &Function, call: Option<&str>) {
     let parameters: Vec<_> = function
         .parameters
         .iter()
-        .map(|p| format!("{}: {}", name(&p.name), concrete(&p.kind)))
+        .map(|p| {
+            let name = if call.is_some() { name(&p.name) } else { "_".to_string() };
+            format!("{name}: {}", concrete(&p.kind))
+        })
         .collect();
+    let parameters = parameters.join(", ");
     let result = concrete(&function.result);
-    let _ = writeln!(
-        text,
-        "#[unsafe(no_mangle)]\npub unsafe extern \"C\" fn {symbol}({}) -> {result} {{\n    {call}\n}}\n",
-        parameters.join(", ")
-    );
+    let inside = call.map_or_else(|| stub(function), str::to_string);
+    let _ = writeln!(text, "#[unsafe(no_mangle)]");
+    let _ = writeln!(text, "pub unsafe extern \"C\" fn {symbol}({parameters}) -> {result} {{");
+    let _ = writeln!(text, "    {inside}\n}}\n");
 }
 
 fn call_of_body(function: &Function) -> String {
@@ -126,26 +124,29 @@ fn argument(name: &str, kind: &Type, differs: bool) -> String {
     let small = kind.word == "int";
     match (kind.depth(), kind.constant) {
         (0, _) => format!("{name} as i64"),
-        (_, true) if small => format!("Counts::Int({name})"),
-        (_, true) => format!("Counts::Long({name}.cast())"),
-        (_, false) if small => format!("CountOut::Int({name})"),
-        (_, false) => format!("CountOut::Long({name}.cast())"),
+        (_, true) if small => format!("abi::Counts::Int({name})"),
+        (_, true) => format!("abi::Counts::Long({name}.cast())"),
+        (_, false) if small => format!("abi::CountOut::Int({name})"),
+        (_, false) => format!("abi::CountOut::Long({name}.cast())"),
     }
 }
 
+/// What a function without a body does.
 fn stub(function: &Function) -> String {
-    let ignored: Vec<_> = function.parameters.iter().map(|p| name(&p.name)).collect();
-    let ignore = format!("let _ = ({});", ignored.join(", "));
-    let kind = HANDLES.iter().find(|(word, _)| *word == function.result.word);
-    let answer = match (function.result.word.as_str(), kind) {
-        (_, Some((_, kind))) => format!("unsupported_handle::<Face>(HandleKind::{kind}, {{name}})"),
-        ("void", _) => "{ unsupported::<Face>({name}); std::ptr::null_mut() }".to_string(),
-        ("MPI_File", _) => "unsupported_file::<Face>({name})".to_string(),
-        ("int" | "MPI_Fint", _) => "unsupported::<Face>({name})".to_string(),
-        (word, _) => format!(
-            "unsupported::<Face>({{name}}) as {}",
-            if word == "double" { "f64" } else { "isize" }
-        ),
-    };
-    format!("{ignore}\n    {}", answer.replace("{name}", &format!("\"{}\"", function.name)))
+    let name = format!("\"{}\"", function.name);
+    let word = function.result.word.as_str();
+    if let Some((_, kind)) = HANDLES.iter().find(|(handle, _)| *handle == word) {
+        return format!(
+            "abi::unsupported::unsupported_handle::<Face>(abi::HandleKind::{kind}, {name})"
+        );
+    }
+    match word {
+        "int" | "MPI_Fint" => format!("abi::unsupported::unsupported::<Face>({name})"),
+        "MPI_File" => format!("abi::unsupported::unsupported_file::<Face>({name})"),
+        "void" => {
+            format!("abi::unsupported::unsupported::<Face>({name});\n    std::ptr::null_mut()")
+        }
+        "double" => format!("f64::from(abi::unsupported::unsupported::<Face>({name}))"),
+        _ => format!("abi::unsupported::unsupported::<Face>({name}) as isize"),
+    }
 }

@@ -1,1 +1,15 @@
-//! The exported symbols.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `libmpi_abi.so.1`: the exported symbols of the standard ABI, nothing else.
+//!
+//! The functions are generated (`bindings/abi-table`); each calls the generic body in `strait-mpi`.
+//! This ABI has no data symbols.
+#![allow(non_snake_case)]
+
+/// Only inside a module can the names of the generated text not collide with ours.
+mod exports {
+    use std::ffi::{c_char, c_int, c_void};
+
+    use strait_mpi::abi;
+
+    include!(concat!(env!("OUT_DIR"), "/exports.rs"));
+}

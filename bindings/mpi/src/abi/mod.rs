@@ -6,6 +6,7 @@ use std::ffi::{c_int, c_void};
 
 pub mod mpich;
 pub mod standard;
+pub mod unsupported;
 
 /// Kinds of handles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -22,6 +23,61 @@ pub enum HandleKind {
     Win,
     File,
     Session,
+}
+
+impl HandleKind {
+    /// Code of the kind's NULL handle.
+    pub const fn null(self) -> Code {
+        match self {
+            HandleKind::Comm => 0x100,
+            HandleKind::Group => 0x108,
+            HandleKind::Datatype => 0x200,
+            HandleKind::Op => 0x20,
+            HandleKind::Request => 0x180,
+            HandleKind::Message => 0x128,
+            HandleKind::Info => 0x130,
+            HandleKind::Errhandler => 0x140,
+            HandleKind::Win => 0x110,
+            HandleKind::File => 0x118,
+            HandleKind::Session => 0x120,
+        }
+    }
+}
+
+/// MPI_LB, a datatype that only the MPICH ABI has: our own code for it.
+pub const LB: Code = 0x300;
+/// MPI_UB, as `LB`.
+pub const UB: Code = 0x301;
+/// MPIX_C_FLOAT16, as `LB`.
+pub const C_FLOAT16: Code = 0x302;
+/// MPIX_BFLOAT16, as `LB`.
+pub const BFLOAT16: Code = 0x303;
+
+/// Sizes of the caller's text buffers (terminator included) and what else is a plain number.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// MPI_MAX_PROCESSOR_NAME
+    pub processor_name: usize,
+    /// MPI_MAX_ERROR_STRING
+    pub error_string: usize,
+    /// MPI_MAX_OBJECT_NAME
+    pub object_name: usize,
+    /// MPI_MAX_INFO_KEY
+    pub info_key: usize,
+    /// MPI_MAX_INFO_VAL
+    pub info_value: usize,
+    /// MPI_MAX_PORT_NAME
+    pub port_name: usize,
+    /// MPI_MAX_PSET_NAME_LEN
+    pub process_set_name: usize,
+    /// MPI_MAX_STRINGTAG_LEN
+    pub string_tag: usize,
+    /// MPI_MAX_LIBRARY_VERSION_STRING
+    pub library_version: usize,
+    /// MPI_MAX_DATAREP_STRING
+    pub datarep: usize,
+    /// MPI_BSEND_OVERHEAD
+    pub bsend_overhead: usize,
 }
 
 /// A handle inside: the standard ABI's code of a predefined object (below 0x1000), or a dynamic one:
@@ -74,6 +130,10 @@ pub trait Abi: Sized + 'static {
     const SONAME: &'static str;
     /// What `MPI_Abi_get_version` answers.
     const ABI_VERSION: (c_int, c_int);
+    /// MPI_DISPLACEMENT_CURRENT.
+    const DISPLACEMENT_CURRENT: i64;
+    /// Lengths of the caller's buffers.
+    const LIMITS: Limits;
 
     /// Canonical code of a caller's handle; an unknown one becomes 0 (never valid).
     fn handle_in(kind: HandleKind, handle: Self::Handle) -> Code;
@@ -97,7 +157,10 @@ pub trait Abi: Sized + 'static {
     /// An error class or code for the caller.
     fn error_out(code: c_int) -> c_int;
     /// Any other enum-like constant of the named family (comparison results, thread levels, split
-    /// types, combiners, orders, distributions, topologies, modes, keyvals...).
+    /// types, combiners, orders, distributions, topologies, modes, keyvals...). MPI_UNDEFINED stays;
+    /// a number that the family does not have becomes one that is not canonical (`c_int::MIN`).
+    /// Keyvals that users create are numbered from 0x1000 on in both faces. `Special` translates
+    /// MPI_DISTRIBUTE_DFLT_DARG and leaves any other number as it is.
     fn constant_in(family: Family, value: c_int) -> c_int;
     /// The same back.
     fn constant_out(family: Family, value: c_int) -> c_int;
@@ -238,6 +301,26 @@ impl CountOut {
             // SAFETY: the caller's promise.
             CountOut::Long(p) => unsafe { *p.add(i) = value },
         }
+    }
+    /// Reads element `i` of what is also an argument (the position of a pack).
+    ///
+    /// # Safety
+    /// The caller's array has more than `i` readable elements.
+    pub unsafe fn get_at(&self, i: usize) -> i64 {
+        match self {
+            // SAFETY: the caller's promise.
+            CountOut::Int(p) => unsafe { i64::from(*p.add(i)) },
+            // SAFETY: the caller's promise.
+            CountOut::Long(p) => unsafe { *p.add(i) },
+        }
+    }
+    /// Reads a scalar.
+    ///
+    /// # Safety
+    /// The caller's pointer is readable.
+    pub unsafe fn get(&self) -> i64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.get_at(0) }
     }
     /// Writes a scalar.
     ///
