@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Frames of an authenticated connection, taken from a stream that arrives in arbitrary pieces.
+//!
+//! A frame is a header of 32 bytes, whose `body` field is the length of the rest, and the body.
+//! Kinds from [`CONTROL_FIRST`] up are the lane's own and have no body.
+//!
+//! Invariants:
+//! 1. A length is checked against [`BODY_BYTES_MAX`] before any memory is reserved for it.
+//! 2. A frame that lies wholly in the input is handed out as a slice of the input; only one that
+//!    is split between pieces is collected in `partial`.
+//! 3. `next` either takes at least one byte, or hands out a frame, or the input was empty.
+//! 4. After an error the stream has no meaning any more, and every later call answers the same.
+//!
+//! Not here: input and output, and who may send (auth.rs). Fuzzed by fuzz/frame.
+#![forbid(unsafe_code)]
+
+use crate::wire::codec;
+use crate::wire::header::{HEADER_BYTES, Header};
+
+/// Longest body of a frame: a fragment.
+pub const BODY_BYTES_MAX: usize = super::FRAGMENT_BYTES_MAX;
+
+/// First of the kinds that belong to the lane.
+pub const CONTROL_FIRST: u8 = 0xf0;
+
+/// Memory that a decoder keeps when no frame is split: a few short messages.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// Frames that the lanes of two processes exchange among themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Control {
+    /// The acceptor to the initiator: this is the connection of our pair.
+    Welcome = 0xf0,
+    /// The acceptor to the initiator: another connection will be, or is, the one of our pair.
+    Decline = 0xf1,
+    /// The last frame: an orderly end, nothing follows.
+    Goodbye = 0xf2,
+}
+
+impl Control {
+    /// The frame as it travels.
+    pub fn encode(self) -> [u8; HEADER_BYTES] {
+        codec::encode(&Header { kind: self as u8, ..Header::default() })
+    }
+
+    fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Control, FrameError> {
+        let control = match bytes[0] {
+            0xf0 => Control::Welcome,
+            0xf1 => Control::Decline,
+            0xf2 => Control::Goodbye,
+            other => return Err(FrameError::Header(other)),
+        };
+        if bytes[1..].iter().any(|&byte| byte != 0) {
+            return Err(FrameError::Control(bytes[0]));
+        }
+        Ok(control)
+    }
+}
+
+/// A frame. The body borrows from the input or from the decoder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame<'a> {
+    /// A protocol message.
+    Message(Header, &'a [u8]),
+    /// A word between lanes.
+    Control(Control),
+}
+
+/// Why a stream is not a sequence of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The header is none; its first byte.
+    #[error("it sent a header that makes no sense (kind {0})")]
+    Header(u8),
+    /// The body would be longer than any sender of this version makes it.
+    #[error("it announced a body of {0} bytes; at most {BODY_BYTES_MAX} are allowed")]
+    Length(u32),
+    /// A control frame with something in it.
+    #[error("it sent a control frame {0:#x} that is not empty")]
+    Control(u8),
+}
+
+/// What a header says of its frame.
+enum Head {
+    Control(Control),
+    Message(Header),
+}
+
+impl Head {
+    fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Head, FrameError> {
+        if bytes[0] >= CONTROL_FIRST {
+            return Control::decode(bytes).map(Head::Control);
+        }
+        let header = codec::decode(bytes).map_err(|_| FrameError::Header(bytes[0]))?;
+        if header.body as usize > BODY_BYTES_MAX {
+            return Err(FrameError::Length(header.body));
+        }
+        Ok(Head::Message(header))
+    }
+
+    fn frame_bytes(&self) -> usize {
+        match self {
+            Head::Control(_) => HEADER_BYTES,
+            Head::Message(header) => HEADER_BYTES + header.body as usize,
+        }
+    }
+
+    /// The frame with this head; `bytes` are all of its bytes.
+    fn frame(self, bytes: &[u8]) -> Frame<'_> {
+        match self {
+            Head::Control(control) => Frame::Control(control),
+            Head::Message(header) => Frame::Message(header, &bytes[HEADER_BYTES..]),
+        }
+    }
+}
+
+/// The decoder of one connection.
+#[derive(Default)]
+pub struct FrameDecoder {
+    /// The beginning of a frame whose end has not arrived, or (if `spent`) the frame handed out.
+    partial: Vec<u8>,
+    spent: bool,
+    failed: Option<FrameError>,
+}
+
+impl FrameDecoder {
+    /// The next frame of `input`, which is advanced past it. `None`: all of `input` was taken and
+    /// more is needed.
+    ///
+    /// # Errors
+    /// The bytes are no frame; the connection cannot be used any more.
+    #[inline]
+    pub fn next<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<Frame<'a>>, FrameError> {
+        if self.spent || !self.partial.is_empty() || self.failed.is_some() {
+            return self.next_split(input);
+        }
+        let Some(bytes) = input.first_chunk::<HEADER_BYTES>() else {
+            return self.next_split(input);
+        };
+        let head = match Head::decode(bytes) {
+            Ok(head) => head,
+            Err(error) => return self.fail(error),
+        };
+        match input.split_at_checked(head.frame_bytes()) {
+            Some((frame, rest)) => {
+                *input = rest;
+                Ok(Some(head.frame(frame)))
+            }
+            None => self.next_split(input),
+        }
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn is_amid(&self) -> bool {
+        !self.spent && !self.partial.is_empty()
+    }
+
+    /// Gives memory back that only large split frames need.
+    pub fn release(&mut self) {
+        if !self.is_amid() && self.partial.capacity() > KEPT_BYTES {
+            self.partial = Vec::new();
+            self.spent = false;
+        }
+    }
+
+    /// As `next`, for a frame that lies in several pieces.
+    #[inline(never)]
+    fn next_split<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<Frame<'a>>, FrameError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.spent {
+            self.partial.clear();
+            self.spent = false;
+            if !input.is_empty() {
+                return self.next(input);
+            }
+        }
+        self.take_up_to(HEADER_BYTES, input);
+        let Some(bytes) = self.partial.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let head = match Head::decode(bytes) {
+            Ok(head) => head,
+            Err(error) => return self.fail(error),
+        };
+        self.take_up_to(head.frame_bytes(), input);
+        if self.partial.len() < head.frame_bytes() {
+            return Ok(None);
+        }
+        self.spent = true;
+        Ok(Some(head.frame(&self.partial)))
+    }
+
+    /// Moves bytes from the input until `partial` has `count`.
+    fn take_up_to(&mut self, count: usize, input: &mut &[u8]) {
+        let missing = count.saturating_sub(self.partial.len());
+        self.partial.reserve_exact(missing);
+        let (taken, rest) = input.split_at(missing.min(input.len()));
+        self.partial.extend_from_slice(taken);
+        *input = rest;
+    }
+
+    #[cold]
+    fn fail(&mut self, error: FrameError) -> Result<Option<Frame<'_>>, FrameError> {
+        self.failed = Some(error);
+        self.partial = Vec::new();
+        Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        let header = Header { kind: 1, body: body.len() as u32, token: 7, ..Header::default() };
+        [&codec::encode(&header)[..], body].concat()
+    }
+
+    fn decode(decoder: &mut FrameDecoder, mut piece: &[u8]) -> Vec<Vec<u8>> {
+        let mut bodies = Vec::new();
+        while let Some(frame) = decoder.next(&mut piece).expect("well-formed") {
+            match frame {
+                Frame::Message(header, body) => {
+                    assert_eq!((header.token, header.body as usize), (7, body.len()));
+                    bodies.push(body.to_vec());
+                }
+                Frame::Control(control) => bodies.push(vec![control as u8]),
+            }
+        }
+        assert!(piece.is_empty());
+        bodies
+    }
+
+    #[test]
+    fn every_split_of_a_stream_gives_the_same_frames() {
+        let mut stream = Vec::new();
+        for body in [&b""[..], b"a", b"hello", &[9; 70]] {
+            stream.extend(message(body));
+        }
+        stream.extend(Control::Goodbye.encode());
+        let whole = decode(&mut FrameDecoder::default(), &stream);
+        assert_eq!(whole.len(), 5);
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let mut decoder = FrameDecoder::default();
+                let mut got = decode(&mut decoder, &stream[..first]);
+                got.extend(decode(&mut decoder, &stream[first..second]));
+                got.extend(decode(&mut decoder, &stream[second..]));
+                assert_eq!(got, whole, "split at {first} and {second}");
+                assert!(!decoder.is_amid());
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_frame_is_not_copied() {
+        let stream = message(b"payload");
+        let mut input = &stream[..];
+        let mut decoder = FrameDecoder::default();
+        let Ok(Some(Frame::Message(_, body))) = decoder.next(&mut input) else { panic!() };
+        assert_eq!(body.as_ptr(), stream[HEADER_BYTES..].as_ptr());
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_reserves_nothing_and_stays_an_error() {
+        let mut stream = message(b"");
+        stream[4..8].copy_from_slice(&(BODY_BYTES_MAX as u32 + 1).to_le_bytes());
+        for split in [HEADER_BYTES, 10] {
+            let mut decoder = FrameDecoder::default();
+            let (mut first, mut second) = stream.split_at(split);
+            let answer = match decoder.next(&mut first).map(|frame| frame.is_none()) {
+                Ok(none) => {
+                    assert!(none);
+                    decoder.next(&mut second).map(|_| ())
+                }
+                Err(error) => Err(error),
+            };
+            assert_eq!(answer, Err(FrameError::Length(BODY_BYTES_MAX as u32 + 1)));
+            assert_eq!(decoder.partial.capacity(), 0);
+            assert!(decoder.next(&mut &message(b"")[..]).is_err());
+        }
+    }
+
+    #[test]
+    fn control_frames_are_empty() {
+        let mut bytes = Control::Welcome.encode();
+        bytes[4] = 1;
+        let mut decoder = FrameDecoder::default();
+        assert_eq!(decoder.next(&mut &bytes[..]), Err(FrameError::Control(0xf0)));
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0] = 0xf7;
+        let mut decoder = FrameDecoder::default();
+        assert!(decoder.next(&mut &bytes[..]).is_err());
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lane over TCP: one connection per pair of processes that talk, made when first needed.
+//!
+//! Invariants:
+//! 1. Nothing that a socket delivers is parsed before its sender has proved that it holds the job's
+//!    key (auth.rs); a stranger is dropped and the job does not notice.
+//! 2. One connection serves a pair, whoever calls first (listen.rs); messages wait for it, in order.
+//! 3. No call blocks. What a socket does not take is queued, within a bound; then the answer is
+//!    `Full`.
+//! 4. Memory grows with the peers that talk, never with the size of the job.
+//! 5. The descriptor of [`TcpLane::epoll_fd`] is readable whenever `poll` has something to do,
+//!    deadlines included, except for what [`TcpLane::has_work`] tells.
+//! 6. A peer is reported as lost once, after all its messages; a goodbye is not a loss.
+//!
+//! Not here: sleeping; the choice between lanes; encryption (docs/tcp.md).
+
+pub mod auth;
+mod connection;
+pub mod directory;
+pub mod frame;
+pub mod interface;
+mod link;
+mod listen;
+
+mod poll;
+mod progress;
+mod send_queue;
+
+use crate::bootstrap::Job;
+use crate::envelope::Peer;
+use crate::error::{Error, Result, Submit};
+use crate::lane::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::wire::codec;
+use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
+use auth::Identity;
+use connection::{ConnectionId, Connections};
+use directory::{Address, Directory, NodeDirectory};
+use link::{Link, LinkState, Links};
+use poll::Poller;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Largest body of a short message: beyond it a copy more does not matter.
+pub const SHORT_BYTES_MAX: usize = 8 * 1024;
+/// Largest body of a fragment: a system call of some microseconds per 40 of copying.
+pub const FRAGMENT_BYTES_MAX: usize = 128 * 1024;
+/// Bytes that wait for one socket at most: seven fragments, and what a 10 Gbit/s link takes in 1 ms.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes received by one system call at most; one buffer for all connections of the lane.
+const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// Token of the listening socket.
+const LISTENER: u64 = u64::MAX - 1;
+
+/// What a lane needs to know.
+pub struct Settings {
+    /// This process and its job.
+    pub identity: Identity,
+    /// Name of this host, for messages to people.
+    pub host: String,
+    /// The address to listen on.
+    pub ip: Ipv4Addr,
+    /// Size of the sockets' buffers; `None` lets the kernel adapt them.
+    pub socket_bytes: Option<usize>,
+    /// Takes the line about a dropped stranger.
+    pub report: Box<dyn FnMut(&str) + Send>,
+}
+
+impl Settings {
+    /// Those of a process on its own host, as tests and [`TcpLane::new`] begin.
+    pub fn new(rank: u32, size: u32, job: [u8; 16], key: [u8; 32]) -> Settings {
+        let build = build();
+        Settings {
+            identity: Identity { job, key, rank, size, build, version: auth::WIRE_VERSION },
+            host: "localhost".into(),
+            ip: Ipv4Addr::LOCALHOST,
+            socket_bytes: None,
+            report: Box::new(|line| eprintln!("{line}")),
+        }
+    }
+}
+
+/// Names the build in a hello: processes of one job must agree on it.
+fn build() -> u64 {
+    env!("STRAIT_BUILD_ID").bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The lane.
+pub struct TcpLane {
+    identity: Identity,
+    host: String,
+    directory: Box<dyn Directory>,
+    report: Box<dyn FnMut(&str) + Send>,
+    socket_bytes: Option<usize>,
+    address: Address,
+    listener: OwnedFd,
+    poller: Poller,
+    connections: Connections,
+    links: Links,
+    /// Connections without a good hello, oldest first, and until when they may stay so.
+    strangers: VecDeque<(Instant, ConnectionId)>,
+    /// Source addresses whose strangers have been reported.
+    reported: Vec<IpAddr>,
+    /// Peers whose address was not there, and when to look again.
+    unaddressed: Vec<Peer>,
+    look_up_at: Option<Instant>,
+    look_up_pause: Duration,
+    /// Peers whose own call is awaited, and until when.
+    awaiting: VecDeque<(Instant, Peer)>,
+    accept_again_at: Option<Instant>,
+    timer_due: Option<Instant>,
+    /// Connections with received bytes that the budget left.
+    backlog: VecDeque<ConnectionId>,
+    losses: VecDeque<(Peer, Error)>,
+    receive_buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    closing: bool,
+}
+
+impl TcpLane {
+    /// The lane of this process of a job; its address is published in the node's memory.
+    ///
+    /// # Errors
+    /// `STRAIT_TCP_INTERFACE` names nothing, or the system refuses a socket.
+    pub fn new(job: &Job) -> Result<TcpLane> {
+        let wanted = std::env::var(interface::ENV_INTERFACE).ok();
+        let ip = interface::choose(wanted.as_deref(), job.local_size == job.size)?;
+        let own = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
+        let settings = Settings { host: job.host.clone(), ip, ..own };
+        TcpLane::with_directory(settings, Box::new(NodeDirectory::new(job)))
+    }
+
+    /// Listens, and publishes the address.
+    ///
+    /// # Errors
+    /// The system refuses a socket.
+    pub fn with_directory(settings: Settings, directory: Box<dyn Directory>) -> Result<TcpLane> {
+        let poller = Poller::new()?;
+        let (listener, socket) = listen::listen(&poller, settings.ip)?;
+        let address = Address { socket, listener: listen::nonce()? };
+        directory.publish(&address.encode());
+        Ok(TcpLane {
+            identity: settings.identity,
+            host: settings.host,
+            directory,
+            report: settings.report,
+            socket_bytes: settings.socket_bytes,
+            address,
+            listener,
+            poller,
+            connections: Connections::default(),
+            links: Links::default(),
+            strangers: VecDeque::new(),
+            reported: Vec::new(),
+            unaddressed: Vec::new(),
+            look_up_at: None,
+            look_up_pause: Duration::ZERO,
+            awaiting: VecDeque::new(),
+            accept_again_at: None,
+            timer_due: None,
+            backlog: VecDeque::new(),
+            losses: VecDeque::new(),
+            receive_buffer: Vec::new(),
+            scratch: Vec::new(),
+            closing: false,
+        })
+    }
+
+    /// What to sleep on: readable when `poll` has something to do.
+    pub fn epoll_fd(&self) -> BorrowedFd<'_> {
+        self.poller.descriptor()
+    }
+
+    /// Whether `poll` has something to do that `epoll_fd` does not tell: do not sleep then.
+    pub fn has_work(&self) -> bool {
+        !self.backlog.is_empty() || !self.losses.is_empty()
+    }
+
+    /// Says goodbye to every peer there is a connection to: the orderly end, after which the ends
+    /// of connections are no losses. Poll until [`Lane::is_flushed`], then drop the lane.
+    pub fn close(&mut self) {
+        self.closing = true;
+        for id in self.connections.ids() {
+            self.say_goodbye(id);
+        }
+    }
+
+    /// Connections that exist now, strangers included.
+    pub fn connection_count(&self) -> usize {
+        self.connections.iter().count()
+    }
+
+    /// Where this lane listens.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The link to `peer`; if nothing was done yet, a call is begun.
+    #[cold]
+    #[inline(never)]
+    fn call(&mut self, peer: Peer) -> LinkState {
+        if peer.0 == self.identity.rank || peer.0 >= self.identity.size {
+            self.lose(peer, "the TCP lane reaches the other processes of its job only".into());
+            return LinkState::Lost;
+        }
+        let link = self.links.entry(peer.0).or_default();
+        // A call of the peer that is under way will do; if it fails, `reconsider` makes our own.
+        if link.state == LinkState::Idle && link.incoming.is_none() {
+            self.dial(peer);
+        }
+        if self.links.entry(peer.0).or_default().state == LinkState::Departed {
+            self.lose(peer, "it has finalized and receives no more messages".into());
+        }
+        self.links.entry(peer.0).or_default().state
+    }
+
+    /// A frame for a peer without an open connection.
+    #[cold]
+    fn submit_unconnected(
+        &mut self,
+        peer: Peer,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        if self.call(peer) == LinkState::Lost {
+            return Submit::Lost;
+        }
+        let link: &mut Link = self.links.entry(peer.0).or_default();
+        if link.waiting.len() + bytes > QUEUE_BYTES_MAX {
+            return Submit::Full;
+        }
+        fill(link.waiting.reserve(bytes));
+        Submit::Sent
+    }
+
+    #[inline]
+    fn open_connection(&self, peer: Peer) -> Option<ConnectionId> {
+        match self.links.get(&peer.0)?.state {
+            LinkState::Open(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// The header of a body of `bytes`: its length is what frames the stream, whatever the caller put.
+#[inline]
+fn head(header: &Header, bytes: usize) -> [u8; HEADER_BYTES] {
+    debug_assert!(MessageKind::from_byte(header.kind).is_some() && header.reserved == 0);
+    codec::encode(&Header { body: bytes as u32, ..*header })
+}
+
+impl Lane for TcpLane {
+    fn capabilities(&mut self, _peer: Peer) -> Capabilities {
+        Capabilities {
+            short_bytes_max: SHORT_BYTES_MAX,
+            fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            get: false,
+            latency_ns: 15_000,
+            fragment_bytes_per_us: 3_000,
+            get_ns: 0,
+            get_bytes_per_us: 0,
+        }
+    }
+
+    #[inline]
+    fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit {
+        assert!(body.len() <= SHORT_BYTES_MAX, "a short message of {} bytes", body.len());
+        let head = head(header, body.len());
+        if let Some(id) = self.open_connection(peer)
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            return connection.short(&self.poller, &head, body);
+        }
+        self.submit_unconnected(peer, HEADER_BYTES + body.len(), &mut |into| {
+            into[..HEADER_BYTES].copy_from_slice(&head);
+            into[HEADER_BYTES..].copy_from_slice(body);
+        })
+    }
+
+    fn fragment(
+        &mut self,
+        peer: Peer,
+        header: &Header,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        assert!(bytes <= FRAGMENT_BYTES_MAX, "a fragment of {bytes} bytes");
+        let head = head(header, bytes);
+        let mut frame = |into: &mut [u8]| {
+            into[..HEADER_BYTES].copy_from_slice(&head);
+            fill(&mut into[HEADER_BYTES..]);
+        };
+        if let Some(id) = self.open_connection(peer)
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            let bytes = HEADER_BYTES + bytes;
+            return connection.fragment(&self.poller, &mut self.scratch, bytes, &mut frame);
+        }
+        self.submit_unconnected(peer, HEADER_BYTES + bytes, &mut frame)
+    }
+
+    unsafe fn get(&mut self, _peer: Peer, _from: RemoteRange, _into: *mut u8) -> Get {
+        Get::Refused
+    }
+
+    fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        self.progress(inbox, budget)
+    }
+
+    /// Also asks the kernel: bytes that the peer's kernel has not acknowledged would be dropped if
+    /// this process ended while something it never read lies in its own sockets.
+    fn is_flushed(&self) -> bool {
+        self.links.values().all(|link| link.waiting.is_empty())
+            && self.connections.iter().all(|connection| {
+                connection.has_sent_all()
+                    && poll::unacknowledged_bytes(connection.socket.as_fd()) == 0
+            })
+    }
+}
