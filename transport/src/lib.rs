@@ -5,6 +5,8 @@
 //! [`bootstrap::attach`] tells a process who it is and gives it the memory its node shares.
 
 pub mod bootstrap;
+pub mod counters;
+mod endpoint;
 pub mod envelope;
 pub mod error;
 pub mod lane;

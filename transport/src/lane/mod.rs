@@ -2,6 +2,9 @@
 //! One path to a peer. A new lane is a module, a variant of the worker's lane set and a run of the
 //! conformance suite; if it needs an `if` elsewhere, this trait is wrong.
 
+pub mod any;
+pub mod loopback;
+pub mod sim;
 pub mod tcp;
 
 use crate::envelope::Peer;

@@ -69,11 +69,11 @@ impl Pool {
     pub fn put(&mut self, buffer: Box<[u8]>) {
         let class = buffer.len();
         self.held_bytes -= class;
-        if self.kept_bytes + class <= KEPT_BYTES {
-            if let Some(free) = self.free.get_mut(class_index(class)) {
-                self.kept_bytes += class;
-                free.push(buffer);
-            }
+        if self.kept_bytes + class <= KEPT_BYTES
+            && let Some(free) = self.free.get_mut(class_index(class))
+        {
+            self.kept_bytes += class;
+            free.push(buffer);
         }
     }
 

@@ -5,7 +5,9 @@
 //! `size` peers (itself included) starts with an equal part of that, at least [`GRANT_MIN`] and at
 //! most [`GRANT_MAX`], so that all of them together hold
 //!
-//!     size * grant(size) <= max(UNEXPECTED_BYTES, size * GRANT_MIN)
+//! ```text
+//! size * grant(size) <= max(UNEXPECTED_BYTES, size * GRANT_MIN)
+//! ```
 //!
 //! bytes here: 64 MiB up to 16384 ranks. An eager message costs its buffer's class plus
 //! [`ENTRY_BYTES`] for the entry in the unexpected queue, both exact, so the sum counts real bytes.

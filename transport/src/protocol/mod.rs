@@ -4,4 +4,6 @@
 
 pub mod credit;
 pub mod matching;
+pub(crate) mod message;
+pub mod plan;
 mod shelf;

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lanes of a worker and the one dispatch: a `match` on the lane of the endpoint.
+//!
+//! The set is closed, so bodies can be inlined and the borrow checker sees through. `STRAIT_LANES`
+//! (a list of names) says which lanes may be used; `self` is always there for a worker's own
+//! messages unless the list leaves it out, which is an error only when it is needed.
+
+use super::loopback::Loopback;
+use super::sim::SimLane;
+use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::bootstrap::Job;
+use crate::envelope::Peer;
+use crate::error::{Error, Kind, Result, Submit};
+use crate::wire::header::Header;
+
+/// Which lane an endpoint uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneKind {
+    /// A worker with itself.
+    Loopback,
+    /// The simulated network.
+    Sim,
+}
+
+/// The names of a list of lanes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowed {
+    /// Shared memory.
+    pub shm: bool,
+    /// Sockets.
+    pub tcp: bool,
+}
+
+/// Names that `STRAIT_LANES` knows.
+const NAMES: [&str; 3] = ["shm", "tcp", "self"];
+
+impl Allowed {
+    /// All lanes.
+    pub const ALL: Allowed = Allowed { shm: true, tcp: true };
+
+    /// From the environment; unset or empty allows all.
+    pub fn from_environment() -> Result<Allowed> {
+        match std::env::var("STRAIT_LANES") {
+            Ok(list) => Allowed::parse(&list),
+            Err(std::env::VarError::NotPresent) => Ok(Allowed::ALL),
+            Err(_) => Err(Error::new(Kind::Config("STRAIT_LANES is not text".to_owned()))),
+        }
+    }
+
+    /// From a list such as `shm,tcp`.
+    pub fn parse(list: &str) -> Result<Allowed> {
+        if list.trim().is_empty() {
+            return Ok(Allowed::ALL);
+        }
+        let mut allowed = Allowed { shm: false, tcp: false };
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name {
+                "shm" => allowed.shm = true,
+                "tcp" => allowed.tcp = true,
+                "self" => {}
+                _ => return Err(unknown(name)),
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+#[cold]
+fn unknown(name: &str) -> Error {
+    let known = NAMES.join(", ");
+    let near = NAMES.iter().find(|known| {
+        let common = name.chars().filter(|c| known.contains(*c)).count();
+        name.contains(*known) || known.contains(name) || (common >= 2 && name.len() <= 4)
+    });
+    let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+    Error::new(Kind::Config(format!(
+        "STRAIT_LANES names an unknown lane \"{name}\" (known are {known}){hint}"
+    )))
+}
+
+/// The lanes of one worker.
+pub struct Lanes {
+    loopback: Loopback,
+    sim: Option<SimLane>,
+}
+
+/// Messages that one poll of one lane delivers at most: enough to amortise the poll, few enough
+/// that replies leave soon.
+const BUDGET: usize = 64;
+
+impl Lanes {
+    /// The lanes of this process, and the kind for each peer.
+    pub fn new(job: &Job) -> Result<(Lanes, Vec<LaneKind>)> {
+        let allowed = Allowed::from_environment()?;
+        let _ = allowed;
+        let kinds: Vec<LaneKind> = (0..job.size).map(|_| LaneKind::Loopback).collect();
+        Ok((Lanes { loopback: Loopback::new(Peer(job.rank)), sim: None }, kinds))
+    }
+
+    /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
+    /// `self_over_sim`, else its own messages use loopback.
+    pub fn simulated(sim: SimLane, self_over_sim: bool) -> (Lanes, Vec<LaneKind>) {
+        let me = sim.me();
+        let kinds = (0..sim.size())
+            .map(|peer| match peer == me.0 && !self_over_sim {
+                true => LaneKind::Loopback,
+                false => LaneKind::Sim,
+            })
+            .collect();
+        (Lanes { loopback: Loopback::new(me), sim: Some(sim) }, kinds)
+    }
+
+    #[inline]
+    pub(crate) fn short(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        header: &Header,
+        body: &[u8],
+    ) -> Submit {
+        match kind {
+            LaneKind::Loopback => self.loopback.short(peer, header, body),
+            LaneKind::Sim => present(&mut self.sim).short(peer, header, body),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn fragment(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        header: &Header,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        match kind {
+            LaneKind::Loopback => self.loopback.fragment(peer, header, bytes, fill),
+            LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
+        }
+    }
+
+    /// # Safety
+    /// As [`Lane::get`].
+    pub(crate) unsafe fn get(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        from: RemoteRange,
+        into: *mut u8,
+    ) -> Get {
+        // SAFETY: the caller's promise is the condition of each lane's `get`.
+        unsafe {
+            match kind {
+                LaneKind::Loopback => self.loopback.get(peer, from, into),
+                LaneKind::Sim => present(&mut self.sim).get(peer, from, into),
+            }
+        }
+    }
+
+    pub(crate) fn capabilities(&mut self, kind: LaneKind, peer: Peer) -> Capabilities {
+        match kind {
+            LaneKind::Loopback => self.loopback.capabilities(peer),
+            LaneKind::Sim => present(&mut self.sim).capabilities(peer),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn poll<I: Inbox>(&mut self, inbox: &mut I) -> usize {
+        let mut count = 0;
+        count += self.loopback.poll(inbox, BUDGET);
+        if let Some(sim) = &mut self.sim {
+            count += sim.poll(inbox, BUDGET);
+        }
+        count
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.loopback.is_flushed() && self.sim.as_ref().is_none_or(Lane::is_flushed)
+    }
+}
+
+#[inline]
+fn present<L>(lane: &mut Option<L>) -> &mut L {
+    lane.as_mut().expect("an endpoint names only lanes that are there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_lanes() {
+        assert_eq!(Allowed::parse("").expect("empty"), Allowed::ALL);
+        assert_eq!(Allowed::parse("shm, tcp,self").expect("all"), Allowed::ALL);
+        let only = Allowed::parse("tcp").expect("one");
+        assert_eq!(only, Allowed { shm: false, tcp: true });
+        let error = Allowed::parse("smh").expect_err("unknown").to_string();
+        assert!(error.contains("smh") && error.contains("did you mean \"shm\""), "{error}");
+        let error = Allowed::parse("infiniband").expect_err("unknown").to_string();
+        assert!(error.contains("known are shm, tcp, self"), "{error}");
+    }
+}

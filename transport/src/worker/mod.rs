@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One thread's progress engine: owns lanes, queues, requests.
+//!
+//! Invariants:
+//! 1. Lanes deliver into [`Core`], which has no lanes: a handler cannot send. What it wants sent it
+//!    leaves in `actions`, and the worker does that when the lane is no longer borrowed.
+//! 2. Nothing here calls user code, except the layouts of typed payloads.
+//! 3. A short standard send and a matched receive allocate nothing and make no system call.
+//!
+//! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
+//! (what a matched receive does), `cancel` (cancellation and the loss of a peer).
+
+mod cancel;
+mod deliver;
+mod receive;
+mod submit;
+
+use crate::bootstrap::Job;
+use crate::counters::Counters;
+use crate::endpoint::{Control, Endpoint};
+use crate::envelope::{Envelope, Pattern, Peer};
+use crate::error::{Error, Result};
+use crate::lane::any::{LaneKind, Lanes};
+use crate::lane::sim::SimLane;
+use crate::payload::Payload;
+use crate::protocol::credit;
+use crate::protocol::matching::Matching;
+use crate::protocol::message::{Message, Records};
+use crate::protocol::plan::Plan;
+use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// When a send is complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendMode {
+    /// When the buffer may be used again.
+    Standard,
+    /// When moreover the receiver has begun to receive.
+    Synchronous,
+}
+
+/// The answer to a send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Sent {
+    /// Already complete; the buffer is free.
+    Done,
+    /// In flight.
+    Pending(RequestId),
+}
+
+/// A message that has arrived (or was announced) and is not yet received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// Its packed bytes.
+    pub bytes: usize,
+}
+
+/// A message claimed by a matched probe: only [`Worker::receive_claimed`] can receive it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MessageId(pub RequestId);
+
+/// The engine. `&mut self` everywhere: the caller holds the one lock.
+pub struct Worker {
+    core: Core,
+    lanes: Lanes,
+    /// Where a typed receive stages what it fetches; empty until the first one.
+    staging: Vec<u8>,
+}
+
+/// Everything but the lanes: where they deliver.
+pub(crate) struct Core {
+    me: Peer,
+    endpoints: Vec<Endpoint>,
+    requests: Requests,
+    matching: Matching<Message>,
+    records: Records,
+    /// What handlers want done.
+    actions: VecDeque<Action>,
+    /// Peers with something that waits for room.
+    active: Vec<u32>,
+    lost: Vec<(Peer, Error)>,
+    counters: Counters,
+    grant: usize,
+}
+
+/// What a handler wants done once the lane is free.
+enum Action {
+    /// Send this.
+    Control { peer: u32, control: Control },
+    /// Decide how the data of this matched, announced message comes.
+    Grant(RequestId),
+}
+
+// The MPI layer keeps the worker behind a lock that any thread may take.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Worker>();
+};
+
+impl Worker {
+    /// A worker for this process of the job, with the lanes that `STRAIT_LANES` allows.
+    pub fn new(job: &Job) -> Result<Worker> {
+        let (lanes, kinds) = Lanes::new(job)?;
+        Ok(Worker::with_lanes(Peer(job.rank), lanes, &kinds))
+    }
+
+    /// A worker of a simulated network. Its messages to itself use the network too if
+    /// `self_over_sim`, else loopback.
+    pub fn for_test(lane: SimLane, self_over_sim: bool) -> Worker {
+        let me = lane.me();
+        let (lanes, kinds) = Lanes::simulated(lane, self_over_sim);
+        Worker::with_lanes(me, lanes, &kinds)
+    }
+
+    fn with_lanes(me: Peer, lanes: Lanes, kinds: &[LaneKind]) -> Worker {
+        let grant = credit::grant(kinds.len());
+        let core = Core {
+            me,
+            endpoints: kinds.iter().map(|kind| Endpoint::new(*kind, grant)).collect(),
+            requests: Requests::new(),
+            matching: Matching::new(),
+            records: Records::new(),
+            actions: VecDeque::new(),
+            active: Vec::new(),
+            lost: Vec::new(),
+            counters: Counters::default(),
+            grant,
+        };
+        Worker { core, lanes, staging: Vec::new() }
+    }
+
+    /// This process.
+    pub fn me(&self) -> Peer {
+        self.core.me
+    }
+
+    /// Starts to send. `Done` for what could be copied at once.
+    ///
+    /// # Safety
+    /// The payload's memory is readable and unchanged until completion.
+    #[inline]
+    pub unsafe fn send(
+        &mut self,
+        to: Peer,
+        envelope: Envelope,
+        payload: Payload,
+        mode: SendMode,
+    ) -> Sent {
+        // SAFETY: the caller's promise is the condition.
+        if mode == SendMode::Standard && unsafe { self.send_short(to, envelope, &payload) } {
+            return Sent::Done;
+        }
+        // SAFETY: as above.
+        unsafe { self.send_any(to, envelope, payload, mode) }
+    }
+
+    /// Starts to receive. `from` is the peer that the pattern's source stands for, if it is exact
+    /// (so that the loss of that peer fails the request).
+    ///
+    /// # Safety
+    /// The payload's memory is writable and otherwise untouched until completion.
+    #[inline]
+    pub unsafe fn receive(
+        &mut self,
+        from: Option<Peer>,
+        pattern: Pattern,
+        payload: Payload,
+    ) -> RequestId {
+        let peer = from.map_or(NO_PEER, |peer| peer.0);
+        let Pattern { context, source, tag } = pattern;
+        let wanted = Envelope { context, source, tag };
+        // SAFETY: the caller's promise, which the slot passes on to whoever delivers into it.
+        if let Some(found) = self.core.matching.find(pattern) {
+            let (envelope, message) = self.core.matching.remove(found);
+            let id = self.core.requests.insert(peer, envelope, payload, Stage::Assembling);
+            self.core.begin(id, envelope, message);
+            if !self.core.actions.is_empty() {
+                self.run_actions();
+            }
+            return id;
+        }
+        if let Some(error) = self.core.loss_of(peer) {
+            let stage = Stage::Done(Outcome::Failed(error));
+            return self.core.requests.insert(peer, wanted, payload, stage);
+        }
+        let id = self.core.requests.insert(peer, wanted, payload, Stage::Assembling);
+        let posted = self.core.matching.post(pattern, id.index);
+        self.core.requests.at(id.index).stage = Stage::Posted(posted);
+        id
+    }
+
+    /// The first unreceived message that the pattern accepts. Makes no progress by itself.
+    pub fn probe(&mut self, pattern: Pattern) -> Option<Arrival> {
+        let found = self.core.matching.find(pattern)?;
+        let (envelope, message) = self.core.matching.message(found);
+        Some(Arrival { envelope, bytes: message.bytes() as usize })
+    }
+
+    /// As [`Worker::probe`], and takes the message out of matching.
+    pub fn claim(&mut self, pattern: Pattern) -> Option<(MessageId, Arrival)> {
+        let found = self.core.matching.find(pattern)?;
+        let (envelope, message) = self.core.matching.remove(found);
+        let arrival = Arrival { envelope, bytes: message.bytes() as usize };
+        let stage = Stage::Claimed(message);
+        let id = self.core.requests.insert(message.peer(), envelope, Payload::EMPTY, stage);
+        Some((MessageId(id), arrival))
+    }
+
+    /// Receives a claimed message.
+    ///
+    /// # Safety
+    /// As [`Worker::receive`].
+    ///
+    /// # Panics
+    /// If the message was received already.
+    pub unsafe fn receive_claimed(&mut self, message: MessageId, payload: Payload) -> RequestId {
+        let slot = self.core.requests.get_mut(message.0);
+        let slot = slot.expect("a claimed message is received once");
+        let Stage::Claimed(claimed) = slot.stage else {
+            panic!("a message id names a claimed message");
+        };
+        // SAFETY: the caller's promise, which the slot passes on to whoever delivers into it.
+        slot.payload = payload;
+        slot.stage = Stage::Assembling;
+        let envelope = slot.envelope;
+        self.core.begin(message.0, envelope, claimed);
+        self.run_actions();
+        message.0
+    }
+
+    /// Whether the request has ended. A stale id counts as ended.
+    #[inline]
+    pub fn is_complete(&self, request: RequestId) -> bool {
+        let slot = self.core.requests.get(request);
+        slot.is_none_or(|slot| matches!(slot.stage, Stage::Done(_)))
+    }
+
+    /// The terminal record, and frees the request; `None` while in flight (or if it is stale).
+    #[inline]
+    pub fn take(&mut self, request: RequestId) -> Option<Completion> {
+        let slot = self.core.requests.get(request)?;
+        if !matches!(slot.stage, Stage::Done(_)) {
+            return None;
+        }
+        let (source, tag) = (slot.envelope.source, slot.envelope.tag);
+        let bytes = slot.moved as usize;
+        let Stage::Done(outcome) = self.core.requests.free(request.index) else {
+            unreachable!("it was done a moment ago");
+        };
+        Some(Completion { source, tag, bytes, outcome })
+    }
+
+    /// Nobody will ask for this request again: it is freed when it ends.
+    pub fn detach(&mut self, request: RequestId) {
+        let Some(slot) = self.core.requests.get_mut(request) else { return };
+        if matches!(slot.stage, Stage::Done(_)) {
+            self.core.requests.free(request.index);
+        } else {
+            slot.detached = true;
+        }
+    }
+
+    /// Asks for cancellation. The request still ends through [`Worker::take`], with
+    /// `Outcome::Cancelled` or as if nothing had happened.
+    pub fn cancel(&mut self, request: RequestId) {
+        self.core.cancel(request);
+        self.run_actions();
+    }
+
+    /// Bounded non-blocking work; returns how much it did.
+    #[inline]
+    pub fn progress(&mut self) -> usize {
+        let mut done = self.lanes.poll(&mut self.core);
+        if !self.core.actions.is_empty() {
+            done += self.run_actions();
+        }
+        if !self.core.active.is_empty() {
+            done += self.flush();
+        }
+        done
+    }
+
+    /// Peers that were lost since the last call.
+    pub fn lost(&mut self) -> Vec<(Peer, Error)> {
+        std::mem::take(&mut self.core.lost)
+    }
+
+    /// Whether all that was accepted has left this process (Finalize waits for it). A detached send
+    /// that its receiver has not taken yet counts as not left.
+    pub fn is_flushed(&self) -> bool {
+        self.core.actions.is_empty()
+            && self.core.active.is_empty()
+            && self.lanes.is_flushed()
+            && !self.core.has_detached_sends()
+    }
+
+    /// Announces sleep on every lane, then looks once more. `false`: there was work, do not sleep.
+    pub fn arm(&mut self) -> bool {
+        unimplemented!()
+    }
+
+    /// Takes the announcement back. Call it when the last sleeping thread is awake.
+    pub fn disarm(&mut self) {
+        unimplemented!()
+    }
+
+    /// What a thread sleeps on without holding the worker.
+    pub fn sleeper(&self) -> Sleeper {
+        unimplemented!()
+    }
+
+    /// How messages to this peer are carried, as a table.
+    pub fn describe_plan(&mut self, peer: Peer) -> String {
+        let Some(endpoint) = self.core.endpoints.get(peer.0 as usize) else {
+            return format!("peer {} is not in this job\n", peer.0);
+        };
+        let lane = endpoint.lane;
+        let plan = Plan::new(self.lanes.capabilities(lane, peer), self.core.grant);
+        format!("peer {} over {lane:?}: {plan}", peer.0)
+    }
+
+    /// What this worker has done, and what it holds now.
+    pub fn counters(&self) -> Counters {
+        let core = &self.core;
+        Counters {
+            requests: core.requests.live(),
+            posted: core.matching.posted_count(),
+            unexpected_now: core.matching.unexpected_count(),
+            parked: core.records.count(),
+            parked_bytes: core.records.held_bytes(),
+            ..core.counters
+        }
+    }
+
+    /// What waits, in a few lines for a person: what a rank that hangs is waiting for.
+    pub fn pending_summary(&self) -> String {
+        self.core.pending_summary()
+    }
+
+    /// Credit with a peer: eager bytes that we may send, and bytes received from it and not yet
+    /// granted again. For tests: both sides of a quiet pair sum to the grant.
+    pub fn credit(&self, peer: Peer) -> (usize, usize) {
+        let credit = &self.core.endpoints[peer.0 as usize].credit;
+        (credit.available(), credit.owed())
+    }
+
+    /// The eager grant of each pair.
+    pub fn grant(&self) -> usize {
+        self.core.grant
+    }
+}
+
+impl Core {
+    /// Why this peer is lost, if it is.
+    #[inline]
+    fn loss_of(&self, peer: u32) -> Option<Error> {
+        self.endpoints.get(peer as usize)?.lost.clone()
+    }
+
+    fn has_detached_sends(&self) -> bool {
+        let sending = |index: u32| {
+            let id = self.requests.id(index);
+            self.requests.get(id).is_some_and(|slot| {
+                let waits = matches!(
+                    slot.stage,
+                    Stage::Queued | Stage::Announced | Stage::Streaming { .. } | Stage::AwaitAck
+                );
+                slot.detached && waits
+            })
+        };
+        self.requests.live() > 0 && (0..self.requests.len()).any(sending)
+    }
+
+    fn pending_summary(&self) -> String {
+        const SHOWN: usize = 8;
+        let mut text = format!(
+            "{} requests, {} posted receives, {} unexpected messages, {} peers wait for room",
+            self.requests.live(),
+            self.matching.posted_count(),
+            self.matching.unexpected_count(),
+            self.active.len(),
+        );
+        let pending = (0..self.requests.len())
+            .filter_map(|index| self.requests.get(self.requests.id(index)))
+            .filter(|slot| !matches!(slot.stage, Stage::Done(_)));
+        for slot in pending.take(SHOWN) {
+            let what = match slot.stage {
+                Stage::Posted(_) => "receive waits for a message",
+                Stage::Assembling | Stage::Granting { .. } => "receive is matched",
+                Stage::Receiving { .. } => "receive waits for data",
+                Stage::Claimed(_) => "message is claimed and not received",
+                Stage::Queued => "send waits for room",
+                Stage::Announced => "send waits for its receive",
+                Stage::Streaming { .. } => "send hands data over",
+                Stage::AwaitAck => "synchronous send waits for its receive",
+                Stage::Free { .. } | Stage::Done(_) => continue,
+            };
+            let Envelope { context, source, tag } = slot.envelope;
+            let _ = write!(text, "; {what} (context {context}, source {source}, tag {tag}");
+            let _ = match slot.peer {
+                NO_PEER => write!(text, ", any peer)"),
+                peer => write!(text, ", peer {peer})"),
+            };
+        }
+        text
+    }
+}
+
+/// Sleeps until a peer rings, without holding the worker. Cheap to clone.
+#[derive(Clone)]
+pub struct Sleeper {}
+
+impl Sleeper {
+    /// Sleeps until rung, or until the time is over. Returns at once if rung since `arm`.
+    pub fn sleep(&self, _timeout: Option<Duration>) {
+        unimplemented!()
+    }
+
+    /// Wakes all threads of this process that sleep here.
+    pub fn wake_all(&self) {
+        unimplemented!()
+    }
+}
+
+/// What a thread does between two looks: spin, yield, then sleep, by the number of runnable ranks
+/// per allowed core.
+pub struct Waiter {}
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Look again (the pause has been made).
+    Look,
+    /// Long enough: arm and sleep.
+    Sleep,
+}
+
+impl Waiter {
+    /// A fresh wait under the policy of this process.
+    pub fn new() -> Waiter {
+        Waiter {}
+    }
+
+    /// Pauses or yields as the ladder says.
+    #[inline]
+    pub fn pause(&mut self) -> Next {
+        unimplemented!()
+    }
+}
+
+impl Default for Waiter {
+    fn default() -> Waiter {
+        Waiter::new()
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a matched receive does: copy a parked body, or bring the data of an announced message.
+//!
+//! Invariants:
+//! 1. Never more than the receive's buffer holds is asked for, fetched or written.
+//! 2. The sender hears of every matched announced message: FIN after a fetch (or if nothing is
+//!    wanted), else CTS.
+
+use super::{Action, Core, Worker};
+use crate::endpoint::{Assembly, Control};
+use crate::envelope::{Envelope, Peer};
+use crate::lane::{Get, RemoteRange};
+use crate::payload::Payload;
+use crate::protocol::credit;
+use crate::protocol::message::Message;
+use crate::request::{Outcome, RequestId, Stage};
+use crate::wire::header::{Header, MessageKind};
+
+/// A typed receive fetches through a buffer of this size: in cache, and large against the fixed
+/// cost of a get.
+const STAGING_BYTES: usize = 128 << 10;
+
+impl Core {
+    /// A receive (in a slot that is in no queue) gets this unexpected message.
+    pub(super) fn begin(&mut self, id: RequestId, envelope: Envelope, message: Message) {
+        let slot = self.requests.at(id.index);
+        slot.envelope = envelope;
+        slot.peer = message.peer();
+        slot.total = message.bytes();
+        slot.moved = 0;
+        slot.stage = Stage::Assembling;
+        match message {
+            Message::Parked { peer, synchronous, record, bytes } => {
+                self.begin_parked(id, peer, synchronous, record, bytes);
+            }
+            Message::Announced { peer, fetchable, bytes, address, token } => {
+                let wanted = bytes.min(slot.payload.bytes() as u64);
+                if let Some(error) = self.loss_of(peer) {
+                    self.requests.finish(id.index, Outcome::Failed(error));
+                } else if wanted == 0 {
+                    self.finish_receive(id.index);
+                    self.post(peer, Header::with_token(MessageKind::Fin, token));
+                } else {
+                    let stage = Stage::Granting { address, token, fetchable };
+                    self.requests.at(id.index).stage = stage;
+                    self.actions.push_back(Action::Grant(id));
+                }
+            }
+        }
+    }
+
+    fn begin_parked(
+        &mut self,
+        id: RequestId,
+        peer: u32,
+        synchronous: bool,
+        record: u32,
+        bytes: u64,
+    ) {
+        let parked = self.records.at(record);
+        let (arrived, token, broken) = (parked.arrived, parked.token, parked.broken);
+        let slot = self.requests.at(id.index);
+        let kept = (arrived as usize).min(slot.payload.bytes());
+        // SAFETY: who posted the receive promised that its buffer is writable; `kept` is within it.
+        unsafe { slot.payload.unpack(0, &parked.body[..kept]) };
+        self.records.free(record);
+        if synchronous && !broken {
+            self.post(peer, Header::with_token(MessageKind::Ack, token));
+        }
+        if arrived == bytes {
+            self.finish_receive(id.index);
+            self.consumed(peer, bytes);
+        } else if broken {
+            let error = self.loss_or_unknown(peer);
+            self.requests.finish(id.index, Outcome::Failed(error));
+        } else {
+            self.requests.at(id.index).moved = arrived;
+            self.endpoints[peer as usize].assembly = Assembly::Into(id);
+        }
+    }
+
+    /// All that the buffer takes is there.
+    #[inline]
+    pub(super) fn finish_receive(&mut self, index: u32) {
+        let slot = self.requests.at(index);
+        let capacity = slot.payload.bytes() as u64;
+        slot.moved = slot.total.min(capacity);
+        let outcome = match slot.total > capacity {
+            true => Outcome::Truncated { sent: slot.total as usize },
+            false => Outcome::Done,
+        };
+        self.requests.finish(index, outcome);
+    }
+
+    /// An eager message was received: its credit goes back, now or later.
+    #[inline]
+    pub(super) fn consumed(&mut self, peer: u32, bytes: u64) {
+        let endpoint = &mut self.endpoints[peer as usize];
+        if let Some(bytes) = endpoint.credit.consumed(credit::cost(bytes as usize)) {
+            self.post(peer, Header::with_token(MessageKind::Credit, bytes));
+        }
+    }
+
+    /// Wants a control message without a body sent.
+    #[inline]
+    pub(super) fn post(&mut self, peer: u32, header: Header) {
+        let control = Control { header, body: [0; 16] };
+        self.actions.push_back(Action::Control { peer, control });
+    }
+}
+
+impl Worker {
+    /// Decides how the data of a matched announced message comes, and begins it.
+    pub(super) fn grant_data(&mut self, id: RequestId) {
+        // The request may have failed since the action was noted.
+        let Some(slot) = self.core.requests.get(id) else { return };
+        let Stage::Granting { address, token, fetchable } = slot.stage else { return };
+        let peer = slot.peer;
+        let wanted = slot.total.min(slot.payload.bytes() as u64);
+        self.connect(peer);
+        let thresholds = &self.core.endpoints[peer as usize].thresholds;
+        let worth = wanted >= u64::from(thresholds.fetch_bytes_min);
+        if fetchable && thresholds.fetch && worth && self.fetch(id, address, wanted as usize) {
+            self.core.post(peer, Header::with_token(MessageKind::Fin, token));
+            return;
+        }
+        // A failed fetch has ended the request.
+        let Some(slot) = self.core.requests.get_mut(id) else { return };
+        if !matches!(slot.stage, Stage::Granting { .. }) {
+            return;
+        }
+        slot.stage = Stage::Receiving { wanted };
+        let mut header = Header::with_token(MessageKind::Cts, token);
+        let mut body = [0; 16];
+        header.body = body.len() as u32;
+        body[..8].copy_from_slice(&id.token().to_le_bytes());
+        body[8..].copy_from_slice(&wanted.to_le_bytes());
+        let control = Control { header, body };
+        self.core.actions.push_back(Action::Control { peer, control });
+    }
+
+    /// Fetches `wanted` bytes. `true`: received. `false`: refused, or the request has failed.
+    fn fetch(&mut self, id: RequestId, address: u64, wanted: usize) -> bool {
+        let slot = self.core.requests.at(id.index);
+        let (peer, payload) = (slot.peer, slot.payload.clone());
+        let lane = self.core.endpoints[peer as usize].lane;
+        let mut offset = 0;
+        while offset < wanted {
+            let piece = match &payload {
+                Payload::Contiguous { .. } => wanted,
+                Payload::Typed { .. } => (wanted - offset).min(STAGING_BYTES),
+            };
+            let from = RemoteRange { address: address + offset as u64, bytes: piece, key: 0 };
+            let into = match &payload {
+                Payload::Contiguous { base, .. } => *base,
+                Payload::Typed { .. } => {
+                    self.staging.resize(STAGING_BYTES, 0);
+                    self.staging.as_mut_ptr()
+                }
+            };
+            // SAFETY: `into` is the receive's buffer, which its poster promised to be writable and
+            // which holds `wanted` bytes, or the staging buffer, which holds a piece.
+            match unsafe { self.lanes.get(lane, Peer(peer), from, into) } {
+                Get::Done => {}
+                Get::Refused => {
+                    self.core.endpoints[peer as usize].thresholds.fetch = false;
+                    self.core.counters.fetch_refused += 1;
+                    return false;
+                }
+                Get::Lost(error) => {
+                    self.core.requests.finish(id.index, Outcome::Failed(error));
+                    return false;
+                }
+            }
+            if let Payload::Typed { .. } = &payload {
+                // SAFETY: as above; the piece lies within the receive's buffer.
+                unsafe { payload.unpack(offset, &self.staging[..piece]) };
+            }
+            offset += piece;
+        }
+        self.core.counters.fetched += 1;
+        self.core.finish_receive(id.index);
+        true
+    }
+}
