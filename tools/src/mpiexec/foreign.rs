@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Recognises ranks that use another MPI library: each of them would be rank 0 of 1.
+//!
+//! Two signs, both best effort:
+//! - An MPICH or Intel library speaks PMI on the descriptor named in PMI_FD. All ranks share one
+//!   socket; whoever says `cmd=init` on it is named by the credentials the kernel adds.
+//! - A rank that never joined has a library of that kind in its maps.
+//!
+//! Not here: what happens then (job.rs); a program of one rank, for which one of one is right.
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// When to look at the maps of ranks that have not joined, counted from their start.
+pub const LOOKS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
+
+/// The code under which help pages explain this.
+pub const ERROR_CODE: &str = "S0009";
+
+/// The socket on which a foreign library would speak PMI.
+pub struct PmiEar {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+}
+
+impl PmiEar {
+    /// A fresh pair.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn new() -> rustix::io::Result<PmiEar> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        rustix::net::sockopt::set_socket_passcred(&ours, true)?;
+        Ok(PmiEar { ours, theirs })
+    }
+
+    /// The end that the ranks inherit.
+    pub fn for_ranks(&self) -> BorrowedFd<'_> {
+        self.theirs.as_fd()
+    }
+
+    /// Who began to speak PMI, if somebody did.
+    pub fn hear(&self) -> Option<u32> {
+        let mut bytes = [0_u8; 256];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let message = rustix::net::recvmsg(
+            &self.ours,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            flags,
+        )
+        .ok()?;
+        let said = bytes[..message.bytes].windows(8).any(|window| window == b"cmd=init");
+        let pid = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(credentials) => {
+                Some(credentials.pid.as_raw_nonzero().get().unsigned_abs())
+            }
+            _ => None,
+        });
+        said.then_some(pid.unwrap_or(0))
+    }
+}
+
+impl AsFd for PmiEar {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+}
+
+/// A library of another MPI in the maps of a process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// The program that loaded it.
+    pub program: String,
+    /// The file.
+    pub library: String,
+    /// What it is.
+    pub family: &'static str,
+}
+
+/// Looks into the maps of a process. `ours` is the directory of our own libraries.
+pub fn look(pid: u32, ours: Option<&Path>) -> Option<Foreign> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let (library, family) = find_library(&maps, ours)?;
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let program = program
+        .as_deref()
+        .and_then(Path::file_name)
+        .map_or_else(|| format!("process {pid}"), |name| name.to_string_lossy().into_owned());
+    Some(Foreign { program, library, family })
+}
+
+fn find_library(maps: &str, ours: Option<&Path>) -> Option<(String, &'static str)> {
+    for line in maps.lines() {
+        let Some(start) = line.find('/') else { continue };
+        let path = &line[start..];
+        let Some(name) = path.rsplit('/').next() else { continue };
+        let is_ours = ours.is_some_and(|lib| Path::new(path).parent() == Some(lib));
+        if is_ours {
+            continue;
+        }
+        if name.starts_with("libmpi.so.40") || name.starts_with("libmpi.so.20") {
+            return Some((path.to_owned(), "Open MPI"));
+        }
+        if name.starts_with("libmpi.so.12") || name.starts_with("libmpich.so") {
+            return Some((path.to_owned(), "MPICH or a library derived from it"));
+        }
+        if name.starts_with("libmpi_abi.so") {
+            return Some((path.to_owned(), "another MPI with the standard ABI"));
+        }
+    }
+    None
+}
+
+/// The error, as one block.
+pub fn describe(size: u32, foreign: Option<&Foreign>) -> String {
+    let ours = crate::VERSION;
+    let mut text = format!(
+        "error[{ERROR_CODE}]: {size} processes were started, but they do not use this \
+         mpiexec\n"
+    );
+    match foreign {
+        Some(Foreign { program, library, family }) => text.push_str(&format!(
+            "   {program} loads {library} ({family}); this mpiexec is Strait {ours}\n"
+        )),
+        None => text.push_str(&format!(
+            "   the program asks for PMI, as MPICH and Intel MPI do; this mpiexec is Strait \
+             {ours}\n"
+        )),
+    }
+    text.push_str("   each process would be \"rank 0 of 1\".\n");
+    let other = foreign.and_then(|foreign| {
+        let bin = Path::new(&foreign.library).parent()?.parent()?.join("bin/mpiexec");
+        bin.exists().then(|| bin.display().to_string())
+    });
+    let run = other.map_or_else(
+        || "start it with the mpiexec of that library".to_owned(),
+        |path| format!("start it with {path}"),
+    );
+    text.push_str(&format!(
+        "   help: {run}, or compile it with Strait's mpicc;\n         for mpi4py: \
+         unset MPI4PY_LIBMPI \
+         and MPI4PY_MPIABI, or  pip install --force-reinstall mpi4py"
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_in_maps() {
+        let line = |path: &str| format!("7f00-7f01 r-xp 00000000 fe:00 1  {path}\n");
+        let maps = line("/lib/libc.so.6") + &line("/opt/strait/lib/libmpi.so.12");
+        assert_eq!(find_library(&maps, Some(Path::new("/opt/strait/lib"))), None);
+        assert!(find_library(&maps, Some(Path::new("/opt/other/lib"))).is_some());
+        let maps = line("/opt/openmpi/lib/libmpi.so.40.30.1");
+        assert_eq!(find_library(&maps, None).unwrap().1, "Open MPI");
+    }
+}

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A running job: one thread, one epoll, until every rank has ended and all they said is written.
+//!
+//! Invariants:
+//! 1. mpiexec has one thread: the ranks' parent-death signal is tied to the thread that made them.
+//! 2. A process id is signalled only while we have not reaped it.
+//! 3. Grandchildren become ours when their parents end (we are a subreaper), but only ranks are
+//!    waited for; when a job is ended early, what is left of them is killed.
+//! 4. The first cause of an ending stays.
+
+mod looks;
+
+use super::control::{Control, Heard};
+use super::ending::{Cause, Ending, Stage};
+use super::failure::{CODE_TIMEOUT, Failure};
+use super::foreign::{self, PmiEar};
+use super::plan::Plan;
+use super::relay::{Relay, Tokens};
+use super::report::{self, Failed, FirstFailure};
+use super::signals::{self, Arrived, Exit, Signals};
+use super::start::{self, Started, Starter};
+use super::stdin_copy::StdinCopy;
+use super::tree;
+use super::waiting::Look;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use strait_transport::node::{Node, RankState};
+
+pub(super) const TOKEN_SIGNALS: u64 = 1;
+pub(super) const TOKEN_LISTENER: u64 = 2;
+pub(super) const TOKEN_PMI: u64 = 3;
+pub(super) const TOKEN_STDIN: u64 = 4;
+pub(super) const TOKEN_LOCKED: u64 = 5;
+pub(super) const TOKEN_GROUPS: u64 = 6;
+pub(super) const TOKEN_SINKS: u64 = 1 << 32;
+pub(super) const TOKEN_CONNECTIONS: u64 = 2 << 32;
+pub(super) const TOKEN_READERS: u64 = 3 << 32;
+const TOKEN_MASK: u64 = (1 << 32) - 1;
+
+/// Events served per wait.
+const EVENTS_MAX: usize = 64;
+/// How long a rank whose MPI process is gone may take to end itself, which tells us more.
+const LEFT_TIME: Duration = Duration::from_millis(100);
+/// How long ranks may react to a signal that was sent to a group before we forward it.
+const FORWARD_TIME: Duration = Duration::from_millis(100);
+
+/// A rank.
+struct Rank {
+    pid: u32,
+    exit: Option<Exit>,
+    /// Its own process ended well while its MPI process, a grandchild of ours, goes on.
+    lingering: Option<Exit>,
+    joined: bool,
+}
+
+/// A job.
+pub struct Job<'a> {
+    plan: &'a Plan<'a>,
+    node: Node,
+    outer: OwnedFd,
+    signals: Signals,
+    control: Control,
+    ear: PmiEar,
+    relay: Relay,
+    stdin: Option<StdinCopy>,
+    ranks: Vec<Rank>,
+    rank_of: HashMap<u32, u32>,
+    alive: usize,
+    begun: Instant,
+    first: Option<FirstFailure>,
+    failed: usize,
+    ending: Option<Ending>,
+    forward: Option<(Instant, i32)>,
+    left: Vec<(Instant, u32)>,
+    foreign_looks: usize,
+    hang: Option<Look>,
+    hang_said: bool,
+    impatient: bool,
+}
+
+/// What a job is made of, before ranks are started.
+pub struct Parts {
+    /// The node memory.
+    pub node: Node,
+    /// The epoll of everything.
+    pub outer: OwnedFd,
+    /// Signals.
+    pub signals: Signals,
+    /// The socket of MPI_Init.
+    pub control: Control,
+    /// The socket of foreign libraries.
+    pub ear: PmiEar,
+    /// Output.
+    pub relay: Relay,
+}
+
+/// The tokens of the relay.
+pub const RELAY_TOKENS: Tokens =
+    Tokens { groups: TOKEN_GROUPS, locked: TOKEN_LOCKED, sinks: TOKEN_SINKS };
+
+impl<'a> Job<'a> {
+    /// Starts the ranks.
+    ///
+    /// # Errors
+    /// A rank that cannot be started.
+    pub fn start(
+        plan: &'a Plan<'a>,
+        parts: Parts,
+        starter: &Starter<'_>,
+    ) -> Result<Job<'a>, Failure> {
+        let Parts { node, outer, signals, control, ear, mut relay } = parts;
+        let watch = |fd: rustix::fd::BorrowedFd<'_>, token: u64| {
+            epoll::add(&outer, fd, EventData::new_u64(token), EventFlags::IN)
+                .map_err(|errno| start::system("cannot watch a descriptor", errno.into()))
+        };
+        watch(signals.as_fd(), TOKEN_SIGNALS)?;
+        watch(control.as_fd(), TOKEN_LISTENER)?;
+        watch(ear.as_fd(), TOKEN_PMI)?;
+        let begun = Instant::now();
+        let Started { pids, stdin_pipes } = starter.start_all(&mut relay)?;
+        let rank_of = pids.iter().zip(0..).map(|(pid, rank)| (*pid, rank)).collect();
+        let stdin = match stdin_pipes.is_empty() {
+            true => None,
+            false => {
+                let outer = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
+                    .map_err(|errno| start::system("no descriptors left", errno.into()))?;
+                Some(StdinCopy::new(outer, TOKEN_STDIN, TOKEN_READERS, stdin_pipes))
+            }
+        };
+        let rank = |pid| Rank { pid, exit: None, lingering: None, joined: false };
+        let alive = pids.len();
+        let ranks = pids.into_iter().map(rank).collect();
+        let mut job = Job {
+            plan,
+            node,
+            outer,
+            signals,
+            control,
+            ear,
+            relay,
+            stdin,
+            ranks,
+            rank_of,
+            alive,
+            begun,
+            first: None,
+            failed: 0,
+            ending: None,
+            forward: None,
+            left: Vec::new(),
+            foreign_looks: 0,
+            hang: None,
+            hang_said: false,
+            impatient: false,
+        };
+        if plan.request.options.hang_report.is_some() {
+            job.hang = Some(Look::at(&job.node, job.running()));
+        }
+        Ok(job)
+    }
+
+    /// Says something on standard error.
+    pub fn say(&mut self, text: &str) {
+        self.relay.say(text);
+    }
+
+    /// Runs to the end; returns the exit code.
+    pub fn run(mut self) -> u8 {
+        while self.alive > 0 {
+            self.step();
+        }
+        if self.ending.is_some() {
+            tree::kill_rest();
+        }
+        while !self.impatient && !self.relay.drain() {
+            self.step();
+        }
+        let report = self.report();
+        if !report.is_empty() {
+            self.relay.say(&report);
+        }
+        if self.plan.request.options.verbose {
+            let exits =
+                self.ranks.iter().zip(0..).filter_map(|(one, rank)| Some((rank, one.exit?)));
+            let table = report::exit_table(&exits.collect::<Vec<_>>());
+            self.relay.say(&table);
+        }
+        while !self.impatient && !self.relay.is_flushed() {
+            self.step();
+        }
+        self.exit_code()
+    }
+
+    fn step(&mut self) {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS_MAX];
+        let timeout = self.timeout();
+        let ready: Vec<u64> = match epoll::wait(&self.outer, &mut events, timeout.as_ref()) {
+            Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
+            Err(_) => Vec::new(),
+        };
+        for token in ready {
+            self.serve(token);
+        }
+        if let Some(stdin) = &mut self.stdin
+            && stdin.is_impatient()
+        {
+            stdin.serve_source();
+        }
+        self.on_time(Instant::now());
+        self.check_abort();
+        if self.relay.broken().is_some() && self.ending.is_none() {
+            self.relay.hide_all();
+            self.end(Cause::OutputGone);
+        }
+    }
+
+    fn serve(&mut self, token: u64) {
+        let index = (token & TOKEN_MASK) as usize;
+        match token & !TOKEN_MASK {
+            TOKEN_SINKS => return self.relay.serve_sink(index),
+            TOKEN_CONNECTIONS => return self.serve_connection(index as u64),
+            TOKEN_READERS => {
+                if let Some(stdin) = &mut self.stdin {
+                    stdin.serve_reader(index);
+                }
+                return;
+            }
+            _ => {}
+        }
+        match token {
+            TOKEN_SIGNALS => self.serve_signals(),
+            TOKEN_LISTENER => self.serve_listener(),
+            TOKEN_PMI => self.serve_pmi(),
+            TOKEN_LOCKED => self.relay.serve_locked(),
+            TOKEN_STDIN => {
+                if let Some(stdin) = &mut self.stdin {
+                    stdin.serve_source();
+                }
+            }
+            _ => self.relay.serve_group((token - TOKEN_GROUPS) as usize),
+        }
+    }
+
+    fn serve_listener(&mut self) {
+        while let Some((key, socket)) = self.control.accept() {
+            let token = EventData::new_u64(TOKEN_CONNECTIONS | key & TOKEN_MASK);
+            let _ = epoll::add(&self.outer, socket, token, EventFlags::IN);
+        }
+    }
+
+    fn serve_connection(&mut self, key: u64) {
+        match self.control.serve(key, self.node.descriptor()) {
+            Heard::Nothing => {}
+            Heard::Joined(rank) => self.ranks[rank as usize].joined = true,
+            Heard::Left(rank) => self.left.push((Instant::now() + LEFT_TIME, rank)),
+        }
+    }
+
+    fn serve_pmi(&mut self) {
+        let Some(pid) = self.ear.hear() else { return };
+        if self.plan.size() > 1 {
+            let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
+            let found = foreign::look(pid, lib.as_deref());
+            self.end(Cause::Foreign(foreign::describe(self.plan.size(), found.as_ref())));
+        }
+    }
+
+    fn serve_signals(&mut self) {
+        while let Some(arrived) = self.signals.next() {
+            match arrived.number {
+                libc::SIGCHLD => self.reap(),
+                libc::SIGUSR1 | libc::SIGUSR2 => {
+                    for rank in self.ranks.iter().filter(|rank| rank.exit.is_none()) {
+                        signals::send(rank.pid, arrived.number);
+                    }
+                }
+                _ => self.interrupt(arrived),
+            }
+        }
+    }
+
+    /// A signal that ends jobs. The ranks are in our process group, so a signal from the terminal
+    /// has reached them. One that a process sent may have gone to us alone: the ranks that are
+    /// still there after a moment get it from us.
+    fn interrupt(&mut self, arrived: Arrived) {
+        if self.alive == 0 {
+            self.impatient = true;
+            return;
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.hasten();
+            return;
+        }
+        if !arrived.by_kernel && !matches!(arrived.number, libc::SIGTERM) {
+            self.forward = Some((Instant::now() + FORWARD_TIME, arrived.number));
+        }
+        self.end(Cause::Signal(arrived.number));
+    }
+
+    /// Collects all that ended; of several that failed at once, the most telling is the first.
+    fn reap(&mut self) {
+        let mut candidates = Vec::new();
+        while let Some((pid, exit)) = signals::reap() {
+            let Some(rank) = self.rank_of.remove(&pid) else { continue };
+            let record = self.node.record(rank);
+            let goes_on = record.state() == RankState::Running
+                && record.pid() != pid
+                && !record.is_owner_gone();
+            if goes_on && exit == Exit::Code(0) {
+                self.ranks[rank as usize].lingering = Some(exit);
+                continue;
+            }
+            self.note_exit(rank, exit, &mut candidates);
+        }
+        self.judge(candidates);
+    }
+
+    fn note_exit(&mut self, rank: u32, exit: Exit, candidates: &mut Vec<(u32, Failed)>) {
+        self.ranks[rank as usize].exit = Some(exit);
+        self.alive -= 1;
+        let is_running = self.node.record(rank).state() == RankState::Running;
+        if is_running {
+            self.node.announce_loss(rank);
+        }
+        match exit {
+            Exit::Code(0) if is_running && self.plan.size() > 1 => {
+                candidates.push((rank, Failed::NoFinalize));
+            }
+            Exit::Code(0) => {}
+            _ => candidates.push((rank, Failed::Exit(exit))),
+        }
+    }
+
+    fn judge(&mut self, mut candidates: Vec<(u32, Failed)>) {
+        // Those that we ended did not fail by themselves.
+        let ended = self.ending.as_ref().map_or(&[][..], |ending| &ending.ended_by_us);
+        candidates.retain(|(rank, _)| !ended.contains(rank));
+        self.failed += candidates.len();
+        let aborter = self.node.abort_requested().map(|(rank, _)| rank);
+        let order = |(rank, why): &(u32, Failed)| {
+            let kind = match why {
+                _ if Some(*rank) == aborter => 0,
+                Failed::Exit(Exit::Signal(_)) => 1,
+                Failed::NoFinalize | Failed::ProcessInside(_) => 2,
+                Failed::Exit(Exit::Code(_)) => 3,
+            };
+            (kind, *rank)
+        };
+        candidates.sort_by_key(order);
+        let Some((rank, why)) = candidates.first().copied() else { return };
+        if self.first.is_some() && Some(rank) != aborter {
+            return;
+        }
+        let record = self.node.record(rank);
+        let sample = record.call();
+        let call = matches!(why, Failed::Exit(Exit::Signal(_)))
+            .then(|| self.node.call_name(sample.call))
+            .flatten();
+        self.first = Some(FirstFailure {
+            rank,
+            pid: self.ranks[rank as usize].pid,
+            why,
+            after: self.begun.elapsed(),
+            text: record.report(),
+            call,
+        });
+        self.check_abort();
+        if self.alive > 0 {
+            self.end(Cause::Failed(rank));
+        }
+    }
+
+    fn check_abort(&mut self) {
+        if self.ending.is_none()
+            && let Some((rank, code)) = self.node.abort_requested()
+        {
+            self.end(Cause::Abort(rank, code));
+        }
+    }
+
+    fn running(&self) -> impl Iterator<Item = u32> + use<> {
+        let alive = self.ranks.iter().zip(0..).filter(|(one, _)| one.exit.is_none());
+        alive.map(|(_, rank)| rank).collect::<Vec<u32>>().into_iter()
+    }
+
+    fn end(&mut self, cause: Cause) {
+        if self.ending.is_some() {
+            return;
+        }
+        let look = Look::at(&self.node, self.running());
+        self.ending = Some(Ending::new(cause, self.plan.request.options.grace, look));
+        if self.ending.as_ref().is_some_and(|ending| ending.next <= Instant::now()) {
+            self.next_stage();
+        }
+    }
+
+    /// The next step of an ending.
+    fn next_stage(&mut self) {
+        let running: Vec<u32> = self.running().collect();
+        let Some(ending) = &mut self.ending else { return };
+        match ending.stage {
+            Stage::Grace => {
+                ending.doings = ending.look.doings(&self.node);
+                let alive = |rank: &u32| running.contains(rank);
+                ending.doings.retain(|rank, _| alive(rank));
+                ending.ended_by_us = running;
+                ending.stage = Stage::Terminated;
+                ending.next = Instant::now() + ending.term_time();
+                let number = match ending.cause {
+                    Cause::Signal(libc::SIGHUP) => libc::SIGHUP,
+                    _ => libc::SIGTERM,
+                };
+                tree::signal_all(number);
+            }
+            Stage::Terminated | Stage::Killed => {
+                ending.stage = Stage::Killed;
+                // Again after a while: a rank may have started a process meanwhile.
+                ending.next = Instant::now() + Duration::from_millis(100);
+                tree::signal_all(libc::SIGKILL);
+                self.settle_lingering();
+            }
+        }
+    }
+
+    /// Ranks whose own process ended while their MPI process went on: that one is killed now.
+    fn settle_lingering(&mut self) {
+        let waiting = self.ranks.iter().zip(0..).filter_map(|(one, rank)| {
+            one.lingering.filter(|_| one.exit.is_none()).map(|exit| (rank, exit))
+        });
+        for (rank, exit) in waiting.collect::<Vec<_>>() {
+            self.note_exit(rank, exit, &mut Vec::new());
+        }
+    }
+
+    fn report(&self) -> String {
+        report::text(&report::Facts {
+            host: &self.plan.host,
+            first: self.first.as_ref(),
+            failed: self.failed,
+            ending: self.ending.as_ref(),
+        })
+    }
+
+    fn exit_code(&self) -> u8 {
+        let first = self.first.as_ref().map(|first| first.why.code());
+        let all_well = self.ranks.iter().all(|rank| rank.exit == Some(Exit::Code(0)));
+        match self.ending.as_ref().map(|ending| &ending.cause) {
+            Some(Cause::Timeout(_)) => CODE_TIMEOUT,
+            Some(Cause::Foreign(_)) => 1,
+            Some(Cause::OutputGone) => Exit::Signal(libc::SIGPIPE).code(),
+            Some(Cause::Abort(_, code)) => report::abort_code(*code) as u8,
+            Some(Cause::Signal(number)) if !all_well => {
+                first.unwrap_or(Exit::Signal(*number).code())
+            }
+            _ => {
+                let lost_file = self.relay.broken_file().map(|_| 1);
+                first.or(lost_file).unwrap_or(0)
+            }
+        }
+    }
+}

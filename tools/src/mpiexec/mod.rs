@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The launcher: reads the command line (parse), finds the programs (plan), starts the ranks
+//! (start, spawn), relays what they print (relay, sink), and ends them together (job, ending).
+
+mod binding;
+mod control;
+mod ending;
+mod environment;
+mod failure;
+mod foreign;
+mod job;
+mod label;
+mod option_table;
+mod parse;
+mod plan;
+mod program;
+mod relay;
+mod report;
+mod request;
+mod signals;
+mod sink;
+mod spawn;
+mod start;
+mod stdin_copy;
+mod tree;
+mod values;
+mod waiting;
+
+use environment::JobFacts;
+use failure::{CODE_USAGE, Failure};
+use job::{Job, Parts};
+use plan::Plan;
+use rustix::event::epoll;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::ExitCode;
+use strait_transport::node::{Node, NodePlan};
+
+pub use binding::allowed_processors;
+pub use foreign::look as foreign_library;
+
+/// Runs mpiexec with the arguments after its name.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match execute(args, host) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
+    if args.is_empty() {
+        eprintln!("{}", option_table::help_text());
+        return Ok(CODE_USAGE);
+    }
+    let mut request = match parse::parse(args, &host)? {
+        request::Command::Help => {
+            print_quietly(&option_table::help_text());
+            return Ok(0);
+        }
+        request::Command::Version => {
+            print_quietly(&format!("Strait mpiexec {}\n", crate::VERSION));
+            return Ok(0);
+        }
+        request::Command::Run(request) => request,
+    };
+    if request.options.timeout.is_none()
+        && let Ok(limit) = std::env::var("MPIEXEC_TIMEOUT")
+    {
+        request.options.timeout = Some(values::duration("MPIEXEC_TIMEOUT", &limit)?);
+    }
+    let plan = Plan::prepare(&request, host)?;
+    if request.options.dry_run {
+        print_quietly(&plan.table());
+        return Ok(0);
+    }
+    run(&plan)
+}
+
+/// Prints to standard output; a closed pipe is nobody's concern.
+fn print_quietly(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
+    let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
+    let (limit, descriptors) = signals::raise_descriptor_limit();
+    start::check_descriptors(plan.size(), descriptors)?;
+    let (mut job, mut key) = ([0_u8; 16], [0_u8; 32]);
+    for bytes in [&mut job[..], &mut key[..]] {
+        getrandom::fill(bytes)
+            .map_err(|error| Failure::with_code(1, format!("no random numbers: {error}")))?;
+    }
+    let size = plan.size();
+    let node = Node::create(&NodePlan { job, key, size, first_local_rank: 0, local_size: size })
+        .map_err(|error| {
+            Failure::with_code(1, format!("no shared memory for the node: {error}"))
+        })?;
+    let job: String = job.iter().map(|byte| format!("{byte:02x}")).collect();
+    let socket = format!("strait-{job}");
+    let control = control::Control::listen(&socket, size)
+        .map_err(|errno| fail("cannot listen for the ranks", errno))?;
+    let ear = foreign::PmiEar::new().map_err(|errno| fail("cannot make a socket", errno))?;
+    let outer = epoll::create(epoll::CreateFlags::CLOEXEC)
+        .map_err(|errno| fail("cannot make an epoll", errno))?;
+    let again = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
+        .map_err(|errno| fail("no descriptors left", errno))?;
+    let relay = relay::Relay::new(again, job::RELAY_TOKENS)
+        .map_err(|errno| fail("cannot set up the output", errno))?;
+    let signals =
+        signals::Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
+    // Without it, orphans of ranks go to init, and only MPI processes among them end with us.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let spawner = spawn::Spawner::new(signals.mask_before, limit)
+        .map_err(|error| start::system("no memory for a stack", error))?;
+    // Numbers stay what they are in the ranks; duplicates, since the originals move into the job.
+    let duplicate = |fd: std::os::fd::BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| fail("no descriptors left", errno))
+    };
+    let node_fd = duplicate(node.descriptor())?;
+    let pmi_fd = duplicate(ear.for_ranks())?;
+    let facts =
+        JobFacts { job, socket, size, node_fd: node_fd.as_raw_fd(), pmi_fd: pmi_fd.as_raw_fd() };
+    let kept = [node_fd.as_fd(), pmi_fd.as_fd()];
+    let starter = start::Starter { plan, spawner: &spawner, facts: &facts, kept };
+    let parts = Parts { node, outer, signals, control, ear, relay };
+    let mut job = Job::start(plan, parts, &starter)?;
+    announce(plan, &mut job);
+    Ok(job.run())
+}
+
+/// What is said at the start: little.
+fn announce(plan: &Plan<'_>, job: &mut Job<'_>) {
+    for note in plan.programs.iter().filter_map(|program| program.resolved.note.as_ref()) {
+        job.say(note);
+    }
+    let options = &plan.request.options;
+    if options.verbose {
+        for note in &options.notes {
+            job.say(&format!("note: {note}"));
+        }
+    }
+    if options.report_bindings {
+        job.say(&plan.bindings());
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From the request to what will be executed: files found, environments made, processors chosen.
+//! Nothing has been started when this fails.
+#![forbid(unsafe_code)]
+
+use super::binding::{self, Cores};
+use super::environment::{self, Variables};
+use super::failure::Failure;
+use super::program::{self, Resolved};
+use super::request::{Request, Stdin};
+use super::values::ranks_named;
+use crate::prefix::Prefix;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+/// One program, ready for execve.
+pub struct Prepared {
+    /// The file and its arguments, for people.
+    pub resolved: Resolved,
+    /// The file.
+    pub path: CString,
+    /// Its arguments.
+    pub argv: Vec<CString>,
+    /// Its environment, without what differs between ranks.
+    pub env: Vec<CString>,
+    /// Where it runs.
+    pub directory: Option<CString>,
+}
+
+/// A job that can be started.
+pub struct Plan<'a> {
+    /// What was asked for.
+    pub request: &'a Request,
+    /// Name of this host.
+    pub host: String,
+    /// Our own libraries, if they are installed beside us.
+    pub prefix: Option<Prefix>,
+    /// The programs.
+    pub programs: Vec<Prepared>,
+    /// For each rank its program.
+    pub program_of: Vec<usize>,
+    /// For each rank its processors.
+    pub processors: Vec<Option<Vec<u32>>>,
+}
+
+impl<'a> Plan<'a> {
+    /// Prepares everything.
+    ///
+    /// # Errors
+    /// The first thing that keeps the job from starting.
+    pub fn prepare(request: &'a Request, host: String) -> Result<Plan<'a>, Failure> {
+        let ours: Variables = std::env::vars_os().collect();
+        let prefix = Prefix::of_this_executable();
+        let mut programs = Vec::new();
+        let mut program_of = Vec::new();
+        for (index, program) in request.programs.iter().enumerate() {
+            let first = program_of.len();
+            program_of.resize(first + program.ranks as usize, index);
+            let set = if program_of.len() - first == 1 {
+                format!("rank {first}")
+            } else {
+                format!("ranks {first}-{}", program_of.len() - 1)
+            };
+            let whom = format!("{set}, host {host}");
+            let env =
+                environment::of_program(&ours, &request.options.env, &program.env, prefix.as_ref());
+            let search = env.get(OsStr::new("PATH")).or_else(|| ours.get(OsStr::new("PATH")));
+            let resolved = program::resolve(program, search.map(|path| path.as_os_str()), &whom)?;
+            programs.push(Prepared {
+                path: c_string(resolved.path.as_os_str())?,
+                argv: resolved.argv.iter().map(|text| c_string(text)).collect::<Result<_, _>>()?,
+                env: environment::block(&env),
+                directory: match &program.directory {
+                    Some(directory) => Some(c_string(directory.as_os_str())?),
+                    None => None,
+                },
+                resolved,
+            });
+        }
+        let size = request.size();
+        let processors = binding::sets(&request.options.bind_to, size, &Cores::of_this_process())?;
+        Ok(Plan { request, host, prefix, programs, program_of, processors })
+    }
+
+    /// Ranks of the job.
+    pub fn size(&self) -> u32 {
+        self.program_of.len() as u32
+    }
+
+    /// Who may use what, one line per rank.
+    pub fn bindings(&self) -> String {
+        let lines = self.processors.iter().enumerate().map(|(rank, set)| {
+            let words = binding::in_words(set.as_ref());
+            format!("rank {rank}  host {}  processors {words}", self.host)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The plan as a table.
+    pub fn table(&self) -> String {
+        let options = &self.request.options;
+        let mut rows =
+            vec![["ranks", "host", "directory", "processors", "command"].map(String::from)];
+        let mut first = 0;
+        for (program, prepared) in self.request.programs.iter().zip(&self.programs) {
+            let ranks: Vec<u32> = (first..first + program.ranks).collect();
+            first += program.ranks;
+            let directory = program.directory.as_ref();
+            let bound = ranks.iter().any(|rank| self.processors[*rank as usize].is_some());
+            let command: Vec<String> = std::iter::once(prepared.resolved.path.as_os_str())
+                .chain(prepared.resolved.argv[1..].iter().map(|text| text.as_os_str()))
+                .map(|text| text.to_string_lossy().into_owned())
+                .collect();
+            rows.push([
+                ranks_named(&ranks).replace("ranks ", "").replace("rank ", ""),
+                self.host.clone(),
+                directory.map_or(".".to_owned(), |path| path.display().to_string()),
+                if bound { "bound" } else { "all" }.to_owned(),
+                command.join(" "),
+            ]);
+        }
+        let mut text = columns(&rows);
+        text.push_str(&format!("standard input: {}\n", stdin_in_words(&options.stdin)));
+        for (name, file) in [("output", &options.out_file), ("error", &options.err_file)] {
+            if let Some(file) = file {
+                text.push_str(&format!("standard {name}: {file}\n"));
+            }
+        }
+        for (program, own) in self.request.programs.iter().enumerate() {
+            for (name, value) in options.env.set.iter().chain(&own.env.set) {
+                let value = value.as_ref().map_or("(ours)".into(), |value| value.to_string_lossy());
+                let name = name.to_string_lossy();
+                text.push_str(&format!("environment of program {program}: {name}={value}\n"));
+            }
+        }
+        if self.processors.iter().any(Option::is_some) {
+            text.push_str(&self.bindings());
+            text.push('\n');
+        }
+        if let Some(limit) = options.timeout {
+            text.push_str(&format!("time limit: {} s\n", limit.as_secs_f64()));
+        }
+        text.push_str(&format!("{} ranks; nothing was started\n", self.size()));
+        text
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, Failure> {
+    CString::new(text.as_bytes())
+        .map_err(|_| Failure::usage(format!("a NUL byte in {}", text.to_string_lossy())))
+}
+
+fn stdin_in_words(stdin: &Stdin) -> String {
+    match stdin {
+        Stdin::Inherit(rank) => format!("rank {rank}"),
+        Stdin::Copy(None) => "all ranks".to_owned(),
+        Stdin::Copy(Some(list)) => ranks_named(list),
+        Stdin::None => "none".to_owned(),
+    }
+}
+
+/// Rows with aligned columns; the last column is as wide as it is.
+fn columns(rows: &[[String; 5]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..4).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            text.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(&row[4]);
+        text.push('\n');
+    }
+    text
+}

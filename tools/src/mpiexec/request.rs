@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the user asked for, as data.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which of our variables a program gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inherit {
+    /// All of them.
+    All,
+    /// None.
+    None,
+    /// These.
+    List(Vec<String>),
+}
+
+/// Rules for the environment of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct EnvRules {
+    /// What is passed on; `None` leaves the decision to the rules for all programs.
+    pub inherit: Option<Inherit>,
+    /// What is set, in order; no value means: pass ours on.
+    pub set: Vec<(OsString, Option<OsString>)>,
+}
+
+/// One program of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// How many ranks run it.
+    pub ranks: u32,
+    /// The program and its arguments; never empty.
+    pub argv: Vec<OsString>,
+    /// Where it runs.
+    pub directory: Option<PathBuf>,
+    /// Its environment.
+    pub env: EnvRules,
+}
+
+/// Who reads our standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// One rank inherits the descriptor itself: nothing is read ahead, terminals work.
+    Inherit(u32),
+    /// These ranks get a copy each; `None` means all.
+    Copy(Option<Vec<u32>>),
+    /// Nobody.
+    None,
+}
+
+/// Which processors the ranks may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindTo {
+    /// All.
+    None,
+    /// Disjoint sets of cores, as large as possible.
+    Core,
+    /// Disjoint sets of hardware threads.
+    HardwareThread,
+    /// Rank i gets element i, modulo the length.
+    User(Vec<Vec<u32>>),
+}
+
+/// Options that concern the whole job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What begins each line.
+    pub label: Option<String>,
+    /// Where standard output goes.
+    pub out_file: Option<String>,
+    /// Where standard error goes.
+    pub err_file: Option<String>,
+    /// Whose standard output is shown.
+    pub output_from: Option<Vec<u32>>,
+    /// Who reads standard input.
+    pub stdin: Stdin,
+    /// Time limit.
+    pub timeout: Option<Duration>,
+    /// How long the others go on after a failure.
+    pub grace: Duration,
+    /// When to report ranks that do not move.
+    pub hang_report: Option<Duration>,
+    /// Processors.
+    pub bind_to: BindTo,
+    /// Say which.
+    pub report_bindings: bool,
+    /// Start nothing.
+    pub dry_run: bool,
+    /// Say more.
+    pub verbose: bool,
+    /// Rules for the environment of all programs.
+    pub env: EnvRules,
+    /// What was accepted without effect; shown under -v.
+    pub notes: Vec<String>,
+}
+
+/// How long other ranks go on after a failure: enough for ranks that fail for the same reason to
+/// say so, and little enough that the job ends within a second.
+pub const GRACE_DEFAULT: Duration = Duration::from_millis(300);
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            label: None,
+            out_file: None,
+            err_file: None,
+            output_from: None,
+            stdin: Stdin::Inherit(0),
+            timeout: None,
+            grace: GRACE_DEFAULT,
+            hang_report: None,
+            bind_to: BindTo::None,
+            report_bindings: false,
+            dry_run: false,
+            verbose: false,
+            env: EnvRules::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// A job to run.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Request {
+    /// Options of the whole job.
+    pub options: Options,
+    /// Its programs, in the order of their ranks.
+    pub programs: Vec<Program>,
+}
+
+impl Request {
+    /// Ranks of the job.
+    pub fn size(&self) -> u32 {
+        self.programs.iter().map(|program| program.ranks).sum()
+    }
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run a job.
+    Run(Box<Request>),
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Signals as a descriptor: mpiexec installs no handler, so nothing can run in a child that shares
+//! our memory, and nothing interrupts the loop.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The signals that mpiexec reads.
+const WATCHED: &[libc::c_int] = &[
+    libc::SIGCHLD,
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
+
+/// A signal that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrived {
+    /// Which.
+    pub number: i32,
+    /// The kernel sent it, as a terminal does to all of its foreground process group; otherwise a
+    /// process sent it, and nobody can tell whether to us alone.
+    pub by_kernel: bool,
+}
+
+/// The watched signals, blocked and readable.
+pub struct Signals {
+    fd: OwnedFd,
+    /// The mask that was in force before, for the ranks.
+    pub mask_before: libc::sigset_t,
+}
+
+impl Signals {
+    /// Blocks the signals and opens the descriptor. A SIGHUP or SIGINT that was ignored (nohup, a
+    /// background job of a plain shell) stays ignored, here and in the ranks.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn watch() -> io::Result<Signals> {
+        // SAFETY: sigset_t is an array of integers; it is filled by the calls below.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut mask_before: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: writes one set, ours.
+        unsafe { libc::sigemptyset(&mut set) };
+        for number in WATCHED {
+            // SAFETY: writes one set, ours, with a valid number.
+            unsafe { libc::sigaddset(&mut set, *number) };
+        }
+        // SAFETY: reads one set and writes the other; changes this thread's mask only.
+        if unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, &mut mask_before) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: reads one set; makes a new descriptor.
+        let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Signals { fd, mask_before })
+    }
+
+    /// The next signal, if one waits.
+    pub fn next(&self) -> Option<Arrived> {
+        // SAFETY: signalfd_siginfo is integers, for which all zeroes is a value.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: writes at most `size` bytes into `info`, which has that many.
+        let count = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) };
+        (count == size as isize).then_some(Arrived {
+            number: info.ssi_signo as i32,
+            by_kernel: info.ssi_code == libc::SI_KERNEL,
+        })
+    }
+}
+
+impl std::os::fd::AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// What a shell would say.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Code(code) => (code & 0xff) as u8,
+            Exit::Signal(number) => (128 + number).clamp(0, 255) as u8,
+        }
+    }
+}
+
+/// A child that has ended, removed; `None` when there is none now.
+pub fn reap() -> Option<(u32, Exit)> {
+    let mut status = 0;
+    // SAFETY: writes one integer, ours.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    if pid <= 0 {
+        return None;
+    }
+    let exit = if libc::WIFSIGNALED(status) {
+        Exit::Signal(libc::WTERMSIG(status))
+    } else {
+        Exit::Code(libc::WEXITSTATUS(status))
+    };
+    Some((pid.unsigned_abs(), exit))
+}
+
+/// Sends a signal to a process that we have not reaped yet, so its number is still its own.
+pub fn send(pid: u32, number: i32) {
+    // SAFETY: kill touches no memory.
+    unsafe { libc::kill(pid as libc::pid_t, number) };
+}
+
+/// The name of a signal, with a word for people.
+pub fn name(number: i32) -> String {
+    let known = [
+        (libc::SIGHUP, "SIGHUP (hangup)"),
+        (libc::SIGINT, "SIGINT (interrupt)"),
+        (libc::SIGQUIT, "SIGQUIT (quit)"),
+        (libc::SIGILL, "SIGILL (illegal instruction)"),
+        (libc::SIGTRAP, "SIGTRAP (trap)"),
+        (libc::SIGABRT, "SIGABRT (abort)"),
+        (libc::SIGBUS, "SIGBUS (bus error)"),
+        (libc::SIGFPE, "SIGFPE (arithmetic error)"),
+        (libc::SIGKILL, "SIGKILL (killed)"),
+        (libc::SIGUSR1, "SIGUSR1"),
+        (libc::SIGSEGV, "SIGSEGV (segmentation fault)"),
+        (libc::SIGUSR2, "SIGUSR2"),
+        (libc::SIGPIPE, "SIGPIPE (broken pipe)"),
+        (libc::SIGALRM, "SIGALRM (alarm)"),
+        (libc::SIGTERM, "SIGTERM (terminated)"),
+        (libc::SIGXCPU, "SIGXCPU (processor time limit)"),
+        (libc::SIGXFSZ, "SIGXFSZ (file size limit)"),
+        (libc::SIGSYS, "SIGSYS (bad system call)"),
+    ];
+    known
+        .iter()
+        .find(|(candidate, _)| *candidate == number)
+        .map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
+}
+
+/// Raises the soft limit of open descriptors to the hard one; returns the limit before, for the
+/// ranks, and the limit now.
+pub fn raise_descriptor_limit() -> (Option<libc::rlimit>, u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit, ours.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } < 0 {
+        return (None, 1024);
+    }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: reads one rlimit; changes this process only.
+    let now = if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } < 0 {
+        limit.rlim_cur
+    } else {
+        limit.rlim_max
+    };
+    (Some(limit), now)
+}

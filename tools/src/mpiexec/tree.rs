@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Our descendants, from /proc: whom to signal when a job is ended early.
+//!
+//! Used only then, and for ranks that have not joined after a while, since it reads one file per
+//! process of the host.
+#![forbid(unsafe_code)]
+
+use super::signals;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Children by parent.
+fn children() -> HashMap<u32, Vec<u32>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return children };
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name in parentheses may hold anything; state and parent follow the last one.
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next();
+        let parent = fields.next().and_then(|field| field.parse::<u32>().ok());
+        if let (Some(state), Some(parent)) = (state, parent)
+            && state != "Z"
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    children
+}
+
+/// These processes and all that descend from them.
+pub fn with_descendants(roots: &[u32]) -> Vec<u32> {
+    let children = children();
+    roots.iter().flat_map(|root| below(*root, &children)).collect()
+}
+
+fn below(root: u32, children: &HashMap<u32, Vec<u32>>) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        next += 1;
+        for child in children.get(&parent).into_iter().flatten() {
+            if !found.contains(child) {
+                found.push(*child);
+            }
+        }
+    }
+    found
+}
+
+/// Signals all our descendants.
+pub fn signal_all(number: i32) {
+    for pid in &below(std::process::id(), &children())[1..] {
+        signals::send(*pid, number);
+    }
+}
+
+/// Kills and reaps what is left below us; gives up after a second.
+pub fn kill_rest() {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while below(std::process::id(), &children()).len() > 1 && Instant::now() < deadline {
+        signal_all(libc::SIGKILL);
+        std::thread::sleep(Duration::from_millis(1));
+        while signals::reap().is_some() {}
+    }
+}
