@@ -7,6 +7,12 @@
 //! constants) are those of the standard ABI: for that face translation is the identity.
 #![allow(non_snake_case)]
 
+pub mod agreement;
+pub mod entry;
+pub mod error;
+pub mod handle;
+pub mod lock;
+pub mod runtime;
 pub mod abi;
 pub mod api;
 pub mod datatype;

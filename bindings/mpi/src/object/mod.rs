@@ -1,2 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One noun per file.
+//! One noun per file. Objects are shared by `Rc` and mutated through cells: all of them are touched
+//! only with the entry lock held.
+
+pub mod attribute;
+pub mod comm;
+pub mod datatype;
+pub mod errhandler;
+pub mod group;
+pub mod info;
+pub mod op;
+pub mod request;
+pub mod user_error;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Small exchanges among the members of a group while communicators are made: who is in, which
+//! context. Linear over the lowest member; data of users goes through schedules instead.
+
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::object::comm::Comm;
+use crate::object::request::finished;
+use strait_transport::envelope::{Envelope, Pattern, Peer};
+use strait_transport::payload::Payload;
+use strait_transport::request::RequestId;
+use strait_transport::worker::{SendMode, Sent};
+
+/// First tag of exchanges that users' tags name (create_group, intercomm_create): above all tags of
+/// collective calls.
+pub const USER_TAG_BASE: u32 = 0x4000_0000;
+
+/// The members of an exchange, and what its messages carry.
+#[derive(Clone)]
+pub struct Circle {
+    /// Index -> peer.
+    pub members: Vec<Peer>,
+    /// This process's index.
+    pub me: usize,
+    context: u32,
+    tag: u32,
+    /// Members are numbered differently on both sides: sources are peers instead.
+    pair: bool,
+}
+
+impl Circle {
+    /// All of a communicator: its group, or the union of both groups (the first one's members
+    /// first). Uses up one collective tag.
+    pub fn of_comm(comm: &Comm) -> Circle {
+        let (context, tag) = (comm.collective_context(), comm.next_collective_tag());
+        let mut circle = Circle::new(comm.group.members.to_vec(), comm.rank as usize, context, tag);
+        if let Some(remote) = &comm.remote {
+            if comm.local_first {
+                circle.members.extend(remote.members.iter());
+            } else {
+                circle.me += remote.size();
+                let mut members = remote.members.to_vec();
+                members.extend(circle.members);
+                circle.members = members;
+            }
+        }
+        circle
+    }
+
+    /// The local group of a communicator.
+    pub fn of_local_group(comm: &Comm) -> Circle {
+        let tag = comm.next_collective_tag();
+        let context = if comm.is_inter() { comm.local_context } else { comm.collective_context() };
+        Circle::new(comm.group.members.to_vec(), comm.rank as usize, context, tag)
+    }
+
+    /// These peers on this context and tag.
+    pub fn new(members: Vec<Peer>, me: usize, context: u32, tag: u32) -> Circle {
+        Circle { members, me, context, tag, pair: false }
+    }
+
+    /// Two processes, each of which sees itself as member 0 and the other as member 1.
+    pub fn pair(me: Peer, other: Peer, context: u32, tag: u32) -> Circle {
+        Circle { members: vec![me, other], me: 0, context, tag, pair: true }
+    }
+
+    /// Starts to send bytes to a member. The bytes live until [`Circle::finish`].
+    pub fn post_send(&self, entry: &mut Entry, to: usize, bytes: &[u8]) -> Option<RequestId> {
+        let source = self.source(self.me);
+        let envelope = Envelope { context: self.context, source, tag: self.tag };
+        let payload =
+            Payload::Contiguous { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };
+        // SAFETY: the caller waits for the request before the bytes go away.
+        match unsafe { entry.worker.send(self.members[to], envelope, payload, SendMode::Standard) }
+        {
+            Sent::Done => None,
+            Sent::Pending(id) => Some(id),
+        }
+    }
+
+    /// Starts to receive bytes from a member. As [`Circle::post_send`].
+    pub fn post_receive(&self, entry: &mut Entry, from: usize, bytes: &mut [u8]) -> RequestId {
+        let source = self.source(from);
+        let pattern = Pattern { context: self.context, source, tag: self.tag };
+        let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
+        // SAFETY: the caller waits for the request before the bytes go away.
+        unsafe { entry.worker.receive(Some(self.members[from]), pattern, payload) }
+    }
+
+    /// What a member's messages carry as their source.
+    fn source(&self, member: usize) -> u32 {
+        if self.pair { self.members[member].0 } else { member as u32 }
+    }
+
+    /// Waits for requests of this exchange; the first error wins.
+    pub fn finish(&self, entry: &mut Entry, requests: &[RequestId]) -> Result {
+        let mut result = Ok(());
+        for &id in requests {
+            entry.wait_until(|rt| rt.worker.is_complete(id));
+            let completion = entry.worker.take(id).expect("a complete request");
+            if let Some(error) = finished(completion, true).error {
+                result = result.and(Err(error));
+            }
+        }
+        result
+    }
+
+    /// All members' bytes, in order; every member gives as many.
+    pub fn allgather(&self, entry: &mut Entry, mine: &[u8]) -> Result<Vec<u8>> {
+        let each = mine.len();
+        let mut all = vec![0; each * self.members.len()];
+        if self.me == 0 {
+            all[..each].copy_from_slice(mine);
+            let mut requests = Vec::new();
+            for (i, slot) in all.chunks_mut(each.max(1)).enumerate().skip(1) {
+                requests.push(self.post_receive(entry, i, slot));
+            }
+            self.finish(entry, &requests)?;
+        } else {
+            let sent = self.post_send(entry, 0, mine);
+            self.finish(entry, sent.as_slice())?;
+        }
+        self.bcast(entry, 0, &mut all)?;
+        Ok(all)
+    }
+
+    /// The root's bytes for all.
+    pub fn bcast(&self, entry: &mut Entry, root: usize, bytes: &mut [u8]) -> Result {
+        let mut requests = Vec::new();
+        if self.me == root {
+            for to in (0..self.members.len()).filter(|&to| to != root) {
+                requests.extend(self.post_send(entry, to, bytes));
+            }
+        } else {
+            requests.push(self.post_receive(entry, root, bytes));
+        }
+        self.finish(entry, &requests)
+    }
+
+    /// Returns when all members have called.
+    pub fn barrier(&self, entry: &mut Entry) -> Result {
+        // A dissemination: in round k, to the member 2^k further.
+        let p = self.members.len();
+        let mut distance = 1;
+        while distance < p {
+            let mut requests = Vec::from_iter(self.post_send(entry, (self.me + distance) % p, &[]));
+            let from = (self.me + p - distance % p) % p;
+            requests.push(self.post_receive(entry, from, &mut []));
+            self.finish(entry, &requests)?;
+            distance *= 2;
+        }
+        Ok(())
+    }
+}

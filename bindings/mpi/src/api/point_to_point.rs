@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Point to point: blocking and immediate sends and receives in all modes (MPI-5.0 chapter 3).
+
+use crate::abi::{Abi, HandleKind, Status};
+use crate::api::arguments::{destination, envelope, handle, pattern, payload, send_tag};
+use crate::api::buffered::buffered_send;
+use crate::entry::{Entry, on_comm};
+use crate::error::{Result, class, error};
+use crate::handle::REQUEST_DONE;
+use crate::object::comm::CommRef;
+use crate::object::request::{Finished, Request, Transfer, Work, finished};
+use std::ffi::{c_int, c_void};
+use strait_transport::envelope::{Pattern, Peer};
+use strait_transport::payload::Payload;
+use strait_transport::request::RequestId;
+use strait_transport::worker::{SendMode, Sent};
+
+/// Modes as the API names them; ready is standard (a receive is posted: it cannot go wrong).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// MPI_Send, MPI_Rsend
+    Standard,
+    /// MPI_Ssend
+    Synchronous,
+    /// MPI_Bsend
+    Buffered,
+}
+
+/// A send whose arguments are checked: where it goes (`None`: MPI_PROC_NULL), tag, payload.
+pub(crate) type Outgoing = (Option<Peer>, u32, Payload);
+
+/// A receive whose arguments are checked; `None`: MPI_PROC_NULL.
+pub(crate) type Incoming = (Option<(Option<Peer>, Pattern)>, Payload);
+
+pub(crate) fn outgoing<A: Abi>(
+    entry: &Entry,
+    comm: &CommRef,
+    (buffer, count, datatype): (*const c_void, i64, A::Handle),
+    (rank, tag): (c_int, c_int),
+) -> Result<Outgoing> {
+    let tag = send_tag::<A>(tag)?;
+    let peer = destination::<A>(comm, rank)?;
+    Ok((peer, tag, payload::<A>(entry, buffer, count, datatype)?))
+}
+
+pub(crate) fn incoming<A: Abi>(
+    entry: &Entry,
+    comm: &CommRef,
+    (buffer, count, datatype): (*mut c_void, i64, A::Handle),
+    (source, tag): (c_int, c_int),
+) -> Result<Incoming> {
+    let pattern = pattern::<A>(comm, source, tag)?;
+    Ok((pattern, payload::<A>(entry, buffer, count, datatype)?))
+}
+
+/// Starts to send; `None` for MPI_PROC_NULL.
+///
+/// # Safety
+/// The payload is readable until the send is complete.
+#[inline]
+pub(crate) unsafe fn post_send(
+    entry: &mut Entry,
+    comm: &CommRef,
+    (peer, tag, payload): Outgoing,
+    mode: Mode,
+) -> Result<Option<Sent>> {
+    let Some(peer) = peer else {
+        return Ok(None);
+    };
+    let envelope = envelope(comm, tag);
+    let mode = match mode {
+        Mode::Standard => SendMode::Standard,
+        Mode::Synchronous => SendMode::Synchronous,
+        Mode::Buffered => {
+            buffered_send(entry, comm, peer, envelope, &payload)?;
+            return Ok(Some(Sent::Done));
+        }
+    };
+    // SAFETY: the caller's promise.
+    Ok(Some(unsafe { entry.worker.send(peer, envelope, payload, mode) }))
+}
+
+/// Starts to receive; `None` for MPI_PROC_NULL.
+///
+/// # Safety
+/// The payload is writable and untouched until the receive is complete.
+#[inline]
+pub(crate) unsafe fn post_receive(
+    entry: &mut Entry,
+    (pattern, payload): Incoming,
+) -> Option<RequestId> {
+    let (from, pattern) = pattern?;
+    // SAFETY: the caller's promise.
+    Some(unsafe { entry.worker.receive(from, pattern, payload) })
+}
+
+/// Waits for one transfer and returns how it ended.
+#[inline]
+pub(crate) fn finish(entry: &mut Entry, id: RequestId, receive: bool) -> Finished {
+    entry.wait_until(|rt| rt.worker.is_complete(id));
+    let completion = entry.worker.take(id).expect("a complete request has a terminal record");
+    finished(completion, receive)
+}
+
+#[inline]
+fn finish_send(entry: &mut Entry, sent: Option<Sent>) -> Result {
+    match sent {
+        Some(Sent::Pending(id)) => match finish(entry, id, false).error {
+            Some(error) => Err(error),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Puts a send in flight behind a request handle.
+pub(crate) fn send_request(entry: &mut Entry, comm: &CommRef, sent: Option<Sent>) -> Option<u32> {
+    match sent {
+        Some(Sent::Pending(id)) => entry.requests.insert(Request::Transfer(Transfer {
+            id,
+            comm: comm.clone(),
+            receive: false,
+        })),
+        _ => Some(REQUEST_DONE),
+    }
+}
+
+/// Puts a receive in flight behind a request.
+pub(crate) fn receive_request(comm: &CommRef, id: Option<RequestId>) -> Request {
+    match id {
+        Some(id) => Request::Transfer(Transfer { id, comm: comm.clone(), receive: true }),
+        None => Request::Done(Finished::PROC_NULL),
+    }
+}
+
+unsafe fn blocking<A: Abi>(
+    name: &'static str,
+    buffer: (*const c_void, i64, A::Handle),
+    to: (c_int, c_int),
+    comm: A::Handle,
+    mode: Mode,
+) -> c_int {
+    on_comm::<A>(name, comm, |entry, comm| {
+        let message = outgoing::<A>(entry, comm, buffer, to)?;
+        // SAFETY: the buffer is the caller's promise; we wait for completion.
+        let sent = unsafe { post_send(entry, comm, message, mode)? };
+        finish_send(entry, sent)
+    })
+}
+
+unsafe fn immediate<A: Abi>(
+    name: &'static str,
+    buffer: (*const c_void, i64, A::Handle),
+    to: (c_int, c_int),
+    comm: A::Handle,
+    mode: Mode,
+    request: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>(name, comm, |entry, comm| {
+        let message = outgoing::<A>(entry, comm, buffer, to)?;
+        // SAFETY: the buffer is the caller's promise until the request is complete.
+        let sent = unsafe { post_send(entry, comm, message, mode)? };
+        let code = send_request(entry, comm, sent);
+        // SAFETY: `request` is writable, says the caller.
+        unsafe { *request = handle::<A>(HandleKind::Request, code)? };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Send<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+) -> c_int {
+    // SAFETY: this function's own conditions.
+    unsafe { blocking::<A>("MPI_Send", (buf, count, datatype), (dest, tag), comm, Mode::Standard) }
+}
+
+pub unsafe fn MPI_Ssend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+) -> c_int {
+    // SAFETY: this function's own conditions.
+    unsafe { blocking::<A>("MPI_Ssend", (buf, count, datatype), (dest, tag), comm, Mode::Synchronous) }
+}
+
+pub unsafe fn MPI_Bsend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+) -> c_int {
+    // SAFETY: this function's own conditions.
+    unsafe { blocking::<A>("MPI_Bsend", (buf, count, datatype), (dest, tag), comm, Mode::Buffered) }
+}
+
+pub unsafe fn MPI_Rsend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+) -> c_int {
+    // SAFETY: this function's own conditions.
+    unsafe { blocking::<A>("MPI_Rsend", (buf, count, datatype), (dest, tag), comm, Mode::Standard) }
+}
+
+pub unsafe fn MPI_Isend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    let buffer = (buf, count, datatype);
+    // SAFETY: this function's own conditions.
+    unsafe { immediate::<A>("MPI_Isend", buffer, (dest, tag), comm, Mode::Standard, request) }
+}
+
+pub unsafe fn MPI_Issend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    let buffer = (buf, count, datatype);
+    // SAFETY: this function's own conditions.
+    unsafe { immediate::<A>("MPI_Issend", buffer, (dest, tag), comm, Mode::Synchronous, request) }
+}
+
+pub unsafe fn MPI_Ibsend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    let buffer = (buf, count, datatype);
+    // SAFETY: this function's own conditions.
+    unsafe { immediate::<A>("MPI_Ibsend", buffer, (dest, tag), comm, Mode::Buffered, request) }
+}
+
+pub unsafe fn MPI_Irsend<A: Abi>(
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    let buffer = (buf, count, datatype);
+    // SAFETY: this function's own conditions.
+    unsafe { immediate::<A>("MPI_Irsend", buffer, (dest, tag), comm, Mode::Standard, request) }
+}
+
+pub unsafe fn MPI_Recv<A: Abi>(
+    buf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    source: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
+    on_comm::<A>("MPI_Recv", comm, |entry, comm| {
+        let wanted = incoming::<A>(entry, comm, (buf, count, datatype), (source, tag))?;
+        // SAFETY: the buffer is the caller's promise; we wait for completion.
+        let id = unsafe { post_receive(entry, wanted) };
+        let ended = match id {
+            Some(id) => finish(entry, id, true),
+            None => Finished::PROC_NULL,
+        };
+        // SAFETY: `status` is writable or the ignore value, says the caller.
+        unsafe { A::status_write(status, &ended.status) };
+        ended.error.map_or(Ok(()), Err)
+    })
+}
+
+pub unsafe fn MPI_Irecv<A: Abi>(
+    buf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    source: c_int,
+    tag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>("MPI_Irecv", comm, |entry, comm| {
+        let wanted = incoming::<A>(entry, comm, (buf, count, datatype), (source, tag))?;
+        // SAFETY: the buffer is the caller's promise until the request is complete.
+        let id = unsafe { post_receive(entry, wanted) };
+        let code = entry.requests.insert(receive_request(comm, id));
+        // SAFETY: `request` is writable, says the caller.
+        unsafe { *request = handle::<A>(HandleKind::Request, code)? };
+        Ok(())
+    })
+}
+
+/// Both halves of a send-receive; the receive is posted first, so that no order can deadlock.
+/// Arguments of both were checked before: an error loses nothing.
+unsafe fn post_both(
+    entry: &mut Entry,
+    comm: &CommRef,
+    outgoing: Outgoing,
+    incoming: Incoming,
+) -> Result<(Option<Sent>, Option<RequestId>)> {
+    // SAFETY: the caller's promise, for both buffers.
+    unsafe {
+        let receive = post_receive(entry, incoming);
+        Ok((post_send(entry, comm, outgoing, Mode::Standard)?, receive))
+    }
+}
+
+/// Waits for both halves; the receive's error comes first.
+fn finish_both(entry: &mut Entry, sent: Option<Sent>, receive: Option<RequestId>) -> Finished {
+    let mut ended = match receive {
+        Some(id) => finish(entry, id, true),
+        None => Finished::PROC_NULL,
+    };
+    if let Err(error) = finish_send(entry, sent) {
+        ended.error.get_or_insert(error);
+    }
+    ended
+}
+
+pub unsafe fn MPI_Sendrecv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    dest: c_int,
+    sendtag: c_int,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    source: c_int,
+    recvtag: c_int,
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
+    on_comm::<A>("MPI_Sendrecv", comm, |entry, comm| {
+        let (send, receive) = ((sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype));
+        let outgoing = outgoing::<A>(entry, comm, send, (dest, sendtag))?;
+        let incoming = incoming::<A>(entry, comm, receive, (source, recvtag))?;
+        // SAFETY: both buffers are the caller's promise; we wait for completion.
+        let (sent, receive) = unsafe { post_both(entry, comm, outgoing, incoming)? };
+        let ended = finish_both(entry, sent, receive);
+        // SAFETY: `status` is writable or the ignore value, says the caller.
+        unsafe { A::status_write(status, &ended.status) };
+        ended.error.map_or(Ok(()), Err)
+    })
+}
+
+/// A send of a packed copy of a buffer that will be received into, and the copy, which the caller
+/// keeps until the send is complete.
+unsafe fn copied(outgoing: Outgoing) -> (Outgoing, Box<[u8]>) {
+    let (peer, tag, payload) = outgoing;
+    let mut copy = vec![0u8; payload.bytes()].into_boxed_slice();
+    // SAFETY: the buffer is readable, says the caller; the copy has the payload's size.
+    unsafe { payload.pack(0, &mut copy) };
+    let packed = Payload::Contiguous { base: copy.as_mut_ptr(), bytes: copy.len() };
+    ((peer, tag, packed), copy)
+}
+
+pub unsafe fn MPI_Sendrecv_replace<A: Abi>(
+    buf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    sendtag: c_int,
+    source: c_int,
+    recvtag: c_int,
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
+    on_comm::<A>("MPI_Sendrecv_replace", comm, |entry, comm| {
+        let buffer = (buf.cast_const(), count, datatype);
+        let outgoing = outgoing::<A>(entry, comm, buffer, (dest, sendtag))?;
+        let incoming = incoming::<A>(entry, comm, (buf, count, datatype), (source, recvtag))?;
+        // SAFETY: the buffer is readable and writable, says the caller; copy and buffer live until
+        // both halves are complete, which we wait for.
+        let ended = unsafe {
+            let (outgoing, _copy) = copied(outgoing);
+            let (sent, receive) = post_both(entry, comm, outgoing, incoming)?;
+            finish_both(entry, sent, receive)
+        };
+        // SAFETY: `status` is writable or the ignore value, says the caller.
+        unsafe { A::status_write(status, &ended.status) };
+        ended.error.map_or(Ok(()), Err)
+    })
+}
+
+/// An immediate send-receive: ends when both halves have.
+struct SendReceive {
+    comm: CommRef,
+    sent: Option<RequestId>,
+    receive: Option<RequestId>,
+    status: Status,
+    error: Option<Box<crate::error::MpiError>>,
+    /// Keeps the packed copy of the `_replace` form until the send has ended.
+    _copy: Option<Box<[u8]>>,
+}
+
+impl Work for SendReceive {
+    fn advance(&mut self, entry: &mut Entry) -> Option<Finished> {
+        if let Some(id) = self.receive
+            && let Some(completion) = entry.worker.take(id)
+        {
+            let ended = finished(completion, true);
+            (self.status, self.receive) = (ended.status, None);
+            self.error = self.error.take().or(ended.error);
+        }
+        if let Some(id) = self.sent
+            && let Some(completion) = entry.worker.take(id)
+        {
+            self.sent = None;
+            self.error = self.error.take().or(finished(completion, false).error);
+        }
+        if self.sent.is_some() || self.receive.is_some() {
+            return None;
+        }
+        Some(Finished { status: self.status, error: self.error.take() })
+    }
+
+    fn comm(&self) -> Option<CommRef> {
+        Some(self.comm.clone())
+    }
+}
+
+unsafe fn both_request<A: Abi>(
+    entry: &mut Entry,
+    comm: &CommRef,
+    (sent, receive): (Option<Sent>, Option<RequestId>),
+    copy: Option<Box<[u8]>>,
+    request: *mut A::Handle,
+) -> Result {
+    let sent = match sent {
+        Some(Sent::Pending(id)) => Some(id),
+        _ => None,
+    };
+    let work = SendReceive {
+        comm: comm.clone(),
+        sent,
+        receive,
+        status: Status::PROC_NULL,
+        error: None,
+        _copy: copy,
+    };
+    let code = entry.requests.insert(Request::Work(Box::new(work)));
+    // SAFETY: `request` is writable, says the caller.
+    unsafe { *request = handle::<A>(HandleKind::Request, code)? };
+    entry.active.extend(code);
+    Ok(())
+}
+
+pub unsafe fn MPI_Isendrecv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    dest: c_int,
+    sendtag: c_int,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    source: c_int,
+    recvtag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>("MPI_Isendrecv", comm, |entry, comm| {
+        let (send, receive) = ((sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype));
+        let outgoing = outgoing::<A>(entry, comm, send, (dest, sendtag))?;
+        let incoming = incoming::<A>(entry, comm, receive, (source, recvtag))?;
+        // SAFETY: both buffers are the caller's promise until the request is complete.
+        unsafe {
+            let both = post_both(entry, comm, outgoing, incoming)?;
+            both_request::<A>(entry, comm, both, None, request)
+        }
+    })
+}
+
+pub unsafe fn MPI_Isendrecv_replace<A: Abi>(
+    buf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    dest: c_int,
+    sendtag: c_int,
+    source: c_int,
+    recvtag: c_int,
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>("MPI_Isendrecv_replace", comm, |entry, comm| {
+        let buffer = (buf.cast_const(), count, datatype);
+        let outgoing = outgoing::<A>(entry, comm, buffer, (dest, sendtag))?;
+        let incoming = incoming::<A>(entry, comm, (buf, count, datatype), (source, recvtag))?;
+        // SAFETY: the buffer is the caller's promise until the request is complete; the copy moves
+        // into the request, its heap memory stays where it is.
+        unsafe {
+            let (outgoing, copy) = copied(outgoing);
+            let both = post_both(entry, comm, outgoing, incoming)?;
+            both_request::<A>(entry, comm, both, Some(copy), request)
+        }
+    })
+}
+
+/// An error of a request handle that names nothing.
+pub(crate) fn bad_request<T>(code: u32) -> Result<T> {
+    error(class::REQUEST, format!("{code:#x} is not a request (already freed?)"))
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The one wrapper around every call: is MPI up? whose error handler? the lock, the wait.
+//!
+//! A function of MPI is `on_comm` or `on_process` around its body. The body works on an [`Entry`]:
+//! the runtime with the lock held. What blocks goes through [`Entry::wait_until`], which releases
+//! the lock while it pauses or sleeps; user callbacks go through [`Entry::outside`].
+
+use crate::abi::{Abi, Code, HandleKind};
+use crate::error::{MpiError, Result, advise, class, make};
+use crate::lock::Held;
+use crate::object::comm::{COMM_NULL, CommRef};
+use crate::object::errhandler::ErrhandlerRef;
+use crate::object::request::{Finished, Request};
+use crate::runtime::{BEFORE, FORKED, LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE};
+use std::ffi::c_int;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::Ordering;
+use strait_transport::bootstrap::Origin;
+use strait_transport::worker::{Next, Waiter};
+
+/// Names of the calls that can block, as hang reports show them; the id of a call is its place here
+/// plus one.
+pub const BLOCKING_CALLS: &[&str] = &[
+    "MPI_Recv", "MPI_Send", "MPI_Ssend", "MPI_Bsend", "MPI_Rsend", "MPI_Sendrecv",
+    "MPI_Sendrecv_replace", "MPI_Probe", "MPI_Mprobe", "MPI_Mrecv", "MPI_Wait", "MPI_Waitall",
+    "MPI_Waitany", "MPI_Waitsome", "MPI_Barrier", "MPI_Bcast", "MPI_Gather", "MPI_Gatherv",
+    "MPI_Scatter", "MPI_Scatterv", "MPI_Allgather", "MPI_Allgatherv", "MPI_Alltoall",
+    "MPI_Alltoallv", "MPI_Alltoallw", "MPI_Reduce", "MPI_Allreduce", "MPI_Reduce_scatter",
+    "MPI_Reduce_scatter_block", "MPI_Scan", "MPI_Exscan", "MPI_Comm_dup", "MPI_Comm_idup",
+    "MPI_Comm_dup_with_info", "MPI_Comm_create", "MPI_Comm_create_group", "MPI_Comm_split",
+    "MPI_Comm_split_type", "MPI_Intercomm_create", "MPI_Intercomm_merge", "MPI_Comm_free",
+    "MPI_Comm_disconnect", "MPI_Buffer_detach", "MPI_Buffer_flush", "MPI_Finalize",
+    "MPI_Comm_detach_buffer", "MPI_Comm_flush_buffer", "MPI_Request_free",
+];
+
+/// Pauses before a waiting call is published: a message that is on its way costs nothing.
+const PUBLISH_AFTER: u32 = 64;
+
+/// The runtime with the lock held.
+pub struct Entry {
+    held: Held,
+    runtime: *mut Runtime,
+    /// The call, as C names it.
+    pub name: &'static str,
+}
+
+impl Deref for Entry {
+    type Target = Runtime;
+    #[inline(always)]
+    fn deref(&self) -> &Runtime {
+        // SAFETY: the lock is held while an Entry exists, except inside `outside` and the pauses of
+        // `wait_until`, which borrow the Entry mutably.
+        unsafe { &*self.runtime }
+    }
+}
+
+impl DerefMut for Entry {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Runtime {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.runtime }
+    }
+}
+
+impl Drop for Entry {
+    #[inline(always)]
+    fn drop(&mut self) {
+        LOCK.unlock(self.held);
+    }
+}
+
+impl Entry {
+    /// Takes the lock, if MPI is up.
+    #[inline(always)]
+    pub fn open(name: &'static str) -> Option<Entry> {
+        // SYNC(runtime.state): pairs with the Release store that publishes the runtime.
+        if STATE.load(Ordering::Acquire) != RUNNING {
+            return None;
+        }
+        let held = LOCK.lock();
+        // SAFETY: the lock is held.
+        let runtime = unsafe { PLACE.pointer() };
+        if runtime.is_null() {
+            LOCK.unlock(held);
+            return None;
+        }
+        Some(Entry { held, runtime, name })
+    }
+
+    /// Runs a user's function (or anything slow) without the lock.
+    pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        LOCK.unlock(self.held);
+        let result = f();
+        self.held = LOCK.lock();
+        result
+    }
+
+    /// Bounded work: the transport, then active requests. Wakes other threads of this process that
+    /// sleep, since what ended may be theirs.
+    #[inline]
+    pub fn progress(&mut self) -> usize {
+        let mut done = self.worker.progress();
+        if !self.active.is_empty() {
+            done += self.advance_active();
+        }
+        if done > 0 && SLEEPING.load(Ordering::Relaxed) > 0 {
+            self.sleeper.wake_all();
+        }
+        done
+    }
+
+    /// Lets the works of active requests advance; each is out of its place meanwhile.
+    #[cold]
+    fn advance_active(&mut self) -> usize {
+        let mut ended = 0;
+        for code in std::mem::take(&mut self.active) {
+            match self.advance_one(code) {
+                Some(true) => ended += 1,
+                Some(false) => self.active.push(code),
+                None => {}
+            }
+        }
+        ended
+    }
+
+    /// `Some(true)`: ended now; `None`: nothing to advance any more.
+    fn advance_one(&mut self, code: Code) -> Option<bool> {
+        let slot = |entry: &mut Entry| -> Option<*mut Request> {
+            let request = entry.requests.get_mut(code)?;
+            match request {
+                Request::Persistent(p) => p.active.as_mut().map(|r| &raw mut *r),
+                other => Some(&raw mut *other),
+            }
+        };
+        let place = slot(self)?;
+        // SAFETY: the pointer was just made from a live entry; nothing ran in between.
+        let taken = unsafe { std::mem::replace(&mut *place, Request::Done(Finished::EMPTY)) };
+        let Request::Work(mut work) = taken else {
+            // SAFETY: as above.
+            unsafe { *place = taken };
+            return None;
+        };
+        let ended = work.advance(self);
+        // The work may have released the lock: look the place up again. If the user freed the
+        // request meanwhile, the place is gone and the work goes with it once it has ended.
+        let place = slot(self)?;
+        let (request, done) = match ended {
+            Some(finished) => (Request::Done(finished), true),
+            None => (Request::Work(work), false),
+        };
+        // SAFETY: just looked up, and nothing ran in between.
+        unsafe { *place = request };
+        if done && let Some(at) = self.orphans.iter().position(|&o| o == code) {
+            self.orphans.swap_remove(at);
+            self.requests.remove(code);
+        }
+        Some(done)
+    }
+
+    /// Makes progress until `done` says so: spins, yields, sleeps. Other threads may enter between
+    /// two looks.
+    #[inline]
+    pub fn wait_until(&mut self, mut done: impl FnMut(&mut Runtime) -> bool) {
+        if done(self) {
+            return;
+        }
+        self.progress();
+        if done(self) {
+            return;
+        }
+        self.wait_long(&mut done)
+    }
+
+    #[inline(never)]
+    fn wait_long(&mut self, done: &mut dyn FnMut(&mut Runtime) -> bool) {
+        let mut waiter = Waiter::new();
+        let mut looks = 0u32;
+        loop {
+            LOCK.unlock(self.held);
+            let next = waiter.pause();
+            self.held = LOCK.lock();
+            if self.progress() > 0 {
+                waiter = Waiter::new();
+            }
+            if done(self) {
+                break;
+            }
+            looks += 1;
+            if looks == PUBLISH_AFTER || (looks < PUBLISH_AFTER && next == Next::Sleep) {
+                looks = PUBLISH_AFTER;
+                self.publish_call();
+            }
+            if next == Next::Sleep && self.worker.arm() {
+                self.sleep();
+                if done(self) {
+                    break;
+                }
+            }
+        }
+        if looks >= PUBLISH_AFTER {
+            self.job.node.record(self.job.local_rank).publish_call(0);
+        }
+    }
+
+    fn publish_call(&mut self) {
+        let id = BLOCKING_CALLS.iter().position(|c| *c == self.name).map_or(0, |i| i as u32 + 1);
+        self.job.node.record(self.job.local_rank).publish_call(id);
+    }
+
+    /// The bell is armed: sleeps, and looks once.
+    #[cold]
+    fn sleep(&mut self) {
+        let sleeper = self.sleeper.clone();
+        SLEEPING.fetch_add(1, Ordering::Relaxed);
+        LOCK.unlock(self.held);
+        sleeper.sleep(None);
+        self.held = LOCK.lock();
+        if SLEEPING.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.worker.disarm();
+        }
+        self.progress();
+    }
+}
+
+/// Around a call that names a communicator.
+#[inline(always)]
+pub fn on_comm<A: Abi>(
+    name: &'static str,
+    comm: A::Handle,
+    body: impl FnOnce(&mut Entry, &CommRef) -> Result,
+) -> c_int {
+    let Some(mut entry) = Entry::open(name) else {
+        return not_running::<A>(name);
+    };
+    let code = A::handle_in(HandleKind::Comm, comm);
+    let Some(comm) = entry.comm(code).cloned() else {
+        let error = bad_comm(code);
+        return raise::<A>(entry, None, error);
+    };
+    match body(&mut entry, &comm) {
+        Ok(()) => 0,
+        Err(error) => raise::<A>(entry, Some(&comm), error),
+    }
+}
+
+/// Around a call that names none: errors go to the handler of MPI_COMM_SELF (MPI-5.0 section 9.3).
+#[inline(always)]
+pub fn on_process<A: Abi>(
+    name: &'static str,
+    body: impl FnOnce(&mut Entry) -> Result,
+) -> c_int {
+    let Some(mut entry) = Entry::open(name) else {
+        return not_running::<A>(name);
+    };
+    match body(&mut entry) {
+        Ok(()) => 0,
+        Err(error) => raise::<A>(entry, None, error),
+    }
+}
+
+/// Around a call that completes requests: `body` puts the communicator of a failed request into
+/// the slot, so that its error handler is called.
+#[inline(always)]
+pub fn on_requests<A: Abi>(
+    name: &'static str,
+    body: impl FnOnce(&mut Entry, &mut Option<CommRef>) -> Result,
+) -> c_int {
+    let Some(mut entry) = Entry::open(name) else {
+        return not_running::<A>(name);
+    };
+    let mut comm = None;
+    match body(&mut entry, &mut comm) {
+        Ok(()) => 0,
+        Err(error) => raise::<A>(entry, comm.as_ref(), error),
+    }
+}
+
+/// Around a local call that is allowed before MPI_Init and after MPI_Finalize when it needs no
+/// runtime: `body` gets an entry if there is one.
+#[inline]
+pub fn any_time<A: Abi>(
+    name: &'static str,
+    body: impl FnOnce(Option<&mut Entry>) -> Result,
+) -> c_int {
+    match Entry::open(name) {
+        Some(mut entry) => match body(Some(&mut entry)) {
+            Ok(()) => 0,
+            Err(error) => raise::<A>(entry, None, error),
+        },
+        None => match body(None) {
+            Ok(()) => 0,
+            Err(error) => A::error_out(error.code),
+        },
+    }
+}
+
+#[cold]
+fn bad_comm(code: Code) -> Box<MpiError> {
+    if code == COMM_NULL {
+        make(class::COMM, "the communicator is MPI_COMM_NULL")
+    } else {
+        advise(
+            class::COMM,
+            format!("{code:#x} is not a communicator"),
+            "it may have been freed, or come from another MPI library's mpi.h",
+        )
+    }
+}
+
+/// Calls the error handler of `comm` (or of MPI_COMM_SELF) and returns the code for the caller.
+#[cold]
+#[inline(never)]
+pub fn raise<A: Abi>(mut entry: Entry, comm: Option<&CommRef>, error: Box<MpiError>) -> c_int {
+    let comm = comm.cloned().unwrap_or_else(|| entry.comm_self.clone());
+    let handler = comm.errhandler.borrow().clone();
+    match handler {
+        ErrhandlerRef::Return => {}
+        ErrhandlerRef::Fatal | ErrhandlerRef::Abort => {
+            let text = fatal_text(&entry, &comm.describe(), &error);
+            die(&entry, 1, &text)
+        }
+        ErrhandlerRef::User(_, user) => {
+            type Handler<H> = unsafe extern "C" fn(*mut H, *mut c_int, ...);
+            // SAFETY: the user passed a function of this type to MPI_Comm_create_errhandler.
+            let function = unsafe {
+                std::mem::transmute::<*const std::ffi::c_void, Handler<A::Handle>>(user.function)
+            };
+            let mut handle = A::handle_out(HandleKind::Comm, comm.code.get());
+            let mut code = A::error_out(error.code);
+            // SAFETY: both pointers are to live locals; the lock is not held.
+            entry.outside(|| unsafe { function(&mut handle, &mut code) });
+        }
+    }
+    A::error_out(error.code)
+}
+
+/// What a fatal error says: what, where, what to do.
+fn fatal_text(entry: &Entry, place: &str, error: &MpiError) -> String {
+    let mut text = format!(
+        "error: {}\n  --> rank {} on host {}, {} on {place}",
+        error.text, entry.job.rank, entry.job.host, entry.name
+    );
+    if !error.help.is_empty() {
+        text += &format!("\n  help: {}", error.help);
+    }
+    text
+}
+
+/// Ends the job: the first one's text is what mpiexec prints; a job of one prints it itself.
+pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
+    let job = &entry.job;
+    job.node.record(job.local_rank).leave_report(text);
+    job.node.request_abort(job.rank, code);
+    if job.origin != Origin::Launched {
+        eprintln!("{text}");
+    }
+    // SAFETY: flushes what the program printed through C's streams; then the process ends without
+    // running destructors that might call MPI.
+    unsafe {
+        libc::fflush(std::ptr::null_mut());
+        libc::_exit(if code == 0 { 1 } else { code & 0xFF })
+    }
+}
+
+/// A call before MPI_Init or after MPI_Finalize. With errors fatal (nobody could have changed that)
+/// the process ends with a sentence, except after Finalize, where interpreters at exit must live.
+#[cold]
+#[inline(never)]
+fn not_running<A: Abi>(name: &'static str) -> c_int {
+    // SYNC(runtime.state): as in Entry::open.
+    if STATE.load(Ordering::Acquire) == BEFORE {
+        eprintln!(
+            "error: {name} was called before MPI_Init\n  help: call MPI_Init or MPI_Init_thread \
+             first"
+        );
+        // SAFETY: as in `die`.
+        unsafe {
+            libc::fflush(std::ptr::null_mut());
+            libc::_exit(1)
+        }
+    }
+    // SYNC(runtime.state): as in Entry::open.
+    if STATE.load(Ordering::Acquire) == FORKED {
+        eprintln!(
+            "error: {name} was called in a forked child (pid {}): MPI belongs to its parent\n  \
+             help: start MPI programs with mpiexec, or call MPI only in the parent",
+            std::process::id()
+        );
+    } else {
+        eprintln!("strait: {name} was called after MPI_Finalize; it does nothing");
+    }
+    A::error_out(class::OTHER)
+}
+
+/// What a function that is exported but not built answers: it names itself.
+#[cold]
+pub fn unsupported<A: Abi>(name: &'static str) -> c_int {
+    let text = format!("{name} is not built yet in Strait");
+    match Entry::open(name) {
+        Some(entry) => raise::<A>(
+            entry,
+            None,
+            advise(
+                class::UNSUPPORTED_OPERATION,
+                text,
+                "docs/mpi-coverage.md lists what is implemented",
+            ),
+        ),
+        None => A::error_out(class::UNSUPPORTED_OPERATION),
+    }
+}

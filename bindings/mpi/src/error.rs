@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Errors as MPI sees them: a canonical class and a sentence. Classes exist only in bindings.
+
+use strait_transport::error as transport;
+
+/// Canonical error classes: the numbers of the standard ABI.
+pub mod class {
+    #![allow(missing_docs)]
+    pub const SUCCESS: i32 = 0;
+    pub const BUFFER: i32 = 1;
+    pub const COUNT: i32 = 2;
+    pub const TYPE: i32 = 3;
+    pub const TAG: i32 = 4;
+    pub const COMM: i32 = 5;
+    pub const RANK: i32 = 6;
+    pub const REQUEST: i32 = 7;
+    pub const ROOT: i32 = 8;
+    pub const GROUP: i32 = 9;
+    pub const OP: i32 = 10;
+    pub const TOPOLOGY: i32 = 11;
+    pub const DIMS: i32 = 12;
+    pub const ARG: i32 = 13;
+    pub const UNKNOWN: i32 = 14;
+    pub const TRUNCATE: i32 = 15;
+    pub const OTHER: i32 = 16;
+    pub const INTERN: i32 = 17;
+    pub const PENDING: i32 = 18;
+    pub const IN_STATUS: i32 = 19;
+    pub const ASSERT: i32 = 22;
+    pub const FILE: i32 = 30;
+    pub const INFO_KEY: i32 = 31;
+    pub const INFO_NOKEY: i32 = 32;
+    pub const INFO_VALUE: i32 = 33;
+    pub const INFO: i32 = 34;
+    pub const KEYVAL: i32 = 36;
+    pub const NO_MEM: i32 = 39;
+    pub const WIN: i32 = 56;
+    pub const UNSUPPORTED_OPERATION: i32 = 55;
+    pub const PROC_ABORTED: i32 = 58;
+    pub const VALUE_TOO_LARGE: i32 = 59;
+    pub const SESSION: i32 = 60;
+    pub const ERRHANDLER: i32 = 61;
+    pub const ABI: i32 = 62;
+    pub const LASTCODE: i32 = 16383;
+}
+
+/// What an MPI call failed with: a class (or a code that a user added), what happened, and what to
+/// do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MpiError {
+    /// Canonical class or a user's code.
+    pub code: i32,
+    /// What happened, with the values that matter; one or two sentences.
+    pub text: String,
+    /// What to do; may be empty.
+    pub help: &'static str,
+}
+
+/// Result of the inside of a call. Boxed: the happy path stays one word.
+pub type Result<T = ()> = std::result::Result<T, Box<MpiError>>;
+
+/// An error of a class.
+#[cold]
+pub fn error<T>(code: i32, text: impl Into<String>) -> Result<T> {
+    Err(make(code, text))
+}
+
+/// The same, unwrapped.
+#[cold]
+pub fn make(code: i32, text: impl Into<String>) -> Box<MpiError> {
+    Box::new(MpiError { code, text: text.into(), help: "" })
+}
+
+/// An error with advice.
+#[cold]
+pub fn advise(code: i32, text: impl Into<String>, help: &'static str) -> Box<MpiError> {
+    Box::new(MpiError { code, text: text.into(), help })
+}
+
+impl From<transport::Error> for Box<MpiError> {
+    #[cold]
+    fn from(error: transport::Error) -> Box<MpiError> {
+        let code = match &*error.0 {
+            transport::Kind::PeerLost { .. } => class::PROC_ABORTED,
+            transport::Kind::Bootstrap(_) | transport::Kind::Config(_) => class::OTHER,
+            _ => class::INTERN,
+        };
+        make(code, error.to_string())
+    }
+}

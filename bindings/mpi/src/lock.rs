@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The one entry lock, biased to the first thread that calls.
+//!
+//! While only its owner calls, locking is a compare, a store and a load; nothing is fenced. The
+//! first other thread revokes the bias: it sets `revoked`, runs `membarrier` (every thread of the
+//! process passes a full fence), and waits until the owner is outside. From then on the lock is an
+//! ordinary mutex.
+//!
+//! Invariants:
+//! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (revocation).
+//! 2. The owner holds the lock on the fast path while `inside` is set and it then saw `revoked`
+//!    clear; the barrier puts either its store of `inside` before the revoker's load of it, or the
+//!    revoker's store of `revoked` before the owner's load.
+//! 3. Who is not the owner holds the mutex.
+//!
+//! Loom cannot model membarrier: the model in tests replaces it by SeqCst fences on both sides.
+
+use parking_lot::lock_api::RawMutex as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence, fence};
+
+/// The lock. `const`-constructible, for the one static.
+pub struct EntryLock {
+    owner: AtomicUsize,
+    inside: AtomicBool,
+    revoked: AtomicBool,
+    mutex: parking_lot::RawMutex,
+}
+
+/// How the lock is held; pass it back to [`EntryLock::unlock`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// By the bias.
+    Fast,
+    /// By the mutex.
+    Mutex,
+}
+
+const NOBODY: usize = usize::MAX;
+
+/// A number of this thread that costs one instruction: its thread pointer.
+#[inline(always)]
+fn thread_token() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let token: usize;
+        // SAFETY: on x86-64 Linux the first word at the thread pointer is the thread pointer.
+        unsafe {
+            std::arch::asm!("mov {}, fs:0", out(reg) token,
+                options(nostack, preserves_flags, pure, readonly))
+        };
+        token
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // SAFETY: always callable.
+        unsafe { libc::pthread_self() as usize }
+    }
+}
+
+impl Default for EntryLock {
+    fn default() -> EntryLock {
+        EntryLock::new()
+    }
+}
+
+impl EntryLock {
+    /// Free and without an owner.
+    pub const fn new() -> EntryLock {
+        EntryLock {
+            owner: AtomicUsize::new(0),
+            inside: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
+            mutex: parking_lot::RawMutex::INIT,
+        }
+    }
+
+    /// Gives the bias to the calling thread, before any other can call (from MPI_Init).
+    pub fn bias_to_me(&self) {
+        if register_membarrier() {
+            self.owner.store(thread_token(), Ordering::Relaxed);
+        } else {
+            self.owner.store(NOBODY, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the lock.
+    #[inline(always)]
+    pub fn lock(&self) -> Held {
+        if self.owner.load(Ordering::Relaxed) == thread_token() {
+            self.inside.store(true, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+            // SYNC(entry.revoked): with the barrier of `revoke`, invariant 2.
+            if !self.revoked.load(Ordering::Acquire) {
+                return Held::Fast;
+            }
+            // SYNC(entry.inside): lets the revoker go on; it Acquires.
+            self.inside.store(false, Ordering::Release);
+        }
+        self.lock_slow()
+    }
+
+    /// Gives the lock back.
+    #[inline(always)]
+    pub fn unlock(&self, held: Held) {
+        match held {
+            // SYNC(entry.inside): what the owner wrote is seen by the revoker's Acquire load.
+            Held::Fast => self.inside.store(false, Ordering::Release),
+            // SAFETY: `held` says that this thread holds the mutex.
+            Held::Mutex => unsafe { self.mutex.unlock() },
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) -> Held {
+        self.mutex.lock();
+        if self.owner.load(Ordering::Relaxed) != NOBODY {
+            self.revoke();
+        }
+        Held::Mutex
+    }
+
+    /// With the mutex held: ends the bias for good.
+    fn revoke(&self) {
+        // SYNC(entry.revoked): the owner's Acquire load sees it after the barrier at the latest.
+        self.revoked.store(true, Ordering::Release);
+        // A full fence here, and by membarrier in every other running thread: the owner either saw
+        // `revoked` or its `inside` is visible now (the store-load pattern on both sides).
+        fence(Ordering::SeqCst);
+        membarrier();
+        // SYNC(entry.inside): pairs with the owner's Release store on leaving.
+        while self.inside.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        self.owner.store(NOBODY, Ordering::Relaxed);
+    }
+}
+
+const MEMBARRIER_PRIVATE_EXPEDITED: libc::c_int = 8;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 16;
+
+fn register_membarrier() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 }
+}
+
+fn membarrier() {
+    // SAFETY: no memory is passed; it cannot fail after registration.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_PRIVATE_EXPEDITED, 0, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::UnsafeCell;
+    use std::sync::Arc;
+
+    struct Shared {
+        lock: EntryLock,
+        value: UnsafeCell<u64>,
+    }
+    // SAFETY: the value is only touched with the lock held.
+    unsafe impl Sync for Shared {}
+    // SAFETY: as above.
+    unsafe impl Send for Shared {}
+
+    #[test]
+    fn nothing_is_lost_when_the_bias_is_revoked_under_load() {
+        for round in 0..50 {
+            let shared =
+                Arc::new(Shared { lock: EntryLock::new(), value: UnsafeCell::new(0) });
+            shared.lock.bias_to_me();
+            let other = Arc::clone(&shared);
+            let add = |s: &Shared, n: u64| {
+                for _ in 0..n {
+                    let held = s.lock.lock();
+                    // SAFETY: the lock is held.
+                    unsafe { *s.value.get() += 1 };
+                    s.lock.unlock(held);
+                }
+            };
+            let thread = std::thread::spawn(move || {
+                for _ in 0..round * 100 {
+                    std::hint::spin_loop();
+                }
+                add(&other, 10_000)
+            });
+            add(&shared, 50_000);
+            thread.join().unwrap();
+            // SAFETY: the other thread has ended.
+            assert_eq!(unsafe { *shared.value.get() }, 60_000);
+        }
+    }
+
+    #[test]
+    fn the_owner_takes_the_fast_path() {
+        let lock = EntryLock::new();
+        lock.bias_to_me();
+        let held = lock.lock();
+        assert_eq!(held, Held::Fast);
+        lock.unlock(held);
+    }
+}
