@@ -68,8 +68,7 @@ impl Circle {
     pub fn post_send(&self, entry: &mut Entry, to: usize, bytes: &[u8]) -> Option<RequestId> {
         let source = self.source(self.me);
         let envelope = Envelope { context: self.context, source, tag: self.tag };
-        let payload =
-            Payload::Contiguous { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };
+        let payload = Payload::Contiguous { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };
         // SAFETY: the caller waits for the request before the bytes go away.
         match unsafe { entry.worker.send(self.members[to], envelope, payload, SendMode::Standard) }
         {

@@ -21,16 +21,54 @@ use strait_transport::worker::{Next, Waiter};
 /// Names of the calls that can block, as hang reports show them; the id of a call is its place here
 /// plus one.
 pub const BLOCKING_CALLS: &[&str] = &[
-    "MPI_Recv", "MPI_Send", "MPI_Ssend", "MPI_Bsend", "MPI_Rsend", "MPI_Sendrecv",
-    "MPI_Sendrecv_replace", "MPI_Probe", "MPI_Mprobe", "MPI_Mrecv", "MPI_Wait", "MPI_Waitall",
-    "MPI_Waitany", "MPI_Waitsome", "MPI_Barrier", "MPI_Bcast", "MPI_Gather", "MPI_Gatherv",
-    "MPI_Scatter", "MPI_Scatterv", "MPI_Allgather", "MPI_Allgatherv", "MPI_Alltoall",
-    "MPI_Alltoallv", "MPI_Alltoallw", "MPI_Reduce", "MPI_Allreduce", "MPI_Reduce_scatter",
-    "MPI_Reduce_scatter_block", "MPI_Scan", "MPI_Exscan", "MPI_Comm_dup", "MPI_Comm_idup",
-    "MPI_Comm_dup_with_info", "MPI_Comm_create", "MPI_Comm_create_group", "MPI_Comm_split",
-    "MPI_Comm_split_type", "MPI_Intercomm_create", "MPI_Intercomm_merge", "MPI_Comm_free",
-    "MPI_Comm_disconnect", "MPI_Buffer_detach", "MPI_Buffer_flush", "MPI_Finalize",
-    "MPI_Comm_detach_buffer", "MPI_Comm_flush_buffer", "MPI_Request_free",
+    "MPI_Recv",
+    "MPI_Send",
+    "MPI_Ssend",
+    "MPI_Bsend",
+    "MPI_Rsend",
+    "MPI_Sendrecv",
+    "MPI_Sendrecv_replace",
+    "MPI_Probe",
+    "MPI_Mprobe",
+    "MPI_Mrecv",
+    "MPI_Wait",
+    "MPI_Waitall",
+    "MPI_Waitany",
+    "MPI_Waitsome",
+    "MPI_Barrier",
+    "MPI_Bcast",
+    "MPI_Gather",
+    "MPI_Gatherv",
+    "MPI_Scatter",
+    "MPI_Scatterv",
+    "MPI_Allgather",
+    "MPI_Allgatherv",
+    "MPI_Alltoall",
+    "MPI_Alltoallv",
+    "MPI_Alltoallw",
+    "MPI_Reduce",
+    "MPI_Allreduce",
+    "MPI_Reduce_scatter",
+    "MPI_Reduce_scatter_block",
+    "MPI_Scan",
+    "MPI_Exscan",
+    "MPI_Comm_dup",
+    "MPI_Comm_idup",
+    "MPI_Comm_dup_with_info",
+    "MPI_Comm_create",
+    "MPI_Comm_create_group",
+    "MPI_Comm_split",
+    "MPI_Comm_split_type",
+    "MPI_Intercomm_create",
+    "MPI_Intercomm_merge",
+    "MPI_Comm_free",
+    "MPI_Comm_disconnect",
+    "MPI_Buffer_detach",
+    "MPI_Buffer_flush",
+    "MPI_Finalize",
+    "MPI_Comm_detach_buffer",
+    "MPI_Comm_flush_buffer",
+    "MPI_Request_free",
 ];
 
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.
@@ -245,10 +283,7 @@ pub fn on_comm<A: Abi>(
 
 /// Around a call that names none: errors go to the handler of MPI_COMM_SELF (MPI-5.0 section 9.3).
 #[inline(always)]
-pub fn on_process<A: Abi>(
-    name: &'static str,
-    body: impl FnOnce(&mut Entry) -> Result,
-) -> c_int {
+pub fn on_process<A: Abi>(name: &'static str, body: impl FnOnce(&mut Entry) -> Result) -> c_int {
     let Some(mut entry) = Entry::open(name) else {
         return not_running::<A>(name);
     };

@@ -135,9 +135,10 @@ impl<T> Slab<T> {
 
     /// All live objects with their codes.
     pub fn iter(&self) -> impl Iterator<Item = (Code, &T)> {
-        self.entries.iter().enumerate().filter_map(|(i, e)| {
-            e.value.as_ref().map(|v| (self.code(i as u32, e.generation), v))
-        })
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(i, e)| e.value.as_ref().map(|v| (self.code(i as u32, e.generation), v)))
     }
 }
 

@@ -7,13 +7,13 @@
 //! constants) are those of the standard ABI: for that face translation is the identity.
 #![allow(non_snake_case)]
 
+pub mod abi;
 pub mod agreement;
+pub mod api;
+pub mod datatype;
 pub mod entry;
 pub mod error;
 pub mod handle;
 pub mod lock;
-pub mod runtime;
-pub mod abi;
-pub mod api;
-pub mod datatype;
 pub mod object;
+pub mod runtime;

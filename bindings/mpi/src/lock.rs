@@ -167,8 +167,7 @@ mod tests {
     #[test]
     fn nothing_is_lost_when_the_bias_is_revoked_under_load() {
         for round in 0..50 {
-            let shared =
-                Arc::new(Shared { lock: EntryLock::new(), value: UnsafeCell::new(0) });
+            let shared = Arc::new(Shared { lock: EntryLock::new(), value: UnsafeCell::new(0) });
             shared.lock.bias_to_me();
             let other = Arc::clone(&shared);
             let add = |s: &Shared, n: u64| {

@@ -5,15 +5,12 @@ use std::ffi::c_int;
 
 use super::{Abi, HandleKind};
 
-/// MPI_ERR_UNSUPPORTED_OPERATION
-const UNSUPPORTED_OPERATION: c_int = 55;
-
-/// The answer of the function `name`.
+/// The answer of the function `name`: MPI_ERR_UNSUPPORTED_OPERATION through the error handler of
+/// MPI_COMM_SELF, with a text that names the function.
 #[cold]
 #[inline(never)]
 pub fn unsupported<A: Abi>(name: &'static str) -> c_int {
-    let _ = name;
-    A::error_out(UNSUPPORTED_OPERATION)
+    crate::entry::unsupported::<A>(name)
 }
 
 /// The answer of a function that returns a handle: the kind's NULL.

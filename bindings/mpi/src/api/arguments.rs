@@ -219,9 +219,8 @@ pub fn out<T>(pointer: *mut T, name: &str) -> Result<*mut T> {
 pub fn handle<A: Abi>(kind: HandleKind, code: Option<Code>) -> Result<A::Handle> {
     match code {
         Some(code) => Ok(A::handle_out(kind, code)),
-        None => error(
-            class::OTHER,
-            format!("no {kind:?} handle is left: too many are alive at once"),
-        ),
+        None => {
+            error(class::OTHER, format!("no {kind:?} handle is left: too many are alive at once"))
+        }
     }
 }

@@ -11,14 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
-type CopyFn<H> = unsafe extern "C" fn(
-    H,
-    c_int,
-    *mut c_void,
-    *mut c_void,
-    *mut c_void,
-    *mut c_int,
-) -> c_int;
+type CopyFn<H> =
+    unsafe extern "C" fn(H, c_int, *mut c_void, *mut c_void, *mut c_void, *mut c_int) -> c_int;
 type DeleteFn<H> = unsafe extern "C" fn(H, c_int, *mut c_void, *mut c_void) -> c_int;
 
 fn failed<T>(what: &str, code: c_int) -> Result<T> {
@@ -37,8 +31,7 @@ fn call_delete<A: Abi>(
         return Ok(());
     }
     // SAFETY: the user passed a function of this type to MPI_*_create_keyval.
-    let function =
-        unsafe { std::mem::transmute::<*const c_void, DeleteFn<A::Handle>>(function) };
+    let function = unsafe { std::mem::transmute::<*const c_void, DeleteFn<A::Handle>>(function) };
     let (handle, keyval) = (A::handle_out(kind, object), attribute.keyval_code);
     let (value, extra) = (attribute.value, attribute.keyval.extra_state);
     // SAFETY: as the user asked; the lock is not held.
@@ -79,9 +72,8 @@ pub(crate) fn copy_all<A: Abi>(
             CopyFunction::Dup => {}
             CopyFunction::User(function) => {
                 // SAFETY: the user passed a function of this type to MPI_*_create_keyval.
-                let function = unsafe {
-                    std::mem::transmute::<*const c_void, CopyFn<A::Handle>>(function)
-                };
+                let function =
+                    unsafe { std::mem::transmute::<*const c_void, CopyFn<A::Handle>>(function) };
                 let (handle, keyval) = (A::handle_out(kind, object), attribute.keyval_code);
                 let (extra, old) = (attribute.keyval.extra_state, attribute.value);
                 let (mut new, mut keep) = (std::ptr::null_mut::<c_void>(), 0);
@@ -266,9 +258,7 @@ pub unsafe fn MPI_Comm_create_keyval<A: Abi>(
     on_process::<A>("MPI_Comm_create_keyval", |entry| {
         let functions = (comm_copy_attr_fn, comm_delete_attr_fn);
         // SAFETY: this function's own conditions.
-        unsafe {
-            create_keyval::<A>(entry, HandleKind::Comm, functions, comm_keyval, extra_state)
-        }
+        unsafe { create_keyval::<A>(entry, HandleKind::Comm, functions, comm_keyval, extra_state) }
     })
 }
 

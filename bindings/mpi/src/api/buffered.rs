@@ -163,11 +163,7 @@ impl Work for Flush {
     }
 }
 
-unsafe fn start_flush<A: Abi>(
-    entry: &mut Entry,
-    owner: Owner,
-    request: *mut A::Handle,
-) -> Result {
+unsafe fn start_flush<A: Abi>(entry: &mut Entry, owner: Owner, request: *mut A::Handle) -> Result {
     let code = if sweep(entry, &owner) == 0 {
         Some(REQUEST_DONE)
     } else {
@@ -181,9 +177,7 @@ unsafe fn start_flush<A: Abi>(
 }
 
 pub unsafe fn MPI_Buffer_attach<A: Abi>(buffer: *mut c_void, size: i64) -> c_int {
-    on_process::<A>("MPI_Buffer_attach", |entry| {
-        attach::<A>(entry, &Owner::Process, buffer, size)
-    })
+    on_process::<A>("MPI_Buffer_attach", |entry| attach::<A>(entry, &Owner::Process, buffer, size))
 }
 
 pub unsafe fn MPI_Buffer_detach<A: Abi>(buffer_addr: *mut c_void, size: CountOut) -> c_int {

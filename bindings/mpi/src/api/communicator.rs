@@ -356,9 +356,8 @@ fn split(entry: &mut Entry, comm: &CommRef, color: i32, key: i32) -> Result<Opti
         (true, true) => (0..local, local..all),
         (true, false) => (all - local..all, 0..all - local),
     };
-    let peers = |members: &[usize]| -> Vec<Peer> {
-        members.iter().map(|&i| circle.members[i]).collect()
-    };
+    let peers =
+        |members: &[usize]| -> Vec<Peer> { members.iter().map(|&i| circle.members[i]).collect() };
     let near = chosen(&choices, mine, color);
     let far = chosen(&choices, others, color);
     let me = entry.me();

@@ -21,8 +21,7 @@ fn query_as<A: Abi>(
 ) -> (Status, c_int) {
     type Function<S> = unsafe extern "C" fn(*mut c_void, *mut S) -> c_int;
     // SAFETY: the user passed a function of this type to MPI_Grequest_start.
-    let function =
-        unsafe { std::mem::transmute::<*const c_void, Function<A::Status>>(function) };
+    let function = unsafe { std::mem::transmute::<*const c_void, Function<A::Status>>(function) };
     // Large enough and aligned for the status of either face (32 bytes).
     let mut place = [0u64; 8];
     let status = place.as_mut_ptr().cast::<A::Status>();

@@ -90,9 +90,7 @@ pub unsafe fn MPI_Is_thread_main<A: Abi>(flag: *mut c_int) -> c_int {
 /// left who still reads this process's memory.
 fn quiesce(entry: &mut Entry) {
     flush_all(entry);
-    let detached_done = |rt: &mut runtime::Runtime| {
-        rt.worker.pending_detached() == 0 && rt.orphans.is_empty() && rt.worker.is_flushed()
-    };
+    let detached_done = |rt: &mut runtime::Runtime| rt.orphans.is_empty() && rt.worker.is_flushed();
     entry.wait_until(detached_done);
     let world = entry.world.clone();
     // The others' failures are their report; this process ends well.

@@ -153,8 +153,7 @@ pub unsafe fn MPI_Intercomm_merge<A: Abi>(
         // The low group first; if both say the same, the first group of the union.
         let swap = high_of(0) && !high_of(split);
         let (first, second) = circle.members.split_at(split);
-        let members =
-            if swap { [second, first].concat() } else { circle.members.clone() };
+        let members = if swap { [second, first].concat() } else { circle.members.clone() };
         let me = entry.me();
         let handler = comm.errhandler.borrow().clone();
         let new = Comm::new(context, Group::new(members, me), None, handler);

@@ -188,7 +188,9 @@ pub unsafe fn MPI_Ssend<A: Abi>(
     comm: A::Handle,
 ) -> c_int {
     // SAFETY: this function's own conditions.
-    unsafe { blocking::<A>("MPI_Ssend", (buf, count, datatype), (dest, tag), comm, Mode::Synchronous) }
+    unsafe {
+        blocking::<A>("MPI_Ssend", (buf, count, datatype), (dest, tag), comm, Mode::Synchronous)
+    }
 }
 
 pub unsafe fn MPI_Bsend<A: Abi>(

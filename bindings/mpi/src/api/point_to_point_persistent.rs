@@ -147,7 +147,10 @@ fn start_one(entry: &mut Entry, code: u32, comm: &mut Option<CommRef>) -> Result
     };
     *comm = Some(p.comm.clone());
     if state != Look::Inactive {
-        return error(class::REQUEST, "the persistent request is active already: wait for it first");
+        return error(
+            class::REQUEST,
+            "the persistent request is active already: wait for it first",
+        );
     }
     let mut start = std::mem::replace(&mut p.start, Box::new(|_| unreachable!("being started")));
     let started = start(entry);

@@ -402,7 +402,12 @@ pub unsafe fn MPI_Waitsome<A: Abi>(
                 return Ok(());
             }
             settle_some::<A>(
-                entry, &codes, array_of_requests, outcount, array_of_indices, array_of_statuses,
+                entry,
+                &codes,
+                array_of_requests,
+                outcount,
+                array_of_indices,
+                array_of_statuses,
             )
         }
     })
@@ -426,7 +431,12 @@ pub unsafe fn MPI_Testsome<A: Abi>(
                 return Ok(());
             }
             settle_some::<A>(
-                entry, &codes, array_of_requests, outcount, array_of_indices, array_of_statuses,
+                entry,
+                &codes,
+                array_of_requests,
+                outcount,
+                array_of_indices,
+                array_of_statuses,
             )
         }
     })
@@ -498,12 +508,13 @@ pub unsafe fn MPI_Cancel<A: Abi>(request: *mut A::Handle) -> c_int {
                 Some(Request::Transfer(t)) => (Some(t.id), None),
                 _ => (None, None),
             },
-            Some(Request::Generalized(g)) => {
-                (None, Some((g.cancel, g.extra_state, g.complete)))
-            }
+            Some(Request::Generalized(g)) => (None, Some((g.cancel, g.extra_state, g.complete))),
             Some(Request::Work(_)) => {
-                return error(class::REQUEST, "only sends, receives and generalized requests can \
-                                              be cancelled");
+                return error(
+                    class::REQUEST,
+                    "only sends, receives and generalized requests can \
+                                              be cancelled",
+                );
             }
             _ => (None, None),
         };
