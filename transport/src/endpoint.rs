@@ -42,6 +42,8 @@ pub(crate) struct Endpoint {
     pub(crate) ready: bool,
     /// The lane was asked what it can do.
     pub(crate) connected: bool,
+    /// It was asked again about fetching, after the peer was seen running.
+    pub(crate) fetch_settled: bool,
     /// It is in the worker's list of endpoints with something to push.
     pub(crate) active: bool,
     pub(crate) lane: LaneKind,
@@ -63,6 +65,7 @@ impl Endpoint {
         Endpoint {
             ready: false,
             connected: false,
+            fetch_settled: false,
             active: false,
             lane,
             thresholds: Thresholds::default(),

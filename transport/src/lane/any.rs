@@ -2,11 +2,13 @@
 //! The lanes of a worker and the one dispatch: a `match` on the lane of the endpoint.
 //!
 //! The set is closed, so bodies can be inlined and the borrow checker sees through. `STRAIT_LANES`
-//! (a list of names) says which lanes may be used; `self` is always there for a worker's own
-//! messages unless the list leaves it out, which is an error only when it is needed.
+//! (a list of names) says which lanes may be used between processes; a worker's messages to itself
+//! always use loopback, so `self` may be named and changes nothing. A lane that no peer needs is
+//! not made: a job on one host opens no port.
 
 use super::loopback::Loopback;
 use super::sim::SimLane;
+use super::tcp::TcpLane;
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
@@ -18,6 +20,8 @@ use crate::wire::header::Header;
 pub enum LaneKind {
     /// A worker with itself.
     Loopback,
+    /// A process of another host, or any other process if `STRAIT_LANES` forbids shared memory.
+    Tcp,
     /// The simulated network.
     Sim,
 }
@@ -81,6 +85,7 @@ fn unknown(name: &str) -> Error {
 /// The lanes of one worker.
 pub struct Lanes {
     loopback: Loopback,
+    tcp: Option<TcpLane>,
     sim: Option<SimLane>,
 }
 
@@ -92,9 +97,9 @@ impl Lanes {
     /// The lanes of this process, and the kind for each peer.
     pub fn new(job: &Job) -> Result<(Lanes, Vec<LaneKind>)> {
         let allowed = Allowed::from_environment()?;
-        let _ = allowed;
-        let kinds: Vec<LaneKind> = (0..job.size).map(|_| LaneKind::Loopback).collect();
-        Ok((Lanes { loopback: Loopback::new(Peer(job.rank)), sim: None }, kinds))
+        let kinds = kinds(job, allowed)?;
+        let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
+        Ok((Lanes { loopback: Loopback::new(Peer(job.rank)), tcp, sim: None }, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -107,7 +112,7 @@ impl Lanes {
                 false => LaneKind::Sim,
             })
             .collect();
-        (Lanes { loopback: Loopback::new(me), sim: Some(sim) }, kinds)
+        (Lanes { loopback: Loopback::new(me), tcp: None, sim: Some(sim) }, kinds)
     }
 
     #[inline]
@@ -120,6 +125,7 @@ impl Lanes {
     ) -> Submit {
         match kind {
             LaneKind::Loopback => self.loopback.short(peer, header, body),
+            LaneKind::Tcp => present(&mut self.tcp).short(peer, header, body),
             LaneKind::Sim => present(&mut self.sim).short(peer, header, body),
         }
     }
@@ -135,6 +141,7 @@ impl Lanes {
     ) -> Submit {
         match kind {
             LaneKind::Loopback => self.loopback.fragment(peer, header, bytes, fill),
+            LaneKind::Tcp => present(&mut self.tcp).fragment(peer, header, bytes, fill),
             LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
         }
     }
@@ -152,6 +159,7 @@ impl Lanes {
         unsafe {
             match kind {
                 LaneKind::Loopback => self.loopback.get(peer, from, into),
+                LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into),
                 LaneKind::Sim => present(&mut self.sim).get(peer, from, into),
             }
         }
@@ -160,6 +168,7 @@ impl Lanes {
     pub(crate) fn capabilities(&mut self, kind: LaneKind, peer: Peer) -> Capabilities {
         match kind {
             LaneKind::Loopback => self.loopback.capabilities(peer),
+            LaneKind::Tcp => present(&mut self.tcp).capabilities(peer),
             LaneKind::Sim => present(&mut self.sim).capabilities(peer),
         }
     }
@@ -168,6 +177,9 @@ impl Lanes {
     pub(crate) fn poll<I: Inbox>(&mut self, inbox: &mut I) -> usize {
         let mut count = 0;
         count += self.loopback.poll(inbox, BUDGET);
+        if let Some(tcp) = &mut self.tcp {
+            count += tcp.poll(inbox, BUDGET);
+        }
         if let Some(sim) = &mut self.sim {
             count += sim.poll(inbox, BUDGET);
         }
@@ -175,8 +187,33 @@ impl Lanes {
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.loopback.is_flushed() && self.sim.as_ref().is_none_or(Lane::is_flushed)
+        self.loopback.is_flushed()
+            && self.tcp.as_ref().is_none_or(Lane::is_flushed)
+            && self.sim.as_ref().is_none_or(Lane::is_flushed)
     }
+
+    /// The orderly end: tells the peers that the ends of connections are no losses.
+    pub(crate) fn close(&mut self) {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.close();
+        }
+    }
+}
+
+/// The lane for each peer.
+fn kinds(job: &Job, allowed: Allowed) -> Result<Vec<LaneKind>> {
+    let kind = |peer: u32| {
+        if peer == job.rank {
+            Ok(LaneKind::Loopback)
+        } else if allowed.tcp {
+            Ok(LaneKind::Tcp)
+        } else {
+            Err(Error::new(Kind::Config(format!(
+                "no lane reaches rank {peer}: STRAIT_LANES must name tcp"
+            ))))
+        }
+    };
+    (0..job.size).map(kind).collect()
 }
 
 #[inline]

@@ -299,6 +299,12 @@ impl Worker {
             && !self.core.has_detached_sends()
     }
 
+    /// The orderly end (Finalize): no peer will take the end of this process for a loss. Make
+    /// progress until [`Worker::is_flushed`] after this, then drop the worker.
+    pub fn close(&mut self) {
+        self.lanes.close();
+    }
+
     /// Announces sleep on every lane, then looks once more. `false`: there was work, do not sleep.
     pub fn arm(&mut self) -> bool {
         unimplemented!()

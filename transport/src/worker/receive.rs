@@ -118,6 +118,9 @@ impl Worker {
         let peer = slot.peer;
         let wanted = slot.total.min(slot.payload.bytes() as u64);
         self.connect(peer);
+        if fetchable {
+            self.settle_fetch(peer);
+        }
         let thresholds = &self.core.endpoints[peer as usize].thresholds;
         let worth = wanted >= u64::from(thresholds.fetch_bytes_min);
         if fetchable && thresholds.fetch && worth && self.fetch(id, address, wanted as usize) {

@@ -143,6 +143,16 @@ impl Worker {
         endpoint.update_ready();
     }
 
+    /// Asks a second time whether the peer's memory can be fetched, now that it has announced a
+    /// message: when it was asked first the peer may not have been running yet.
+    #[inline]
+    pub(super) fn settle_fetch(&mut self, peer: u32) {
+        let endpoint = &mut self.core.endpoints[peer as usize];
+        if !std::mem::replace(&mut endpoint.fetch_settled, true) && !endpoint.thresholds.fetch {
+            self.connect_now(peer);
+        }
+    }
+
     /// Lets a send leave that is the first of its endpoint's queue (or would be).
     fn launch(&mut self, id: RequestId) -> Launch {
         let slot = self.core.requests.at(id.index);
