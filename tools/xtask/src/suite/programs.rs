@@ -4,6 +4,7 @@
 //! A program may limit where it runs, by comments in its first lines:
 //!     // ranks: 2 3 4        instead of 1 2 3 4 7
 //!     // seconds: 120        instead of 60, after which the watchdog ends it
+//!     // Ours only: ...       checks a promise of Strait; not run `--with` another library
 
 use super::cases::{self, Case};
 use super::{Lanes, Suite, Tally};
@@ -67,6 +68,10 @@ fn find(suite: &Suite) -> Result<Vec<Program>, String> {
         }
         let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&source).map_err(|e| e.to_string())?;
+        let ours = text.lines().take(12).any(|line| line.starts_with("// Ours only"));
+        if ours && suite.foreign.is_some() {
+            continue;
+        }
         let note = |word: &str| {
             let line = text.lines().take(12).find_map(|line| line.strip_prefix(word));
             line.map(|rest| {
