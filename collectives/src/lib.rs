@@ -1,1 +1,2 @@
 //! Schedules and their readers.
+pub mod reduce;
