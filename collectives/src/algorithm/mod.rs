@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The registry: every algorithm with its kind, its constraints, its cost and its constructor.
+//!
+//! A constructor is a pure function of shape, parameters and rank. To add one: write it in a file
+//! of its own, draw five ranks, write the cost, add the row below; the exhaustive test finds it by
+//! the row.
+#![forbid(unsafe_code)]
+
+mod between;
+mod binomial;
+mod bruck;
+mod dissemination;
+mod fold;
+mod linear;
+mod pairwise;
+mod recursive_doubling;
+mod ring;
+
+use crate::kind::Kind;
+use crate::schedule::{Builder, Refused, Schedule};
+use crate::shape::{Rank, Shape};
+
+/// What a plan may choose beside the algorithm.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Parameters {
+    /// How many exchanges of a linear algorithm are in flight at once; at least 1.
+    pub window: u32,
+    /// The radix of a dissemination; at least 2.
+    pub radix: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters { window: 16, radix: 2 }
+    }
+}
+
+/// What an algorithm costs, as closed formulas of shape and parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cost {
+    /// Messages on the longest chain in which each waits for the one before. In place it may be
+    /// one more, where a receive has to wait for a reader of the input.
+    pub rounds: u64,
+    /// Messages of all ranks together.
+    pub messages: u64,
+    /// Blocks in these messages.
+    pub blocks: u64,
+}
+
+/// One row of the registry.
+pub struct Algorithm {
+    /// Its name, unique within its kind.
+    pub name: &'static str,
+    /// The collective that it computes.
+    pub kind: Kind,
+    /// Whether it combines contributions in rank order, so that the operation need not commute.
+    pub ordered: bool,
+    /// Whether it works where a rank knows only the extents of its own data.
+    pub irregular: bool,
+    /// Whether it works between two groups (and then only there).
+    pub inter: bool,
+    /// Whether input and output may share memory.
+    pub in_place: bool,
+    /// Into how many blocks it wants the vector cut.
+    pub cut: Cut,
+    /// The steps of one rank, added to an empty builder.
+    pub build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
+    /// The cost.
+    pub cost: fn(&Shape, Parameters) -> Cost,
+}
+
+/// Into how many blocks an algorithm wants a free vector cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// It sends whole vectors: one block will do, any number works.
+    Whole,
+    /// One block per rank.
+    PerRank,
+}
+
+impl Algorithm {
+    /// Why it cannot serve the shape, if so.
+    pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
+        if shape.kind != self.kind {
+            Some("computes another kind")
+        } else if shape.is_inter() != self.inter {
+            Some(if self.inter { "works between two groups" } else { "works within one group" })
+        } else if !shape.regular && !self.irregular {
+            Some("needs blocks of one size that every rank knows")
+        } else if shape.in_place && !self.in_place {
+            Some("needs input and output apart")
+        } else if self.cut == Cut::PerRank && shape.blocks != shape.ranks {
+            Some("needs one block per rank")
+        } else {
+            None
+        }
+    }
+
+    /// The schedule of one rank.
+    pub fn schedule(
+        &self,
+        shape: &Shape,
+        parameters: Parameters,
+        rank: Rank,
+    ) -> Result<Schedule, Refused> {
+        if let Some(why) = self.misfit(shape) {
+            return Err(Refused(format!("{} {}: it {why}", self.kind.name(), self.name)));
+        }
+        shape.check().map_err(Refused)?;
+        let mut builder = Builder::new(shape, rank);
+        (self.build)(&mut builder, parameters)?;
+        Ok(builder.finish())
+    }
+}
+
+/// The algorithm of that name for that kind.
+pub fn by_name(kind: Kind, name: &str) -> Option<&'static Algorithm> {
+    ALL.iter().find(|algorithm| algorithm.kind == kind && algorithm.name == name)
+}
+
+/// The least `q` with `2^q >= n`.
+pub(crate) fn log2_ceil(n: u32) -> u32 {
+    n.max(1).next_power_of_two().trailing_zeros()
+}
+
+const fn row(
+    kind: Kind,
+    name: &'static str,
+    build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
+    cost: fn(&Shape, Parameters) -> Cost,
+) -> Algorithm {
+    Algorithm {
+        name,
+        kind,
+        ordered: true,
+        irregular: true,
+        inter: false,
+        in_place: true,
+        cut: Cut::Whole,
+        build,
+        cost,
+    }
+}
+
+/// Every algorithm.
+pub static ALL: &[Algorithm] = &[
+    row(Kind::Barrier, "dissemination", dissemination::barrier, dissemination::barrier_cost),
+    row(Kind::Bcast, "binomial", binomial::bcast, binomial::bcast_cost),
+    Algorithm {
+        irregular: false,
+        ..row(Kind::Gather, "binomial", binomial::gather, binomial::gather_cost)
+    },
+    row(Kind::Gather, "linear", linear::gather, linear::rooted_cost),
+    Algorithm {
+        irregular: false,
+        ..row(Kind::Scatter, "binomial", binomial::scatter, binomial::scatter_cost)
+    },
+    row(Kind::Scatter, "linear", linear::scatter, linear::rooted_cost),
+    row(Kind::Allgather, "ring", ring::allgather, ring::allgather_cost),
+    row(Kind::Allgather, "bruck", bruck::allgather, bruck::allgather_cost),
+    Algorithm {
+        in_place: false,
+        ..row(Kind::Alltoall, "linear", linear::alltoall, linear::alltoall_cost)
+    },
+    Algorithm {
+        ordered: false,
+        ..row(Kind::Reduce, "binomial", binomial::reduce, binomial::reduce_cost)
+    },
+    row(Kind::Reduce, "binomial_ordered", binomial::reduce_ordered, binomial::reduce_ordered_cost),
+    row(
+        Kind::Allreduce,
+        "recursive_doubling",
+        recursive_doubling::allreduce,
+        recursive_doubling::allreduce_cost,
+    ),
+    Algorithm {
+        ordered: false,
+        cut: Cut::PerRank,
+        ..row(Kind::Allreduce, "ring", ring::allreduce, ring::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        in_place: false,
+        ..row(Kind::ReduceScatter, "pairwise", pairwise::reduce_scatter, pairwise::windowed_cost)
+    },
+    Algorithm {
+        in_place: false,
+        ..row(
+            Kind::ReduceScatter,
+            "pairwise_ordered",
+            pairwise::reduce_scatter_ordered,
+            pairwise::ordered_cost,
+        )
+    },
+    Algorithm {
+        in_place: false,
+        ..row(
+            Kind::ReduceScatter,
+            "binomial_ordered",
+            binomial::reduce_scatter,
+            binomial::reduce_scatter_cost,
+        )
+    },
+    row(Kind::Scan, "recursive_doubling", recursive_doubling::scan, recursive_doubling::scan_cost),
+    row(
+        Kind::Exscan,
+        "recursive_doubling",
+        recursive_doubling::exscan,
+        recursive_doubling::exscan_cost,
+    ),
+    inter(Kind::Barrier, between::barrier, between::barrier_cost),
+    inter(Kind::Bcast, between::bcast, between::bcast_cost),
+    inter(Kind::Gather, between::gather, between::rooted_cost),
+    inter(Kind::Scatter, between::scatter, between::rooted_cost),
+    inter(Kind::Allgather, between::allgather, between::exchange_cost),
+    inter(Kind::Alltoall, between::alltoall, between::exchange_cost),
+    inter(Kind::Reduce, between::reduce, between::reduce_cost),
+    inter(Kind::Allreduce, between::allreduce, between::allreduce_cost),
+];
+
+const fn inter(
+    kind: Kind,
+    build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
+    cost: fn(&Shape, Parameters) -> Cost,
+) -> Algorithm {
+    Algorithm { inter: true, in_place: false, ..row(kind, "between", build, cost) }
+}
