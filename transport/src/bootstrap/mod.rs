@@ -102,7 +102,7 @@ fn job(rank: u32, node: Node, origin: Origin) -> Job {
     let record = node.record(local_rank);
     PROBE.store(probe_magic(&plan.job, rank), Relaxed);
     record.publish_probe(PROBE.as_ptr() as u64, probe_magic(&plan.job, rank));
-    record.set_needs_fence(true);
+    crate::wait::settle_policy(&node, local_rank);
     record.set_state(RankState::Running);
     Job {
         rank,

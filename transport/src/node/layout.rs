@@ -15,6 +15,7 @@
 
 use super::NodePlan;
 use crate::error::{Error, Kind, Result};
+use crate::topology::CORE_WORDS;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 /// "STRAITND", little-endian.
@@ -110,6 +111,8 @@ pub(crate) struct RankPage {
     pub(crate) board: Line<Board>,
     /// 1: the launcher saw the process die.
     pub(crate) lost: Line<AtomicU32>,
+    /// The cores the rank may use.
+    pub(crate) cores: Line<Cores>,
     /// A text for the launcher.
     pub(crate) report: Line<Report>,
 }
@@ -131,6 +134,11 @@ pub(crate) struct Identity {
 pub(crate) struct CallSlot {
     pub(crate) call: AtomicU32,
     pub(crate) count: AtomicU32,
+}
+
+#[repr(C)]
+pub(crate) struct Cores {
+    pub(crate) words: [AtomicU64; CORE_WORDS],
 }
 
 #[repr(C)]

@@ -11,9 +11,6 @@
 //!
 //! Not here: what rings and slabs contain (lane::shm), who calls whom (bootstrap).
 
-// The lane that uses the rest arrives with lane::shm.
-#![allow(dead_code)]
-
 mod layout;
 mod memory;
 mod process;
@@ -22,10 +19,12 @@ pub use layout::{
     ADDRESS_BYTES_MAX, CHUNK_COUNT, LARGE_CHUNK_BYTES, LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX,
     NodeLayout, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
 };
+pub(crate) use layout::{RING_HEAD_BYTES, SLAB_HEAD_BYTES};
 pub use process::is_forked_child;
 pub(crate) use process::{is_alive, watch_forks};
 
 use crate::error::{Error, Kind, Result};
+use crate::topology::CoreSet;
 use layout::{CALL_NAME_BYTES, CALL_NAME_COUNT, Facts, HeaderPage, RankPage};
 use memory::Memory;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -226,6 +225,11 @@ impl Node {
         self.record(local_rank).page.lost.0.store(1, Release);
         // SYNC(node.losses): releases the mark above to whoever acquires the count.
         self.header().losses.0.fetch_add(1, Release);
+        // SYNC(bell.sleep): the count before the looks at the bells; pairs with `bell::announce`.
+        crate::sync::full_fence();
+        for other in 0..self.plan.local_size {
+            crate::lane::shm::bell::ring(self, other);
+        }
     }
 
     /// How many losses were announced: one load of a line that is hardly ever written.
@@ -399,6 +403,23 @@ impl<'a> Record<'a> {
     pub(crate) fn probe(&self) -> (u64, u64) {
         let identity = &self.page.identity.0;
         (identity.probe_address.load(Relaxed), identity.probe_magic.load(Relaxed))
+    }
+
+    /// Says which cores the owner may use (owner only).
+    pub(crate) fn publish_cores(&self, cores: &CoreSet) {
+        for (cell, word) in self.page.cores.0.words.iter().zip(cores.0) {
+            cell.store(word, Relaxed);
+        }
+    }
+
+    /// The cores the owner may use; `None` before it has said so. A set that is read while it is
+    /// written may lack cores; it only serves an estimate.
+    pub(crate) fn cores(&self) -> Option<CoreSet> {
+        let mut cores = CoreSet::default();
+        for (word, cell) in cores.0.iter_mut().zip(&self.page.cores.0.words) {
+            *word = cell.load(Relaxed);
+        }
+        (cores.count() > 0).then_some(cores)
     }
 
     /// Says that publishers must fence before they look at the bell (before Running).

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lane between processes of one host: a ring per receiver, a slab of chunks per sender, and
+//! reads of the peer's memory through the kernel where they work.
+//!
+//! A body of up to 96 bytes travels in the ring's slot, of up to 32 in the slot's first cache line.
+//! A larger one (up to 16 KiB) is written into a chunk of the sender's slab; the slot names the
+//! chunk, and the receiver gives it back. Nothing here waits: no room is the answer `Full`, and a
+//! sender that wants to sleep until there is room says so first ([`ShmLane::announce`]).
+//!
+//! Invariants:
+//! 1. A message is either in a ring or in its endpoint's `pending` place; while something is
+//!    pending for a peer, nothing later goes to that peer. So order is kept.
+//! 2. Header words and slot bodies are copied out before they are used. A chunk's number and
+//!    length are checked; its bytes are lent to the inbox as they are, which copies them and
+//!    decides nothing by a byte that it reads twice.
+//! 3. What a peer sent before it died is delivered before its loss.
+//!
+//! Not here: matching and protocols (protocol/), sleeping (wait.rs), the node's layout (node/).
+
+pub mod bell;
+pub mod cells;
+mod death;
+mod endpoint;
+mod peer_copy;
+pub mod ring;
+pub mod slab;
+
+use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::bootstrap::{Job, Origin};
+use crate::envelope::Peer;
+use crate::error::{Error, Kind, Result, Submit};
+use crate::node::{LARGE_CHUNK_BYTES, Node};
+use crate::sync::full_fence;
+use crate::wire::header::Header;
+use cells::{INLINE_BYTES, MappedRing, Rest};
+use death::Deaths;
+use endpoint::{Endpoint, OutChunks, SlabMemory, chunk_bytes};
+use ring::Consumer;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub use death::Supervision;
+
+/// Largest body of a fragment: a large chunk.
+pub const FRAGMENT_BYTES_MAX: usize = LARGE_CHUNK_BYTES;
+
+/// How many empty polls pass between looks for announced deaths.
+const POLLS_PER_DEATH_LOOK: u32 = 64;
+
+/// In a slot's first word: the body is in a chunk.
+const IN_CHUNK: u64 = 1 << 62;
+
+/// The lane of one process.
+pub struct ShmLane {
+    node: Arc<Node>,
+    first_rank: u32,
+    local_rank: u32,
+    inbound: Consumer<MappedRing>,
+    /// What of `inbound`'s head was shown to senders that sleep for room.
+    room_shown: u64,
+    endpoints: Vec<Endpoint>,
+    chunks: OutChunks,
+    /// Messages in `pending` places.
+    pending_count: usize,
+    /// Local ranks whose ring was full since the last announcement.
+    starved: Vec<u32>,
+    /// No chunk was free since the last announcement.
+    starved_of_chunks: bool,
+    deaths: Deaths,
+    idle_polls: u32,
+}
+
+/// A slot's first word: kind 8, flags 8, bytes of the body 16, sender 30, in chunk 1, parity 1.
+#[inline]
+fn first_word(header: &Header, body_bytes: usize, from: u32) -> u64 {
+    debug_assert!(body_bytes <= FRAGMENT_BYTES_MAX);
+    u64::from(header.kind)
+        | u64::from(header.flags) << 8
+        | (body_bytes as u64) << 16
+        | u64::from(from) << 32
+}
+
+impl ShmLane {
+    /// The lane to all processes of this node.
+    pub fn new(job: &Job) -> Result<ShmLane> {
+        let supervision = match job.origin {
+            Origin::Launched => Supervision::Launcher,
+            Origin::Singleton { .. } => Supervision::Ourselves,
+        };
+        ShmLane::with_supervision(job, supervision)
+    }
+
+    /// As [`ShmLane::new`], and says who notices deaths.
+    pub fn with_supervision(job: &Job, supervision: Supervision) -> Result<ShmLane> {
+        peer_copy::permit();
+        let node = Arc::clone(&job.node);
+        let inbound = Consumer::new(MappedRing::of(&node, job.local_rank));
+        let endpoints =
+            (0..job.local_size).map(|local_rank| Endpoint::new(&node, local_rank)).collect();
+        Ok(ShmLane {
+            first_rank: job.first_local_rank,
+            local_rank: job.local_rank,
+            inbound,
+            room_shown: 0,
+            endpoints,
+            chunks: OutChunks::new(&node, job.local_rank),
+            pending_count: 0,
+            starved: Vec::new(),
+            starved_of_chunks: false,
+            deaths: Deaths::new(supervision, job.local_rank, job.local_size),
+            idle_polls: 0,
+            node,
+        })
+    }
+
+    /// Whether a peer is on this lane.
+    pub fn reaches(&self, peer: Peer) -> bool {
+        peer.0.checked_sub(self.first_rank).is_some_and(|i| (i as usize) < self.endpoints.len())
+    }
+
+    /// Says which room this process is about to sleep for, and watches for deaths. Call it before
+    /// the bell is armed, and [`ShmLane::is_quiet`] after.
+    pub fn announce(&mut self, sleepers: &crate::wait::Sleepers) {
+        for local_rank in &self.starved {
+            let room = self.endpoints[*local_rank as usize].ring.cells().room();
+            let me = self.local_rank as usize;
+            room.map[me / 64].fetch_or(1 << (me % 64), Relaxed);
+            room.wanted.store(1, Relaxed);
+        }
+        if self.starved_of_chunks {
+            self.chunks.memory.wanted().store(1, Relaxed);
+        }
+        self.deaths.watch(&self.node, sleepers);
+        // The heavy fence of the bell comes next: it orders these wishes, too, before the looks.
+    }
+
+    /// The last look before sleep: no message, no room that was missed, no death.
+    pub fn is_quiet(&mut self) -> bool {
+        let room = self.starved.iter().any(|i| self.endpoints[*i as usize].ring.has_room())
+            || (self.starved_of_chunks && self.chunks.has_room());
+        if room {
+            self.starved.clear();
+            self.starved_of_chunks = false;
+        }
+        !room && self.inbound.is_empty() && !self.deaths.any(&self.node, true)
+    }
+
+    #[inline]
+    fn local(&self, peer: Peer) -> usize {
+        let local_rank = peer.0.wrapping_sub(self.first_rank) as usize;
+        assert!(local_rank < self.endpoints.len(), "a peer of this node");
+        local_rank
+    }
+
+    /// Notes that a ring was full, for the case that we go to sleep for it.
+    #[cold]
+    fn starve(&mut self, local_rank: usize) -> Submit {
+        let local_rank = local_rank as u32;
+        if !self.starved.contains(&local_rank) {
+            self.starved.push(local_rank);
+        }
+        Submit::Full
+    }
+
+    /// After a publication: wakes the peer if it sleeps.
+    #[inline]
+    fn ring_bell(&self, local_rank: usize) {
+        if self.endpoints[local_rank].is_asleep() {
+            bell::ring(&self.node, local_rank as u32);
+        }
+    }
+
+    /// What is unusual about a peer, before something is sent to it; `None` when that may go on.
+    #[cold]
+    fn attend(&mut self, local_rank: usize) -> Option<Submit> {
+        let endpoint = &mut self.endpoints[local_rank];
+        if endpoint.is_lost {
+            return Some(Submit::Lost);
+        }
+        endpoint.meet(&self.node);
+        if endpoint.pending.is_some() && !self.push_pending(local_rank) {
+            return Some(self.starve(local_rank));
+        }
+        None
+    }
+
+    /// Sends what is pending for a peer; `false` while that does not fit.
+    #[cold]
+    fn push_pending(&mut self, local_rank: usize) -> bool {
+        let endpoint = &mut self.endpoints[local_rank];
+        let Some((word, rest)) = endpoint.pending else { return true };
+        // SAFETY: `push` lends a slot's rest, which is valid for writes.
+        let pushed = endpoint.ring.push(word, |slot| unsafe { slot.write(rest) });
+        if pushed {
+            endpoint.pending = None;
+            self.pending_count -= 1;
+            self.ring_bell(local_rank);
+        }
+        pushed
+    }
+
+    #[cold]
+    fn push_all_pending(&mut self) {
+        for local_rank in 0..self.endpoints.len() {
+            if self.endpoints[local_rank].pending.is_some() && !self.push_pending(local_rank) {
+                let _ = self.starve(local_rank);
+            }
+        }
+    }
+
+    /// After `head` was released: wakes the senders that sleep for room.
+    #[cold]
+    fn show_room(&mut self) {
+        self.room_shown = self.inbound.released();
+        // SYNC(room.sleep): head before the look at the wish; the sender's side is its wish before
+        // its look at head, with the heavy fence of `bell::announce` between. Once per batch.
+        full_fence();
+        let room = self.inbound.cells().room();
+        if room.wanted.load(Relaxed) == 0 || room.wanted.swap(0, Relaxed) == 0 {
+            return;
+        }
+        for (index, word) in room.map.iter().enumerate() {
+            let mut waiting = word.swap(0, Relaxed);
+            while waiting != 0 {
+                let local_rank = index as u32 * 64 + waiting.trailing_zeros();
+                waiting &= waiting - 1;
+                if local_rank < self.endpoints.len() as u32 {
+                    bell::ring(&self.node, local_rank);
+                }
+            }
+        }
+    }
+
+    /// Nothing came: looks for deaths now and then.
+    #[inline]
+    fn idle<I: Inbox>(&mut self, inbox: &mut I) {
+        self.idle_polls = self.idle_polls.wrapping_add(1);
+        if self.idle_polls.is_multiple_of(POLLS_PER_DEATH_LOOK) {
+            self.report_deaths(inbox);
+        }
+    }
+
+    /// The ring was just found empty, so invariant 3 holds.
+    #[cold]
+    fn report_deaths<I: Inbox>(&mut self, inbox: &mut I) {
+        let thorough = self.idle_polls.is_multiple_of(POLLS_PER_DEATH_LOOK * POLLS_PER_DEATH_LOOK);
+        if !self.deaths.any(&self.node, thorough) {
+            return;
+        }
+        for local_rank in self.deaths.collect(&self.node) {
+            let peer = Peer(self.first_rank + local_rank);
+            if self.forget(local_rank as usize) {
+                let pid = self.node.record(local_rank).pid();
+                let reason = format!("its process {pid} is gone");
+                inbox.lost(peer, Error::new(Kind::PeerLost { peer, reason }));
+            }
+        }
+    }
+
+    /// Nothing goes to this peer any more; `false` if that was so already.
+    fn forget(&mut self, local_rank: usize) -> bool {
+        let endpoint = &mut self.endpoints[local_rank];
+        if endpoint.is_lost {
+            return false;
+        }
+        endpoint.is_lost = true;
+        if endpoint.pending.take().is_some() {
+            self.pending_count -= 1;
+        }
+        self.starved.retain(|other| *other as usize != local_rank);
+        true
+    }
+
+    /// A body of at most [`INLINE_BYTES`] in the slot itself.
+    #[inline]
+    fn push_inline(&mut self, local_rank: usize, header: &Header, body: &[u8]) -> bool {
+        let word = first_word(header, body.len(), self.local_rank);
+        self.endpoints[local_rank].ring.push(word, |slot| {
+            write_header(slot, header);
+            // SAFETY: the body fits the slot's body (the caller checked), and is not in it.
+            unsafe {
+                let into = (&raw mut (*slot).body).cast::<u8>();
+                std::ptr::copy_nonoverlapping(body.as_ptr(), into, body.len());
+            }
+        })
+    }
+}
+
+#[inline]
+fn write_header(slot: *mut Rest, header: &Header) {
+    // SAFETY: `push` lends a slot's rest: aligned, valid for writes, ours.
+    unsafe {
+        (*slot).context = header.context;
+        (*slot).source = header.source;
+        (*slot).tag = header.tag;
+        (*slot).extra = header.extra;
+        (*slot).token = header.token;
+    }
+}
+
+impl Lane for ShmLane {
+    fn capabilities(&mut self, peer: Peer) -> Capabilities {
+        let local_rank = self.local(peer);
+        Capabilities {
+            short_bytes_max: INLINE_BYTES,
+            fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            get: self.endpoints[local_rank].can_get(&self.node),
+            // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
+            latency_ns: 300,
+            fragment_bytes_per_us: 7_000,
+            get_ns: 1_500,
+            get_bytes_per_us: 11_000,
+        }
+    }
+
+    #[inline]
+    fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit {
+        assert!(body.len() <= INLINE_BYTES, "a short body fits a slot");
+        let local_rank = self.local(peer);
+        if self.endpoints[local_rank].needs_attention()
+            && let Some(answer) = self.attend(local_rank)
+        {
+            return answer;
+        }
+        if !self.push_inline(local_rank, header, body) {
+            return self.starve(local_rank);
+        }
+        self.ring_bell(local_rank);
+        Submit::Sent
+    }
+
+    fn fragment(
+        &mut self,
+        peer: Peer,
+        header: &Header,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        assert!(bytes <= FRAGMENT_BYTES_MAX, "a fragment fits a chunk");
+        let local_rank = self.local(peer);
+        if self.endpoints[local_rank].needs_attention()
+            && let Some(answer) = self.attend(local_rank)
+        {
+            return answer;
+        }
+        // Room is looked for before the chunk is filled: a full ring must not cost the filling.
+        if !self.endpoints[local_rank].ring.has_room() {
+            return self.starve(local_rank);
+        }
+        let Some(chunk) = self.chunks.allocate(bytes) else {
+            self.starved_of_chunks = true;
+            return Submit::Full;
+        };
+        // SAFETY: the chunk was just allocated to us and has at least `bytes` bytes.
+        fill(unsafe { self.chunks.memory.bytes_mut(chunk, bytes) });
+        let word = first_word(header, bytes, self.local_rank) | IN_CHUNK;
+        let mut rest = Rest {
+            context: header.context,
+            source: header.source,
+            tag: header.tag,
+            extra: header.extra,
+            token: header.token,
+            body: [0; INLINE_BYTES],
+        };
+        rest.body[..4].copy_from_slice(&u32::from(chunk).to_le_bytes());
+        // SAFETY: `push` lends a slot's rest, which is valid for writes.
+        if self.endpoints[local_rank].ring.push(word, |slot| unsafe { slot.write(rest) }) {
+            self.ring_bell(local_rank);
+        } else {
+            // Others were faster. The body is filled, so the message is ours to deliver.
+            self.endpoints[local_rank].pending = Some((word, rest));
+            self.pending_count += 1;
+            let _ = self.starve(local_rank);
+        }
+        Submit::Sent
+    }
+
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get {
+        let local_rank = self.local(peer);
+        if !self.endpoints[local_rank].can_get(&self.node) {
+            return Get::Refused;
+        }
+        let pid = self.node.record(local_rank as u32).pid();
+        // SAFETY: the caller's promise is the callee's condition.
+        let got = unsafe { peer_copy::read(pid, from, into, peer) };
+        if matches!(got, Get::Refused) {
+            self.endpoints[local_rank].refuse_get();
+        }
+        got
+    }
+
+    #[inline]
+    fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        let (first_rank, endpoints, node) = (self.first_rank, &self.endpoints, &self.node);
+        let mut mad = None;
+        let count = self.inbound.poll(budget, |word, rest| {
+            let from = (word >> 32) as u32 & 0x3fff_ffff;
+            let Some(endpoint) = endpoints.get(from as usize) else { return };
+            if endpoint.is_lost {
+                return;
+            }
+            // SAFETY: `poll` lends a published slot's rest for the call.
+            if !unsafe { deliver(node, endpoint, Peer(first_rank + from), word, rest, inbox) } {
+                mad = Some(from);
+            }
+        });
+        if let Some(from) = mad {
+            self.expel(from, inbox);
+        }
+        if self.inbound.released() != self.room_shown {
+            self.show_room();
+        }
+        if self.pending_count != 0 {
+            self.push_all_pending();
+        }
+        if count == 0 {
+            self.idle(inbox);
+        }
+        count
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.pending_count == 0
+    }
+}
+
+impl ShmLane {
+    /// A peer wrote nonsense: nothing is exchanged with it any more.
+    #[cold]
+    fn expel<I: Inbox>(&mut self, local_rank: u32, inbox: &mut I) {
+        let peer = Peer(self.first_rank + local_rank);
+        if self.forget(local_rank as usize) {
+            let text = format!("peer {} named a chunk that cannot be", peer.0);
+            inbox.lost(peer, Error::new(Kind::Protocol(text)));
+        }
+    }
+}
+
+/// Hands one message to the inbox; `false` if what it says cannot be.
+///
+/// # Safety
+/// `rest` is a published slot's rest that stays ours during the call.
+#[inline]
+unsafe fn deliver<I: Inbox>(
+    node: &Arc<Node>,
+    endpoint: &Endpoint,
+    peer: Peer,
+    word: u64,
+    rest: *const Rest,
+    inbox: &mut I,
+) -> bool {
+    let bytes = (word >> 16) as u16 as usize;
+    // SAFETY: the caller lends the slot; these are plain integers in its first cache line.
+    let header = unsafe {
+        Header {
+            kind: word as u8,
+            flags: (word >> 8) as u8,
+            reserved: 0,
+            body: bytes as u32,
+            context: (*rest).context,
+            source: (*rest).source,
+            tag: (*rest).tag,
+            extra: (*rest).extra,
+            token: (*rest).token,
+        }
+    };
+    if word & IN_CHUNK == 0 {
+        if bytes > INLINE_BYTES {
+            return false;
+        }
+        let mut body = [0_u8; INLINE_BYTES];
+        // SAFETY: `bytes` was checked against the slot's body; the copy is ours.
+        unsafe {
+            let from = (&raw const (*rest).body).cast::<u8>();
+            std::ptr::copy_nonoverlapping(from, body.as_mut_ptr(), bytes);
+        }
+        inbox.message(peer, &header, &body[..bytes]);
+        return true;
+    }
+    // SAFETY: the first four bytes of the body, which the slot always has.
+    let chunk = unsafe { (&raw const (*rest).body).cast::<u32>().read_unaligned() };
+    let Some(chunk) = u16::try_from(u32::from_le(chunk)).ok() else { return false };
+    if chunk_bytes(chunk).is_none_or(|room| bytes > room) {
+        return false;
+    }
+    // SAFETY: number and length were checked; the chunk is ours until it is given back.
+    inbox.message(peer, &header, unsafe { endpoint.slab.bytes(chunk, bytes) });
+    endpoint.give_back(node, chunk);
+    true
+}
