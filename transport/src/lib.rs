@@ -15,5 +15,8 @@ pub mod node;
 pub mod payload;
 pub mod protocol;
 pub mod request;
+pub mod sync;
+pub mod topology;
+pub mod wait;
 pub mod wire;
 pub mod worker;

@@ -19,7 +19,8 @@ impl CoreSet {
     pub fn allowed() -> CoreSet {
         let mut cores = CoreSet::default();
         if let Ok(mask) = rustix::thread::sched_getaffinity(None) {
-            for core in (0..CORE_WORDS * 64).filter(|core| *core < rustix::thread::CpuSet::MAX_CPU) {
+            for core in (0..CORE_WORDS * 64).filter(|core| *core < rustix::thread::CpuSet::MAX_CPU)
+            {
                 if mask.is_set(core) {
                     cores.0[core / 64] |= 1 << (core % 64);
                 }

@@ -262,7 +262,8 @@ impl Place {
 impl Descriptors {
     #[cold]
     fn new(node: &Node, local_rank: u32) -> Result<Descriptors> {
-        let system = |what: &'static str| move |errno: Errno| Error::system(what, errno.raw_os_error());
+        let system =
+            |what: &'static str| move |errno: Errno| Error::system(what, errno.raw_os_error());
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(system("cannot create an epoll set to sleep in"))?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -41,8 +41,8 @@ pub(super) struct Environment {
 
 /// How joining ended, when it did not fail.
 pub(super) enum Joined {
-    /// This process is this rank.
-    Rank { rank: u32, node: Node },
+    /// This process is this rank of the node.
+    Rank { local_rank: u32, node: Node },
     /// The environment is not meant for this process, for this reason.
     NotMeant(String),
 }
@@ -103,7 +103,7 @@ impl Environment {
         };
         self.say_hello(&socket, false)?;
         self.arm(socket)?;
-        Ok(Joined::Rank { rank: self.rank, node })
+        Ok(Joined::Rank { local_rank: self.local_rank(&node), node })
     }
 
     fn join_by_socket(&self) -> Result<Joined> {
@@ -118,7 +118,7 @@ impl Environment {
             return Ok(Joined::NotMeant(reason));
         }
         self.arm(socket)?;
-        Ok(Joined::Rank { rank: self.rank, node })
+        Ok(Joined::Rank { local_rank: self.local_rank(&node), node })
     }
 
     /// The inherited descriptor, if it (still) is the node memory of this job.
@@ -151,10 +151,13 @@ impl Environment {
         Ok(())
     }
 
+    fn local_rank(&self, node: &Node) -> u32 {
+        self.rank - node.plan().first_local_rank
+    }
+
     /// Claims the record; `Some(reason)` when it belongs to a process around this one.
     fn claim(&self, node: &Node) -> Result<Option<String>> {
-        let local_rank = self.rank - node.plan().first_local_rank;
-        match node.record(local_rank).claim() {
+        match node.record(self.local_rank(node)).claim() {
             Claim::Won => Ok(None),
             Claim::Taken { pid } => Ok(Some(format!(
                 "process {pid} is rank {} already, and this process was started inside it",

@@ -13,11 +13,10 @@ pub mod contract;
 mod foreign;
 mod launched;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, Node, NodePlan, RankState};
 use launched::{Environment, Joined};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How this process came to its job.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,9 +50,6 @@ pub struct Job {
     pub node: Arc<Node>,
 }
 
-/// The word that peers try to read before they trust reads from this process.
-static PROBE: AtomicU64 = AtomicU64::new(0);
-
 /// Joins the job that started this process, or makes a job of one.
 ///
 /// # Errors
@@ -65,7 +61,9 @@ pub fn attach() -> Result<Job> {
     let reason = match Environment::read(&variable)? {
         None => None,
         Some(environment) => match environment.join()? {
-            Joined::Rank { rank, node } => return Ok(job(rank, node, Origin::Launched)),
+            Joined::Rank { local_rank, node } => {
+                return Ok(enter(local_rank, node, Origin::Launched));
+            }
             Joined::NotMeant(reason) => Some(reason),
         },
     };
@@ -76,6 +74,20 @@ pub fn attach() -> Result<Job> {
 /// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
 pub fn finalize(job: &Job) {
     job.node.record(job.local_rank).set_state(RankState::Finalized);
+}
+
+/// Joins a node directly as one of its ranks: what `attach` does after it found the memory, and
+/// what tests do that make a node of their own.
+///
+/// # Errors
+/// The record belongs to somebody.
+pub fn join(node: Node, local_rank: u32) -> Result<Job> {
+    match node.record(local_rank).claim() {
+        Claim::Won => Ok(enter(local_rank, node, Origin::Launched)),
+        other => Err(Error::new(Kind::Bootstrap(format!(
+            "local rank {local_rank} cannot be claimed: {other:?}"
+        )))),
+    }
 }
 
 /// A job of one with a node memory of its own.
@@ -92,16 +104,18 @@ fn singleton(reason: Option<String>) -> Result<Job> {
     let node = Node::create(&plan)?;
     let claim = node.record(0).claim();
     assert_eq!(claim, Claim::Won, "a fresh memory has no owner");
-    Ok(job(0, node, Origin::Singleton { reason }))
+    Ok(enter(0, node, Origin::Singleton { reason }))
 }
 
 /// The record is claimed: fills it and shows it to the others.
-fn job(rank: u32, node: Node, origin: Origin) -> Job {
+fn enter(local_rank: u32, node: Node, origin: Origin) -> Job {
     let plan = node.plan();
-    let local_rank = rank - plan.first_local_rank;
+    let rank = plan.first_local_rank + local_rank;
     let record = node.record(local_rank);
-    PROBE.store(probe_magic(&plan.job, rank), Relaxed);
-    record.publish_probe(PROBE.as_ptr() as u64, probe_magic(&plan.job, rank));
+    // The word that peers try to read before they trust reads from this process. Peers may try at
+    // any time, so it stays for the life of the process.
+    let magic: &'static u64 = Box::leak(Box::new(probe_magic(&plan.job, rank)));
+    record.publish_probe(std::ptr::from_ref(magic) as u64, *magic);
     crate::wait::settle_policy(&node, local_rank);
     record.set_state(RankState::Running);
     Job {

@@ -4,6 +4,7 @@
 
 pub mod any;
 pub mod loopback;
+pub mod shm;
 pub mod sim;
 pub mod tcp;
 

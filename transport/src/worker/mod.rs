@@ -15,6 +15,8 @@ mod deliver;
 mod receive;
 mod submit;
 
+pub use crate::wait::{Next, Sleeper, Waiter};
+
 use crate::bootstrap::Job;
 use crate::counters::Counters;
 use crate::endpoint::{Control, Endpoint};
@@ -30,7 +32,6 @@ use crate::protocol::plan::Plan;
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 /// When a send is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -414,53 +415,5 @@ impl Core {
             };
         }
         text
-    }
-}
-
-/// Sleeps until a peer rings, without holding the worker. Cheap to clone.
-#[derive(Clone)]
-pub struct Sleeper {}
-
-impl Sleeper {
-    /// Sleeps until rung, or until the time is over. Returns at once if rung since `arm`.
-    pub fn sleep(&self, _timeout: Option<Duration>) {
-        unimplemented!()
-    }
-
-    /// Wakes all threads of this process that sleep here.
-    pub fn wake_all(&self) {
-        unimplemented!()
-    }
-}
-
-/// What a thread does between two looks: spin, yield, then sleep, by the number of runnable ranks
-/// per allowed core.
-pub struct Waiter {}
-
-/// What to do next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Look again (the pause has been made).
-    Look,
-    /// Long enough: arm and sleep.
-    Sleep,
-}
-
-impl Waiter {
-    /// A fresh wait under the policy of this process.
-    pub fn new() -> Waiter {
-        Waiter {}
-    }
-
-    /// Pauses or yields as the ladder says.
-    #[inline]
-    pub fn pause(&mut self) -> Next {
-        unimplemented!()
-    }
-}
-
-impl Default for Waiter {
-    fn default() -> Waiter {
-        Waiter::new()
     }
 }

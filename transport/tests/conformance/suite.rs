@@ -325,7 +325,7 @@ pub fn a_dead_peer_is_reported_once_after_its_messages<W: World>() {
     }
     bench.settle();
     for _ in 0..50 {
-        bench.send(1, 0, 100, Way::Short);
+        bench.send(1, 0, 90, Way::Short);
     }
     bench.until("the last messages have left", |bench| {
         bench.world.lane(1).expect("alive").is_flushed()

@@ -94,7 +94,8 @@ pub fn ring(node: &Node, local_rank: u32) {
 
 /// Wakes all who sleep on a word that processes share.
 pub(crate) fn wake_futex(word: &AtomicU32) {
-    let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), i32::MAX as u32);
+    let _ =
+        rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), i32::MAX as u32);
 }
 
 /// Name of a rank's door.

@@ -131,8 +131,12 @@ impl Deaths {
             return;
         }
         let ended = |polled: &PollFd<'_>| !polled.revents().is_empty();
-        let over: Vec<usize> =
-            ranks.into_iter().zip(&polled).filter(|(_, p)| ended(p)).map(|(rank, _)| rank).collect();
+        let over: Vec<usize> = ranks
+            .into_iter()
+            .zip(&polled)
+            .filter(|(_, p)| ended(p))
+            .map(|(rank, _)| rank)
+            .collect();
         for local_rank in over {
             // Dropping the descriptor also takes it out of the sleepers' epoll set.
             self.watches[local_rank] = Watch::Over;

@@ -34,7 +34,7 @@ use crate::sync::full_fence;
 use crate::wire::header::Header;
 use cells::{INLINE_BYTES, MappedRing, Rest};
 use death::Deaths;
-use endpoint::{Endpoint, OutChunks, SlabMemory, chunk_bytes};
+use endpoint::{Endpoint, OutChunks, chunk_bytes};
 use ring::Consumer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -54,8 +54,9 @@ pub(super) unsafe fn read(pid: u32, range: RemoteRange, into: *mut u8, peer: Pee
         let remote = libc::iovec { iov_base: address as usize as *mut _, iov_len: piece };
         // SAFETY: the kernel writes at most `piece` bytes to `local`, which the caller vouches for;
         // the remote address is checked by the kernel against the other process.
-        let got =
-            unsafe { libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
+        let got = unsafe {
+            libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
+        };
         if got > 0 {
             done += got as usize;
             continue;

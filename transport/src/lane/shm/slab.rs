@@ -45,10 +45,7 @@ impl ChunkList {
 
     /// A chunk of our own, or `None`: all are in use. `state` gives a chunk's state word.
     #[inline]
-    pub fn allocate<'a, W: Word<u32> + 'a>(
-        &mut self,
-        state: impl Fn(u16) -> &'a W,
-    ) -> Option<u16> {
+    pub fn allocate<'a, W: Word<u32> + 'a>(&mut self, state: impl Fn(u16) -> &'a W) -> Option<u16> {
         let chunk = match self.used.last() {
             // SYNC(slab.chunk): the receiver is done with the bytes before it stored FREE.
             Some(last) if state(*last).load(Acquire) == FREE => *last,
