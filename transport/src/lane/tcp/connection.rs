@@ -159,6 +159,8 @@ pub struct Connection {
     pub goodbye_said: bool,
     /// The error of a write.
     pub write_error: Option<Errno>,
+    /// A message was refused as lost: the end must be reported, goodbye or not.
+    pub refused: bool,
     queue: SendQueue,
     write_interest: bool,
     shut: bool,
@@ -181,6 +183,7 @@ impl Connection {
             goodbye_heard: false,
             goodbye_said: false,
             write_error: None,
+            refused: false,
             queue: SendQueue::default(),
             write_interest: false,
             shut: false,
@@ -206,7 +209,7 @@ impl Connection {
         }
         let sent = match self.send_parts(&[IoSlice::new(head), IoSlice::new(body)]) {
             Ok(sent) => sent,
-            Err(lost) => return lost,
+            Err(_) => return Submit::Lost,
         };
         if sent < bytes {
             self.queue.append(&head[sent.min(HEADER_BYTES)..]);
@@ -232,7 +235,8 @@ impl Connection {
             return self.queue_behind(poller, bytes, fill);
         }
         if scratch.is_empty() {
-            scratch.resize(HEADER_BYTES + FRAGMENT_BYTES_MAX, 0);
+            // Fresh zeroed memory: the kernel gives it page by page, as it is used.
+            *scratch = vec![0; HEADER_BYTES + FRAGMENT_BYTES_MAX];
         }
         let frame = &mut scratch[..bytes];
         fill(frame);
@@ -243,6 +247,13 @@ impl Connection {
         }
         self.update_interest(poller);
         Submit::Sent
+    }
+
+    /// The peer does not take a message any more. Only one that nobody waits for is of no concern.
+    #[cold]
+    pub fn refuse(&mut self, is_answer: bool) -> Submit {
+        self.refused |= !is_answer;
+        if is_answer { Submit::Sent } else { Submit::Lost }
     }
 
     /// Queues a frame behind others, if the bound allows it.
@@ -313,14 +324,14 @@ impl Connection {
         self.queue.is_empty()
     }
 
-    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Submit> {
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let mut nothing = SendAncillaryBuffer::default();
         match rustix::net::sendmsg(&self.socket, parts, &mut nothing, SendFlags::NOSIGNAL) {
             Ok(sent) => Ok(sent),
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
             Err(errno) => {
                 self.break_off(errno);
-                Err(Submit::Lost)
+                Err(errno)
             }
         }
     }

@@ -118,16 +118,25 @@ impl TcpLane {
         if self.tune(&socket).is_err() {
             return;
         }
-        if self.strangers.len() >= STRANGERS_MAX
-            && let Some((_, oldest)) = self.strangers.pop_front()
-        {
-            self.drop_stranger(oldest);
+        if self.strangers.len() >= STRANGERS_MAX {
+            self.make_room_for_stranger();
         }
         let id =
             self.connections.insert(|id| Connection::new(id, socket, address, Phase::Accepted));
         self.strangers.push_back((Instant::now() + STRANGER_TIME_MAX, id));
         self.register(id);
         self.handshake(id);
+    }
+
+    #[cold]
+    fn make_room_for_stranger(&mut self) {
+        let connections = &mut self.connections;
+        self.strangers.retain(|(_, id)| connections.get_mut(*id).is_some_and(|c| c.is_stranger()));
+        if self.strangers.len() >= STRANGERS_MAX
+            && let Some((_, oldest)) = self.strangers.pop_front()
+        {
+            self.drop_stranger(oldest);
+        }
     }
 
     /// No descriptors are left: leaves the others in the kernel's queue for a while.
@@ -228,8 +237,14 @@ impl TcpLane {
         let socket = socket()?;
         self.tune(&socket)?;
         match rustix::net::connect(&socket, &address) {
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
-            Err(errno) => Err(errno),
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        // Where nobody listens, the kernel may have chosen the called port for our own end, and
+        // connected the socket to itself.
+        match rustix::net::getsockname(&socket)?.try_into() {
+            Ok(SocketAddr::V4(own)) if own == address => Err(Errno::CONNREFUSED),
+            _ => Ok(socket),
         }
     }
 
@@ -381,7 +396,8 @@ impl TcpLane {
             peer,
             format!(
                 "it runs another build of Strait (wire version {}, build {:016x}) than rank {} on \
-                 {} (wire version {}, build {:016x}); all processes of a job must load the same one",
+                 {} (wire version {}, build {:016x}); all processes of a job must load one and the \
+                 same",
                 theirs.version, theirs.build, me.rank, self.host, me.version, me.build
             ),
         );

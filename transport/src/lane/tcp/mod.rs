@@ -2,9 +2,9 @@
 //! The lane over TCP: one connection per pair of processes that talk, made when first needed.
 //!
 //! Invariants:
-//! 1. Nothing that a socket delivers is parsed before its sender has proved that it holds the job's
-//!    key (auth.rs); a stranger is dropped and the job does not notice.
-//! 2. One connection serves a pair, whoever calls first (listen.rs); messages wait for it, in order.
+//! 1. Nothing that a socket delivers is parsed before its sender has proved that it holds the key
+//!    of the job (auth.rs); a stranger is dropped and the job does not notice.
+//! 2. One connection serves a pair, whoever calls first (listen.rs); messages wait for it in order.
 //! 3. No call blocks. What a socket does not take is queued, within a bound; then the answer is
 //!    `Full`.
 //! 4. Memory grows with the peers that talk, never with the size of the job.
@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 pub const SHORT_BYTES_MAX: usize = 8 * 1024;
 /// Largest body of a fragment: a system call of some microseconds per 40 of copying.
 pub const FRAGMENT_BYTES_MAX: usize = 128 * 1024;
-/// Bytes that wait for one socket at most: seven fragments, and what a 10 Gbit/s link takes in 1 ms.
+/// Bytes that wait for one socket at most: seven fragments, or 1 ms of a 10 Gbit/s link.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes received by one system call at most; one buffer for all connections of the lane.
 const RECEIVE_BYTES: usize = 256 * 1024;
@@ -212,9 +212,6 @@ impl TcpLane {
         if link.state == LinkState::Idle && link.incoming.is_none() {
             self.dial(peer);
         }
-        if self.links.entry(peer.0).or_default().state == LinkState::Departed {
-            self.lose(peer, "it has finalized and receives no more messages".into());
-        }
         self.links.entry(peer.0).or_default().state
     }
 
@@ -223,11 +220,18 @@ impl TcpLane {
     fn submit_unconnected(
         &mut self,
         peer: Peer,
+        header: &Header,
         bytes: usize,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit {
-        if self.call(peer) == LinkState::Lost {
-            return Submit::Lost;
+        match self.call(peer) {
+            LinkState::Lost => return Submit::Lost,
+            LinkState::Departed if is_answer(header) => return Submit::Sent,
+            LinkState::Departed => {
+                self.lose(peer, FINALIZED.into());
+                return Submit::Lost;
+            }
+            _ => {}
         }
         let link: &mut Link = self.links.entry(peer.0).or_default();
         if link.waiting.len() + bytes > QUEUE_BYTES_MAX {
@@ -253,6 +257,16 @@ fn head(header: &Header, bytes: usize) -> [u8; HEADER_BYTES] {
     codec::encode(&Header { body: bytes as u32, ..*header })
 }
 
+/// Whether nobody waits for the message at the target: it says what is over or free again. A peer
+/// that has finalized needs none of these, and is not lost because one was left over for it.
+fn is_answer(header: &Header) -> bool {
+    use MessageKind::{Ack, CancelReply, Credit, Fin};
+    matches!(MessageKind::from_byte(header.kind), Some(Ack | CancelReply | Credit | Fin))
+}
+
+/// Why a message to a peer that said goodbye is refused.
+const FINALIZED: &str = "it has finalized and receives no more messages";
+
 impl Lane for TcpLane {
     fn capabilities(&mut self, _peer: Peer) -> Capabilities {
         Capabilities {
@@ -273,9 +287,12 @@ impl Lane for TcpLane {
         if let Some(id) = self.open_connection(peer)
             && let Some(connection) = self.connections.get_mut(id)
         {
-            return connection.short(&self.poller, &head, body);
+            return match connection.short(&self.poller, &head, body) {
+                Submit::Lost => connection.refuse(is_answer(header)),
+                answer => answer,
+            };
         }
-        self.submit_unconnected(peer, HEADER_BYTES + body.len(), &mut |into| {
+        self.submit_unconnected(peer, header, HEADER_BYTES + body.len(), &mut |into| {
             into[..HEADER_BYTES].copy_from_slice(&head);
             into[HEADER_BYTES..].copy_from_slice(body);
         })
@@ -298,9 +315,12 @@ impl Lane for TcpLane {
             && let Some(connection) = self.connections.get_mut(id)
         {
             let bytes = HEADER_BYTES + bytes;
-            return connection.fragment(&self.poller, &mut self.scratch, bytes, &mut frame);
+            return match connection.fragment(&self.poller, &mut self.scratch, bytes, &mut frame) {
+                Submit::Lost => connection.refuse(is_answer(header)),
+                answer => answer,
+            };
         }
-        self.submit_unconnected(peer, HEADER_BYTES + bytes, &mut frame)
+        self.submit_unconnected(peer, header, HEADER_BYTES + bytes, &mut frame)
     }
 
     unsafe fn get(&mut self, _peer: Peer, _from: RemoteRange, _into: *mut u8) -> Get {

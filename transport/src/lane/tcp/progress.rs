@@ -11,7 +11,7 @@ use super::frame::Control;
 use super::link::LinkState;
 use super::listen::{AWAIT_TIME, may_call_again, unreachable};
 use super::poll::{self, EVENTS_MAX, Readiness, TIMER};
-use super::{LISTENER, RECEIVE_BYTES, TcpLane};
+use super::{FINALIZED, LISTENER, RECEIVE_BYTES, TcpLane};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind};
 use crate::lane::Inbox;
@@ -88,7 +88,8 @@ impl TcpLane {
         }
         let mut buffer = std::mem::take(&mut self.receive_buffer);
         if buffer.is_empty() {
-            buffer.resize(RECEIVE_BYTES, 0);
+            // Fresh zeroed memory: the kernel gives it page by page, as it is used.
+            buffer = vec![0; RECEIVE_BYTES];
         }
         let delivered = match connection.receive(&mut buffer) {
             Ok(None) => 0,
@@ -194,7 +195,10 @@ impl TcpLane {
         {
             link.state = LinkState::Departed;
         }
-        self.close_connection(id);
+        let refused = self.close_connection(id).is_some_and(|connection| connection.refused);
+        if refused {
+            self.lose(peer, FINALIZED.into());
+        }
     }
 
     /// Nothing will come from this connection any more.
