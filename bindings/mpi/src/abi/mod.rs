@@ -144,6 +144,15 @@ pub trait Abi: Sized + 'static {
     /// The caller's form of a file's code.
     fn file_out(code: Code) -> Self::File;
 
+    /// A handle as the integer that Fortran has for it.
+    fn handle_to_int(handle: Self::Handle) -> c_int;
+    /// The same back.
+    fn handle_from_int(number: c_int) -> Self::Handle;
+    /// A file handle as the integer that Fortran has for it.
+    fn file_to_int(file: Self::File) -> c_int;
+    /// The same back.
+    fn file_from_int(number: c_int) -> Self::File;
+
     /// A rank argument: ANY_SOURCE -1, PROC_NULL -3, ROOT -4 canonical.
     fn rank_in(rank: c_int) -> c_int;
     /// A rank for the caller.

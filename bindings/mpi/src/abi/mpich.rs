@@ -170,6 +170,22 @@ impl Abi for Mpich {
         if is_dynamic(code) { code as usize } else { 0 }
     }
     #[inline]
+    fn handle_to_int(handle: u32) -> c_int {
+        handle as c_int
+    }
+    #[inline]
+    fn handle_from_int(number: c_int) -> u32 {
+        number as u32
+    }
+    #[inline]
+    fn file_to_int(file: usize) -> c_int {
+        file as u32 as c_int
+    }
+    #[inline]
+    fn file_from_int(number: c_int) -> usize {
+        number as u32 as usize
+    }
+    #[inline]
     fn rank_in(rank: c_int) -> c_int {
         if rank >= 0 { rank } else { special_rank_in(rank) }
     }

@@ -67,6 +67,22 @@ impl Abi for Standard {
         code as usize
     }
     #[inline]
+    fn handle_to_int(handle: usize) -> c_int {
+        handle as u32 as c_int
+    }
+    #[inline]
+    fn handle_from_int(number: c_int) -> usize {
+        number as u32 as usize
+    }
+    #[inline]
+    fn file_to_int(file: usize) -> c_int {
+        file as u32 as c_int
+    }
+    #[inline]
+    fn file_from_int(number: c_int) -> usize {
+        number as u32 as usize
+    }
+    #[inline]
     fn rank_in(rank: c_int) -> c_int {
         rank
     }

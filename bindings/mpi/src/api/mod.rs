@@ -6,29 +6,43 @@
 //! All of them: pointers are as the MPI standard says for the function of that name.
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
+mod abi_query;
+mod address;
 pub mod arguments;
 mod attribute;
 mod buffered;
 mod communicator;
+mod environment;
 mod errhandler;
+mod fortran;
 mod generalized;
 mod group;
+mod info;
 mod init;
 mod intercommunicator;
 mod point_to_point;
 mod point_to_point_persistent;
 mod probe;
+mod removed;
 mod request;
+mod status;
 
+pub use self::abi_query::*;
+pub use self::address::*;
 pub use self::attribute::*;
 pub use self::buffered::*;
 pub use self::communicator::*;
+pub use self::environment::*;
 pub use self::errhandler::*;
+pub use self::fortran::*;
 pub use self::generalized::*;
 pub use self::group::*;
+pub use self::info::*;
 pub use self::init::*;
 pub use self::intercommunicator::*;
 pub use self::point_to_point::*;
 pub use self::point_to_point_persistent::*;
 pub use self::probe::*;
+pub use self::removed::*;
 pub use self::request::*;
+pub use self::status::*;
