@@ -9,6 +9,8 @@ pub mod counters;
 mod endpoint;
 pub mod envelope;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lane;
 pub mod memory;
 pub mod node;

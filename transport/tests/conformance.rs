@@ -2,15 +2,23 @@
 //! What every lane must do, as one suite, run for each of them.
 //!
 //! A `World` makes the lanes of some peers within this process; one thread polls them all. A lane
-//! that cannot do something by its nature (a worker talking to itself has no second peer, and never
-//! dies) says so in its world, and only that test is left out.
+//! between a worker and itself has no second peer, so that the tests of many are not run for it.
 
+#[path = "conformance/loopback.rs"]
+mod loopback;
 #[path = "conformance/shm.rs"]
 mod shm;
+#[path = "conformance/sim.rs"]
+mod sim;
 #[path = "conformance/suite.rs"]
 mod suite;
 #[path = "conformance/tcp.rs"]
 mod tcp;
 
+conformance!(over_loopback, crate::loopback::LoopbackWorld);
 conformance!(over_shm, crate::shm::ShmWorld);
+conformance!(over_sim, crate::sim::SimWorld);
 conformance!(over_tcp, crate::tcp::TcpWorld);
+conformance_of_many!(many_over_shm, crate::shm::ShmWorld);
+conformance_of_many!(many_over_sim, crate::sim::SimWorld);
+conformance_of_many!(many_over_tcp, crate::tcp::TcpWorld);

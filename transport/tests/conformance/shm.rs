@@ -37,9 +37,8 @@ impl World for ShmWorld {
         self.lanes[peer as usize].as_mut()
     }
 
-    fn kill(&mut self, peer: u32) -> bool {
+    fn kill(&mut self, peer: u32) {
         self.lanes[peer as usize] = None;
         self.node.announce_loss(peer);
-        true
     }
 }

@@ -26,8 +26,7 @@ impl World for TcpWorld {
         self.lanes[peer as usize].as_mut()
     }
 
-    fn kill(&mut self, peer: u32) -> bool {
+    fn kill(&mut self, peer: u32) {
         self.lanes[peer as usize] = None;
-        true
     }
 }

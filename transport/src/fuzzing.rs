@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the fuzz targets and the smoke test call: one function per parser of foreign bytes. Each
+//! takes any bytes, and panics if the parser breaks one of its promises (or itself panics).
+//!
+//! Not part of the public interface. Not here: where the bytes come from (fuzz/, fuzz_smoke.rs).
+#![forbid(unsafe_code)]
+
+use crate::lane::tcp::auth::{
+    Acceptor, CHALLENGE_BYTES, HELLO_BYTES, Identity, Initiator, PROOF_BYTES, WIRE_VERSION,
+};
+use crate::lane::tcp::directory::Address;
+use crate::lane::tcp::frame::{Control, Frame, FrameDecoder, FrameError};
+use crate::wire::codec;
+use crate::wire::header::{HEADER_BYTES, Header};
+
+/// Headers: what is accepted is what `encode` would have written, and nothing is lost.
+pub fn header(data: &[u8]) {
+    for bytes in data.as_chunks::<HEADER_BYTES>().0 {
+        if let Ok(header) = codec::decode(bytes) {
+            assert_eq!(codec::encode(&header), *bytes);
+        }
+        // The same fields, made acceptable, survive the trip.
+        let mut sound = *bytes;
+        sound[0] = sound[0] % 11 + 1;
+        sound[2..4].fill(0);
+        let header = codec::decode(&sound).expect("a known kind and nothing reserved");
+        assert_eq!(codec::decode(&codec::encode(&header)).expect("encoded"), header);
+    }
+}
+
+/// A frame as a value.
+#[derive(PartialEq, Debug)]
+enum Owned {
+    Message(Header, Vec<u8>),
+    Control(Control),
+}
+
+/// Frames: the first 16 bytes say in which pieces the rest arrives. However it is split, the frames
+/// and the error are the same, and the frames are exactly the bytes that were sent.
+pub fn frame(data: &[u8]) {
+    let (cuts, stream) = data.split_at(data.len().min(16));
+    let (whole, error) = decode(&mut stream.chunks(stream.len().max(1)));
+    let mut encoded = Vec::new();
+    for frame in &whole {
+        match frame {
+            Owned::Message(header, body) => {
+                encoded.extend(codec::encode(header));
+                encoded.extend(body);
+            }
+            Owned::Control(control) => encoded.extend(control.encode()),
+        }
+    }
+    assert!(stream.starts_with(&encoded), "frames are the bytes of the stream, in order");
+    let mut rest = stream;
+    let mut sizes = cuts.iter().cycle().map(|cut| 1 + usize::from(*cut));
+    let mut pieces = std::iter::from_fn(|| {
+        let size = sizes.next()?.min(rest.len());
+        let (piece, tail) = rest.split_at(size);
+        rest = tail;
+        (size > 0).then_some(piece)
+    });
+    assert_eq!(decode(&mut pieces), (whole, error), "pieces make no difference");
+}
+
+fn decode<'a>(pieces: &mut dyn Iterator<Item = &'a [u8]>) -> (Vec<Owned>, Option<FrameError>) {
+    let mut decoder = FrameDecoder::default();
+    let mut frames = Vec::new();
+    for mut piece in pieces {
+        loop {
+            match decoder.next(&mut piece) {
+                Ok(Some(Frame::Message(header, body))) => {
+                    assert_eq!(header.body as usize, body.len());
+                    frames.push(Owned::Message(header, body.to_vec()));
+                }
+                Ok(Some(Frame::Control(control))) => frames.push(Owned::Control(control)),
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.next(&mut piece), Err(error), "an error stays");
+                    return (frames, Some(error));
+                }
+            }
+        }
+        assert!(piece.is_empty(), "no frame means that all was taken");
+    }
+    (frames, None)
+}
+
+/// Handshakes: the bytes are first messages of their own, and then changes to real ones. What
+/// differs from what the other side said in a single bit is refused; what does not is accepted.
+pub fn handshake(data: &[u8]) {
+    let identity = |rank| Identity {
+        job: [1; 16],
+        key: [2; 32],
+        rank,
+        size: 8,
+        build: 3,
+        version: WIRE_VERSION,
+    };
+    let (low, high) = (identity(1), identity(6));
+    let listener = [4; 16];
+    if let Some(hello) = data.first_chunk::<HELLO_BYTES>() {
+        assert!(Acceptor::new(&low, &listener, hello, [9; 16]).is_err(), "nobody guesses a tag");
+    }
+    if let Some(address) = Address::decode(data) {
+        assert_eq!(address.encode(), data);
+    }
+    let initiator = Initiator::new(&high, 1, 1, &listener, [8; 16]);
+    let hello = changed(initiator.hello(), data);
+    let accepted = Acceptor::new(&low, &listener, &hello, [9; 16]);
+    assert_eq!(accepted.is_ok(), hello == *initiator.hello());
+
+    let acceptor = Acceptor::new(&low, &listener, initiator.hello(), [9; 16]).expect("real");
+    let challenge: [u8; CHALLENGE_BYTES] = changed(acceptor.challenge(), data);
+    let answer = initiator.answer(&high, &challenge);
+    assert_eq!(answer.is_ok(), challenge == *acceptor.challenge());
+
+    let (proof, _) = initiator.answer(&high, acceptor.challenge()).expect("real");
+    let sent: [u8; PROOF_BYTES] = changed(&proof, data);
+    assert_eq!(acceptor.check(&low, &sent).is_ok(), sent == proof);
+}
+
+/// `real` with pairs of (place, bits) applied.
+fn changed<const N: usize>(real: &[u8; N], changes: &[u8]) -> [u8; N] {
+    let mut bytes = *real;
+    for [place, bits] in changes.as_chunks::<2>().0 {
+        bytes[usize::from(*place) % N] ^= bits;
+    }
+    bytes
+}
