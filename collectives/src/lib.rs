@@ -11,8 +11,10 @@
 //! transport.
 
 pub mod algorithm;
+pub mod execute;
 pub mod kind;
 pub mod reduce;
 pub mod schedule;
+pub mod select;
 pub mod shape;
 pub mod verify;

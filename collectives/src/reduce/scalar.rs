@@ -56,17 +56,17 @@ pub(super) unsafe fn reduce(op: Op, element: Element, operands: &Operands) {
             Element::U64 => integer!(op, operands, u64),
             Element::F32 => floating!(op, operands, f32),
             Element::F64 => floating!(op, operands, f64),
-            Element::Long => match op {
-                Op::Max => {
-                    operands.apply(|a: Long, b: Long| if a.above(b) | a.is_nan() { a } else { b })
+            Element::Long => {
+                match op {
+                    Op::Max => operands
+                        .apply(|a: Long, b: Long| if a.above(b) | a.is_nan() { a } else { b }),
+                    Op::Min => operands
+                        .apply(|a: Long, b: Long| if b.above(a) | a.is_nan() { a } else { b }),
+                    Op::Sum => operands.apply(extended::add),
+                    Op::Prod => operands.apply(extended::multiply),
+                    other => unreachable!("{other:?} of a floating number: refused by `supports`"),
                 }
-                Op::Min => {
-                    operands.apply(|a: Long, b: Long| if b.above(a) | a.is_nan() { a } else { b })
-                }
-                Op::Sum => operands.apply(extended::add),
-                Op::Prod => operands.apply(extended::multiply),
-                other => unreachable!("{other:?} of a floating number: refused by `supports`"),
-            },
+            }
             other => unreachable!("{other:?} is no scalar"),
         }
     }

@@ -9,7 +9,7 @@
 //! Refusals are errors, not panics: schedules may come from text.
 #![forbid(unsafe_code)]
 
-use super::{Blocks, Buffer, Extent, Places, Schedule, Step};
+use super::{Blocks, Buffer, Extent, Links, Places, Schedule, Step};
 use crate::kind;
 use crate::shape::{Rank, Shape};
 
@@ -49,6 +49,7 @@ impl Builder {
             steps: Vec::new(),
             after: Vec::new(),
             after_start: vec![0],
+            links: Links::default(),
         };
         Builder { schedule, places, touched }
     }
@@ -132,7 +133,8 @@ impl Builder {
 
     /// The finished schedule.
     pub fn finish(self) -> Schedule {
-        self.schedule
+        let links = Links::new(&self.schedule);
+        Schedule { links, ..self.schedule }
     }
 
     fn next_id(&self) -> Result<StepId, Refused> {

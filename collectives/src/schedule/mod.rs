@@ -22,6 +22,7 @@ pub use text::{TEXT_VERSION, TextError, parse};
 
 use crate::kind;
 use crate::shape::{Rank, Shape};
+use std::collections::HashMap;
 
 /// The steps of one rank.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +35,54 @@ pub struct Schedule {
     /// `after[after_start[i] .. after_start[i + 1]]` are the steps that step `i` waits for.
     after: Vec<StepId>,
     after_start: Vec<u32>,
+    links: Links,
+}
+
+/// The edges the other way round, as an executor needs them; made once, when the schedule is
+/// finished.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Links {
+    /// For each step: how many steps (and, for a message, an earlier one between the same two
+    /// ranks in the same direction) stand before it.
+    pub waits: Vec<u32>,
+    /// `dependents[dependents_start[i] .. dependents_start[i + 1]]` wait for the end of step `i`.
+    pub dependents: Vec<u32>,
+    /// See `dependents`.
+    pub dependents_start: Vec<u32>,
+    /// For each message: the next one between the same two ranks in the same direction, which
+    /// waits for this one to be posted.
+    pub next_message: Vec<Option<u32>>,
+}
+
+impl Links {
+    fn new(schedule: &Schedule) -> Links {
+        let count = schedule.steps.len();
+        let mut waits: Vec<u32> = schedule.after_start.windows(2).map(|w| w[1] - w[0]).collect();
+        let mut start = vec![0u32; count + 1];
+        schedule.after.iter().for_each(|earlier| start[earlier.0 as usize + 1] += 1);
+        (0..count).for_each(|step| start[step + 1] += start[step]);
+        let mut place = start.clone();
+        let mut dependents = vec![0u32; schedule.after.len()];
+        let mut next_message = vec![None; count];
+        let mut latest: HashMap<(bool, Rank), usize> = HashMap::new();
+        for (step, action) in schedule.steps.iter().enumerate() {
+            for earlier in schedule.after(step) {
+                let place = &mut place[earlier.0 as usize];
+                dependents[*place as usize] = step as u32;
+                *place += 1;
+            }
+            let direction = match *action {
+                Step::Send { to, .. } => (true, to),
+                Step::Recv { from, .. } => (false, from),
+                _ => continue,
+            };
+            if let Some(earlier) = latest.insert(direction, step) {
+                next_message[earlier] = Some(step as u32);
+                waits[step] += 1;
+            }
+        }
+        Links { waits, dependents, dependents_start: start, next_message }
+    }
 }
 
 impl Schedule {
@@ -55,6 +104,11 @@ impl Schedule {
     /// The steps that a step waits for.
     pub fn after(&self, step: usize) -> &[StepId] {
         &self.after[self.after_start[step] as usize..self.after_start[step + 1] as usize]
+    }
+
+    /// The edges the other way round.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// The extents of each scratch buffer's blocks.

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The interpreter: a state machine that never blocks.
+//!
+//! Invariants:
+//! 1. A step starts when its count of waits is zero, and only once.
+//! 2. Messages between two ranks are posted in list order (their links count as waits).
+//! 3. A payload in flight belongs to a step that has not ended; steps that touch its blocks wait
+//!    for that end, so the binding may touch what no such step does.
+//! 4. After a failure nothing is posted any more; what is in flight still ends.
+//!
+//! A truncated message does not stop the schedule: the other ranks count on our messages. The
+//! failure is told when all is done. A lost peer stops it at once.
+
+use super::{Binding, Group};
+use crate::schedule::{Schedule, Step};
+use crate::shape::Rank;
+use std::sync::Arc;
+use strait_transport::envelope::{Envelope, Pattern, Peer};
+use strait_transport::error::Error;
+use strait_transport::request::{Outcome, RequestId};
+use strait_transport::worker::{SendMode, Sent, Worker};
+
+/// How far an execution is.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Progress {
+    /// Something is in flight, or waits for what is.
+    Pending,
+    /// The next step runs code of the user: call [`Execution::compute`] without the worker.
+    Compute,
+    /// Ended well. Nothing is in flight.
+    Done,
+    /// Ended badly. Something may still be in flight ([`Execution::is_idle`]).
+    Failed(Failure),
+}
+
+/// Why an execution cannot end well.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// A message to or from a rank failed.
+    #[error("rank {rank} of the collective call: {error}")]
+    Transfer {
+        /// The other rank.
+        rank: Rank,
+        /// Its peer.
+        peer: Peer,
+        /// What happened.
+        error: Error,
+    },
+    /// A rank sent more than this one expected.
+    #[error("message truncated: rank {rank} sent {sent} bytes where {kept} bytes were expected")]
+    Truncated {
+        /// The other rank.
+        rank: Rank,
+        /// Its bytes.
+        sent: usize,
+        /// Ours.
+        kept: usize,
+    },
+    /// A step that this build has no execution for.
+    #[error("the step `{0}` is not built in this version")]
+    NotBuilt(String),
+}
+
+/// A schedule on its way.
+pub struct Execution {
+    schedule: Arc<Schedule>,
+    group: Group,
+    context: u32,
+    tag: u32,
+    /// Taken only on drop, where it may have to be leaked.
+    binding: Option<Box<dyn Binding>>,
+    /// What still stands before each step.
+    waits: Vec<u32>,
+    /// Ready messages; the receives are posted first.
+    receives: Vec<u32>,
+    sends: Vec<u32>,
+    /// Ready copies and reductions.
+    local: Vec<u32>,
+    in_flight: Vec<(u32, RequestId)>,
+    ended: usize,
+    failure: Option<Failure>,
+    /// The failure stops the schedule.
+    is_stopped: bool,
+}
+
+impl Execution {
+    /// Ready to start; nothing happens before `advance`. The tag tells calls on one context apart.
+    pub fn new(
+        schedule: Arc<Schedule>,
+        group: Group,
+        context: u32,
+        tag: u32,
+        binding: Box<dyn Binding>,
+    ) -> Execution {
+        debug_assert_eq!(schedule.shape().ranks as usize, group.peers.len());
+        debug_assert_eq!(schedule.rank(), group.me);
+        let waits = schedule.links().waits.clone();
+        let mut execution = Execution {
+            schedule,
+            group,
+            context,
+            tag,
+            binding: Some(binding),
+            waits,
+            receives: Vec::new(),
+            sends: Vec::new(),
+            local: Vec::new(),
+            in_flight: Vec::new(),
+            ended: 0,
+            failure: None,
+            is_stopped: false,
+        };
+        for step in 0..execution.waits.len() {
+            if execution.waits[step] == 0 {
+                execution.make_ready(step as u32);
+            }
+        }
+        execution
+    }
+
+    /// Looks what has ended, posts what is ready, computes what is ready (unless that is the
+    /// user's code). Never blocks; makes no progress of the worker by itself.
+    ///
+    /// # Safety
+    /// The memory behind the binding stays valid, and is touched by nobody else, until this says
+    /// `Done`, or `Failed` and [`Execution::is_idle`]. Always the same worker.
+    pub unsafe fn advance(&mut self, worker: &mut Worker) -> Progress {
+        loop {
+            self.collect(worker);
+            if self.is_stopped {
+                return self.failed();
+            }
+            // SAFETY: the caller's promise.
+            unsafe { self.post(worker) };
+            if self.local.is_empty() || self.is_stopped {
+                break;
+            }
+            if self.binding.as_ref().is_some_and(|binding| binding.calls_user_code()) {
+                return Progress::Compute;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { self.compute() };
+        }
+        if self.is_stopped {
+            return self.failed();
+        }
+        match (self.ended == self.schedule.steps().len(), &self.failure) {
+            (false, _) => Progress::Pending,
+            (true, Some(_)) => self.failed(),
+            (true, None) => Progress::Done,
+        }
+    }
+
+    /// Runs the copies and reductions that are ready. Needs no worker; call `advance` afterwards.
+    ///
+    /// # Safety
+    /// As [`Execution::advance`].
+    pub unsafe fn compute(&mut self) {
+        while let Some(step) = self.local.pop() {
+            let binding = self.binding.as_mut().expect("it is there until drop");
+            match self.schedule.steps()[step as usize] {
+                // SAFETY: invariant 3: nothing in flight conflicts with a step that is ready.
+                Step::Copy { what, into } => unsafe { binding.copy(what, into) },
+                // SAFETY: as above.
+                Step::Reduce { left, right, into } => unsafe { binding.reduce(left, right, into) },
+                _ => unreachable!("only local steps are in this list"),
+            }
+            self.finish(step);
+        }
+    }
+
+    /// Whether nothing is in flight, so that the memory behind the binding may go.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// The binding, for who wants to look at the results.
+    pub fn binding(&self) -> &dyn Binding {
+        self.binding.as_deref().expect("it is there until drop")
+    }
+
+    fn failed(&self) -> Progress {
+        Progress::Failed(self.failure.clone().expect("a failure was kept"))
+    }
+
+    fn make_ready(&mut self, step: u32) {
+        match self.schedule.steps()[step as usize] {
+            Step::Send { .. } => self.sends.push(step),
+            Step::Recv { .. } => self.receives.push(step),
+            Step::Copy { .. } | Step::Reduce { .. } => self.local.push(step),
+            other => {
+                self.failure.get_or_insert(Failure::NotBuilt(other.to_string()));
+                self.is_stopped = true;
+            }
+        }
+    }
+
+    fn release(&mut self, step: u32) {
+        let waits = &mut self.waits[step as usize];
+        *waits -= 1;
+        if *waits == 0 {
+            self.make_ready(step);
+        }
+    }
+
+    fn finish(&mut self, step: u32) {
+        self.ended += 1;
+        let schedule = Arc::clone(&self.schedule);
+        let links = schedule.links();
+        let (from, to) =
+            (links.dependents_start[step as usize], links.dependents_start[step as usize + 1]);
+        for &dependent in &links.dependents[from as usize..to as usize] {
+            self.release(dependent);
+        }
+    }
+
+    /// Takes the requests that have ended.
+    fn collect(&mut self, worker: &mut Worker) {
+        let mut index = 0;
+        while index < self.in_flight.len() {
+            let (step, request) = self.in_flight[index];
+            let Some(completion) = worker.take(request) else {
+                index += 1;
+                continue;
+            };
+            self.in_flight.swap_remove(index);
+            let rank = self.schedule.steps()[step as usize].peer().expect("a message");
+            let failure = match completion.outcome {
+                Outcome::Done => None,
+                Outcome::Truncated { sent } => {
+                    Some(Failure::Truncated { rank, sent, kept: completion.bytes })
+                }
+                // Only we cancel, and only after a failure.
+                Outcome::Cancelled => None,
+                Outcome::Failed(error) => {
+                    let peer = self.group.peer(rank);
+                    self.is_stopped = true;
+                    Some(Failure::Transfer { rank, peer, error })
+                }
+            };
+            if let Some(failure) = failure {
+                self.failure.get_or_insert(failure);
+            }
+            if self.is_stopped {
+                self.in_flight.iter().for_each(|(_, request)| worker.cancel(*request));
+            } else {
+                self.finish(step);
+            }
+        }
+    }
+
+    /// Posts the messages that are ready, receives first.
+    ///
+    /// # Safety
+    /// As [`Execution::advance`].
+    unsafe fn post(&mut self, worker: &mut Worker) {
+        loop {
+            // The lists are stacks, but what is ready at one time is between different ranks.
+            let step = match self.receives.pop().or_else(|| self.sends.pop()) {
+                Some(step) if !self.is_stopped => step,
+                _ => return,
+            };
+            let binding = self.binding.as_ref().expect("it is there until drop");
+            match self.schedule.steps()[step as usize] {
+                Step::Send { to, what } => {
+                    let envelope =
+                        Envelope { context: self.context, source: self.group.me, tag: self.tag };
+                    let (peer, payload) = (self.group.peer(to), binding.payload(what));
+                    // SAFETY: the caller's promise, and invariant 3: nobody writes these blocks.
+                    let sent = unsafe { worker.send(peer, envelope, payload, SendMode::Standard) };
+                    match sent {
+                        Sent::Done => self.finish(step),
+                        Sent::Pending(request) => self.in_flight.push((step, request)),
+                    }
+                }
+                Step::Recv { from, into } => {
+                    let pattern = Pattern { context: self.context, source: from, tag: self.tag };
+                    let (peer, payload) = (self.group.peer(from), binding.payload(into));
+                    // SAFETY: the caller's promise, and invariant 3: nobody touches these blocks.
+                    let request = unsafe { worker.receive(Some(peer), pattern, payload) };
+                    self.in_flight.push((step, request));
+                }
+                _ => unreachable!("only messages are in these lists"),
+            }
+            if let Some(next) = self.schedule.links().next_message[step as usize] {
+                self.release(next);
+            }
+        }
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        // The transport may still read or write what the binding owns: better to leak it. Memory
+        // that the binding only borrows is the owner's care, as `advance` says.
+        if !self.is_idle() {
+            std::mem::forget(self.binding.take());
+        }
+    }
+}
