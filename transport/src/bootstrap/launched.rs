@@ -19,7 +19,7 @@ use rustix::net::{
 };
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -128,16 +128,16 @@ impl Environment {
         if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
             return None;
         }
-        // SAFETY: the descriptor is open, and borrowed only for the check.
+        // SAFETY: the descriptor is open, and borrowed only in this function, which closes nothing.
         let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
         if !Node::is_memory_of(borrowed, &self.job) {
             return None;
         }
-        // SAFETY: the launcher left it to us, nobody else here knows the number, and the check
-        // showed that it is what was left.
-        let owned = unsafe { OwnedFd::from_raw_fd(raw) };
-        rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC).ok()?;
-        Some(owned)
+        // A duplicate: another copy of this library in the process may own the number already. The
+        // inherited one stays open, and is kept from our children.
+        let own = rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()?;
+        rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC).ok()?;
+        Some(own)
     }
 
     fn check(&self, plan: &NodePlan) -> Result<()> {
