@@ -56,7 +56,8 @@ fn typed(buffer: &mut [u8]) -> Payload {
 
 fn world(plan: SimPlan) -> (SimNet, Vec<Worker>) {
     let net = SimNet::new(plan.clone());
-    let workers = (0..plan.size).map(|me| Worker::for_test(net.lane(Peer(me)), false)).collect();
+    let workers =
+        (0..plan.size).map(|me| Worker::for_test(net.lane(Peer(me)), false, 256 << 10)).collect();
     (net, workers)
 }
 

@@ -79,7 +79,9 @@ impl Plan {
         let eager_limit = credit::eager_bytes_max(grant);
         let eager_bytes_max =
             first_size(eager_dearer).map_or(eager_limit, |at| at.min(eager_limit));
-        let short_bytes_max = capabilities.short_bytes_max.min(eager_limit);
+        // Whatever is short could also be one fragment: a typed payload is packed into one.
+        let most = capabilities.short_bytes_max.min(capabilities.fragment_bytes_max);
+        let short_bytes_max = most.min(eager_limit);
         let fetch_bytes_min = first_size(fetch_cheaper).unwrap_or(usize::MAX);
         plan.thresholds = Thresholds {
             short_bytes_max: narrow(short_bytes_max),

@@ -107,19 +107,20 @@ impl Worker {
     /// A worker for this process of the job, with the lanes that `STRAIT_LANES` allows.
     pub fn new(job: &Job) -> Result<Worker> {
         let (lanes, kinds) = Lanes::new(job)?;
-        Ok(Worker::with_lanes(Peer(job.rank), lanes, &kinds))
+        let grant = credit::grant(kinds.len());
+        Ok(Worker::with_lanes(Peer(job.rank), lanes, &kinds, grant))
     }
 
     /// A worker of a simulated network. Its messages to itself use the network too if
-    /// `self_over_sim`, else loopback.
-    pub fn for_test(lane: SimLane, self_over_sim: bool) -> Worker {
+    /// `self_over_sim`, else loopback. All workers of the network must have the same grant, at
+    /// least [`credit::GRANT_MIN`]. It cannot sleep.
+    pub fn for_test(lane: SimLane, self_over_sim: bool, grant: usize) -> Worker {
         let me = lane.me();
         let (lanes, kinds) = Lanes::simulated(lane, self_over_sim);
-        Worker::with_lanes(me, lanes, &kinds)
+        Worker::with_lanes(me, lanes, &kinds, grant)
     }
 
-    fn with_lanes(me: Peer, lanes: Lanes, kinds: &[LaneKind]) -> Worker {
-        let grant = credit::grant(kinds.len());
+    fn with_lanes(me: Peer, lanes: Lanes, kinds: &[LaneKind], grant: usize) -> Worker {
         let core = Core {
             me,
             endpoints: kinds.iter().map(|kind| Endpoint::new(*kind, grant)).collect(),

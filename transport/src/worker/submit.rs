@@ -166,8 +166,7 @@ impl Worker {
             self.core.counters.announced_for_credit += u64::from(eager);
             return self.announce(id);
         }
-        let most = endpoint.thresholds.fragment_bytes_max.max(endpoint.thresholds.short_bytes_max);
-        if bytes > most as usize {
+        if bytes > endpoint.thresholds.fragment_bytes_max as usize {
             return self.launch_first(id);
         }
         let mut header = Header::with_envelope(MessageKind::Eager, slot.envelope, bytes);
