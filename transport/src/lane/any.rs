@@ -7,12 +7,14 @@
 //! not made: a job on one host opens no port.
 
 use super::loopback::Loopback;
+use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
+use crate::wait::Sleepers;
 use crate::wire::header::Header;
 
 /// Which lane an endpoint uses.
@@ -20,6 +22,8 @@ use crate::wire::header::Header;
 pub enum LaneKind {
     /// A worker with itself.
     Loopback,
+    /// A process of this host.
+    Shm,
     /// A process of another host, or any other process if `STRAIT_LANES` forbids shared memory.
     Tcp,
     /// The simulated network.
@@ -85,21 +89,27 @@ fn unknown(name: &str) -> Error {
 /// The lanes of one worker.
 pub struct Lanes {
     loopback: Loopback,
+    shm: Option<ShmLane>,
     tcp: Option<TcpLane>,
     sim: Option<SimLane>,
+    /// Polls until TCP is polled again, if there is shared memory too.
+    tcp_due: u32,
 }
 
 /// Messages that one poll of one lane delivers at most: enough to amortise the poll, few enough
 /// that replies leave soon.
 const BUDGET: usize = 64;
+/// Polls of shared memory between two of TCP: 16 polls cost about what one `epoll_wait` does.
+const POLLS_PER_TCP: u32 = 16;
 
 impl Lanes {
     /// The lanes of this process, and the kind for each peer.
-    pub fn new(job: &Job) -> Result<(Lanes, Vec<LaneKind>)> {
-        let allowed = Allowed::from_environment()?;
+    pub fn new(job: &Job, allowed: Allowed) -> Result<(Lanes, Vec<LaneKind>)> {
         let kinds = kinds(job, allowed)?;
+        let shm = kinds.contains(&LaneKind::Shm).then(|| ShmLane::new(job)).transpose()?;
         let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
-        Ok((Lanes { loopback: Loopback::new(Peer(job.rank)), tcp, sim: None }, kinds))
+        let loopback = Loopback::new(Peer(job.rank));
+        Ok((Lanes { loopback, shm, tcp, sim: None, tcp_due: 0 }, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -112,7 +122,8 @@ impl Lanes {
                 false => LaneKind::Sim,
             })
             .collect();
-        (Lanes { loopback: Loopback::new(me), tcp: None, sim: Some(sim) }, kinds)
+        let loopback = Loopback::new(me);
+        (Lanes { loopback, shm: None, tcp: None, sim: Some(sim), tcp_due: 0 }, kinds)
     }
 
     #[inline]
@@ -125,6 +136,7 @@ impl Lanes {
     ) -> Submit {
         match kind {
             LaneKind::Loopback => self.loopback.short(peer, header, body),
+            LaneKind::Shm => present(&mut self.shm).short(peer, header, body),
             LaneKind::Tcp => present(&mut self.tcp).short(peer, header, body),
             LaneKind::Sim => present(&mut self.sim).short(peer, header, body),
         }
@@ -141,6 +153,7 @@ impl Lanes {
     ) -> Submit {
         match kind {
             LaneKind::Loopback => self.loopback.fragment(peer, header, bytes, fill),
+            LaneKind::Shm => present(&mut self.shm).fragment(peer, header, bytes, fill),
             LaneKind::Tcp => present(&mut self.tcp).fragment(peer, header, bytes, fill),
             LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
         }
@@ -159,6 +172,7 @@ impl Lanes {
         unsafe {
             match kind {
                 LaneKind::Loopback => self.loopback.get(peer, from, into),
+                LaneKind::Shm => present(&mut self.shm).get(peer, from, into),
                 LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into),
                 LaneKind::Sim => present(&mut self.sim).get(peer, from, into),
             }
@@ -168,6 +182,7 @@ impl Lanes {
     pub(crate) fn capabilities(&mut self, kind: LaneKind, peer: Peer) -> Capabilities {
         match kind {
             LaneKind::Loopback => self.loopback.capabilities(peer),
+            LaneKind::Shm => present(&mut self.shm).capabilities(peer),
             LaneKind::Tcp => present(&mut self.tcp).capabilities(peer),
             LaneKind::Sim => present(&mut self.sim).capabilities(peer),
         }
@@ -176,9 +191,12 @@ impl Lanes {
     #[inline]
     pub(crate) fn poll<I: Inbox>(&mut self, inbox: &mut I) -> usize {
         let mut count = 0;
+        if let Some(shm) = &mut self.shm {
+            count += shm.poll(inbox, BUDGET);
+        }
         count += self.loopback.poll(inbox, BUDGET);
-        if let Some(tcp) = &mut self.tcp {
-            count += tcp.poll(inbox, BUDGET);
+        if self.tcp.is_some() {
+            count += self.poll_tcp(inbox);
         }
         if let Some(sim) = &mut self.sim {
             count += sim.poll(inbox, BUDGET);
@@ -186,10 +204,47 @@ impl Lanes {
         count
     }
 
+    /// A poll of sockets is a system call: beside shared memory it is made now and then, and again
+    /// at once while something comes.
+    #[inline(never)]
+    fn poll_tcp<I: Inbox>(&mut self, inbox: &mut I) -> usize {
+        if self.shm.is_some() && self.tcp_due > 0 {
+            self.tcp_due -= 1;
+            return 0;
+        }
+        let count = present(&mut self.tcp).poll(inbox, BUDGET);
+        self.tcp_due = if count > 0 { 0 } else { POLLS_PER_TCP };
+        count
+    }
+
     pub(crate) fn is_flushed(&self) -> bool {
         self.loopback.is_flushed()
+            && self.shm.as_ref().is_none_or(Lane::is_flushed)
             && self.tcp.as_ref().is_none_or(Lane::is_flushed)
             && self.sim.as_ref().is_none_or(Lane::is_flushed)
+    }
+
+    /// Makes the sleepers wake for sockets too.
+    pub(crate) fn watch(&self, sleepers: &Sleepers) -> Result<()> {
+        match &self.tcp {
+            Some(tcp) => sleepers.watch(tcp.epoll_fd()),
+            None => Ok(()),
+        }
+    }
+
+    /// Before the bell is armed: says which room this process is about to sleep for.
+    pub(crate) fn announce(&mut self, sleepers: &Sleepers) {
+        if let Some(shm) = &mut self.shm {
+            shm.announce(sleepers);
+        }
+    }
+
+    /// After the bell was armed: nothing that a poll would find. What sockets have makes the epoll
+    /// descriptor readable, so the sleep ends at once.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.loopback.is_flushed()
+            && self.shm.as_mut().is_none_or(ShmLane::is_quiet)
+            && !self.tcp.as_ref().is_some_and(TcpLane::has_work)
     }
 
     /// The orderly end: tells the peers that the ends of connections are no losses.
@@ -203,17 +258,21 @@ impl Lanes {
 /// The lane for each peer.
 fn kinds(job: &Job, allowed: Allowed) -> Result<Vec<LaneKind>> {
     let kind = |peer: u32| {
-        if peer == job.rank {
-            Ok(LaneKind::Loopback)
-        } else if allowed.tcp {
-            Ok(LaneKind::Tcp)
-        } else {
-            Err(Error::new(Kind::Config(format!(
-                "no lane reaches rank {peer}: STRAIT_LANES must name tcp"
-            ))))
+        let is_local = peer.wrapping_sub(job.first_local_rank) < job.local_size;
+        match peer {
+            _ if peer == job.rank => Ok(LaneKind::Loopback),
+            _ if is_local && allowed.shm => Ok(LaneKind::Shm),
+            _ if allowed.tcp => Ok(LaneKind::Tcp),
+            _ => Err(unreachable(peer, is_local)),
         }
     };
     (0..job.size).map(kind).collect()
+}
+
+#[cold]
+fn unreachable(peer: u32, is_local: bool) -> Error {
+    let names = if is_local { "shm or tcp" } else { "tcp" };
+    Error::new(Kind::Config(format!("no lane reaches rank {peer}: STRAIT_LANES must name {names}")))
 }
 
 #[inline]

@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::endpoint::{Control, Endpoint};
 use crate::envelope::{Envelope, Pattern, Peer};
 use crate::error::{Error, Result};
-use crate::lane::any::{LaneKind, Lanes};
+use crate::lane::any::{Allowed, LaneKind, Lanes};
 use crate::lane::sim::SimLane;
 use crate::payload::Payload;
 use crate::protocol::credit;
@@ -30,6 +30,7 @@ use crate::protocol::matching::Matching;
 use crate::protocol::message::{Message, Records};
 use crate::protocol::plan::Plan;
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
+use crate::wait::Sleepers;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -71,6 +72,8 @@ pub struct Worker {
     lanes: Lanes,
     /// Where a typed receive stages what it fetches; empty until the first one.
     staging: Vec<u8>,
+    /// Where threads sleep; simulated workers do not.
+    sleepers: Option<Sleepers>,
 }
 
 /// Everything but the lanes: where they deliver.
@@ -106,9 +109,18 @@ const _: () = {
 impl Worker {
     /// A worker for this process of the job, with the lanes that `STRAIT_LANES` allows.
     pub fn new(job: &Job) -> Result<Worker> {
-        let (lanes, kinds) = Lanes::new(job)?;
+        Worker::with_allowed(job, Allowed::from_environment()?)
+    }
+
+    /// As [`Worker::new`], and says which lanes may be used. All processes must say the same.
+    pub fn with_allowed(job: &Job, allowed: Allowed) -> Result<Worker> {
+        let (lanes, kinds) = Lanes::new(job, allowed)?;
         let grant = credit::grant(kinds.len());
-        Ok(Worker::with_lanes(Peer(job.rank), lanes, &kinds, grant))
+        let sleepers = Sleepers::new(job);
+        lanes.watch(&sleepers)?;
+        let mut worker = Worker::with_lanes(Peer(job.rank), lanes, &kinds, grant);
+        worker.sleepers = Some(sleepers);
+        Ok(worker)
     }
 
     /// A worker of a simulated network. Its messages to itself use the network too if
@@ -133,7 +145,7 @@ impl Worker {
             counters: Counters::default(),
             grant,
         };
-        Worker { core, lanes, staging: Vec::new() }
+        Worker { core, lanes, staging: Vec::new(), sleepers: None }
     }
 
     /// This process.
@@ -308,18 +320,32 @@ impl Worker {
     }
 
     /// Announces sleep on every lane, then looks once more. `false`: there was work, do not sleep.
+    /// Whatever it answers, peers ring until [`Worker::disarm`].
     pub fn arm(&mut self) -> bool {
-        unimplemented!()
+        // What has no room is tried before the announcement, so that the announcement knows it.
+        if self.progress() > 0 || !self.core.actions.is_empty() {
+            return false;
+        }
+        let Some(sleepers) = &mut self.sleepers else { return false };
+        self.lanes.announce(sleepers);
+        sleepers.arm();
+        self.lanes.is_quiet()
     }
 
     /// Takes the announcement back. Call it when the last sleeping thread is awake.
     pub fn disarm(&mut self) {
-        unimplemented!()
+        if let Some(sleepers) = &mut self.sleepers {
+            sleepers.disarm();
+        }
     }
 
-    /// What a thread sleeps on without holding the worker.
+    /// What a thread sleeps on without holding the worker; take it after [`Worker::arm`], before
+    /// the worker is let go.
+    ///
+    /// # Panics
+    /// If this is a simulated worker.
     pub fn sleeper(&self) -> Sleeper {
-        unimplemented!()
+        self.sleepers.as_ref().expect("a simulated worker does not sleep").sleeper()
     }
 
     /// How messages to this peer are carried, as a table.

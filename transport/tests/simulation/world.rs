@@ -54,7 +54,8 @@ pub struct Message {
     pub to: u32,
     pub envelope: Envelope,
     pub data: Vec<u8>,
-    memory: Vec<u8>,
+    /// The send reads it until it ends.
+    _memory: Vec<u8>,
     request: Option<RequestId>,
     synchronous: bool,
     pub end: End,
@@ -221,7 +222,7 @@ impl World {
                 to,
                 envelope,
                 data,
-                memory,
+                _memory: memory,
                 request,
                 synchronous,
                 end,

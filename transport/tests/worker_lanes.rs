@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Workers over the real lanes, one thread each, that wait as programs do: spin, yield, sleep.
+//!
+//! A sleep that nobody ends within [`PATIENCE`] is a lost wake-up and fails the test.
+
+use std::thread;
+use std::time::{Duration, Instant};
+use strait_transport::bootstrap::{self, Job};
+use strait_transport::envelope::{ANY, Envelope, Pattern, Peer};
+use strait_transport::lane::any::Allowed;
+use strait_transport::node::{Node, NodePlan};
+use strait_transport::payload::Payload;
+use strait_transport::request::{Completion, Outcome, RequestId};
+use strait_transport::worker::{Next, SendMode, Sent, Waiter, Worker};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SHM: Allowed = Allowed { shm: true, tcp: false };
+const TCP: Allowed = Allowed { shm: false, tcp: true };
+
+fn jobs(size: u32) -> Vec<Job> {
+    let mut job = [0; 16];
+    getrandom::fill(&mut job).expect("random numbers");
+    let plan = NodePlan { job, key: [2; 32], size, first_local_rank: 0, local_size: size };
+    let node = Node::create(&plan).expect("a node");
+    let join = |rank| {
+        let descriptor = node.descriptor().try_clone_to_owned().expect("a descriptor");
+        bootstrap::join(Node::open(descriptor).expect("a mapping"), rank).expect("a record")
+    };
+    (0..size).map(join).collect()
+}
+
+/// Runs `program` as every rank; each ends in a barrier and closes its worker as Finalize does.
+fn run(size: u32, allowed: Allowed, program: impl Fn(&mut Rank) + Sync) {
+    thread::scope(|scope| {
+        for job in jobs(size) {
+            let program = &program;
+            scope.spawn(move || {
+                let worker = Worker::with_allowed(&job, allowed).expect("a worker");
+                let mut rank = Rank { worker, me: job.rank, size };
+                program(&mut rank);
+                rank.barrier();
+                rank.worker.close();
+                let since = Instant::now();
+                while !rank.worker.is_flushed() {
+                    rank.worker.progress();
+                    assert!(since.elapsed() < PATIENCE, "{}", rank.worker.pending_summary());
+                }
+                assert_eq!(rank.worker.counters().requests, 0);
+                assert_eq!(rank.worker.counters().senseless, 0);
+                assert!(rank.worker.lost().is_empty());
+            });
+        }
+    });
+}
+
+struct Rank {
+    worker: Worker,
+    me: u32,
+    size: u32,
+}
+
+impl Rank {
+    fn wait(&mut self, request: RequestId) -> Completion {
+        let mut waiter = Waiter::new();
+        loop {
+            if let Some(completion) = self.worker.take(request) {
+                return completion;
+            }
+            if self.worker.progress() > 0 {
+                waiter = Waiter::new();
+            } else if waiter.pause() == Next::Sleep {
+                if self.worker.arm() {
+                    let since = Instant::now();
+                    self.worker.sleeper().sleep(Some(PATIENCE));
+                    let what = self.worker.pending_summary();
+                    assert!(since.elapsed() < PATIENCE, "rank {} is not woken: {what}", self.me);
+                }
+                self.worker.disarm();
+                waiter = Waiter::new();
+            }
+        }
+    }
+
+    fn isend(&mut self, to: u32, tag: u32, data: &mut [u8], mode: SendMode) -> Option<RequestId> {
+        let envelope = Envelope { context: 0, source: self.me, tag };
+        // SAFETY: every test waits for its sends before their data goes.
+        match unsafe { self.worker.send(Peer(to), envelope, payload(data), mode) } {
+            Sent::Done => None,
+            Sent::Pending(request) => Some(request),
+        }
+    }
+
+    fn send(&mut self, to: u32, tag: u32, data: &mut [u8]) {
+        if let Some(request) = self.isend(to, tag, data, SendMode::Standard) {
+            let completion = self.wait(request);
+            assert!(matches!(completion.outcome, Outcome::Done), "{completion:?}");
+        }
+    }
+
+    fn ireceive(&mut self, from: u32, tag: u32, into: &mut [u8]) -> RequestId {
+        let pattern = Pattern { context: 0, source: from, tag };
+        let peer = (from != ANY).then_some(Peer(from));
+        // SAFETY: every test waits for its receives before their memory goes.
+        unsafe { self.worker.receive(peer, pattern, payload(into)) }
+    }
+
+    fn receive(&mut self, from: u32, tag: u32, into: &mut [u8]) -> Completion {
+        let request = self.ireceive(from, tag, into);
+        let completion = self.wait(request);
+        assert!(matches!(completion.outcome, Outcome::Done), "{completion:?}");
+        completion
+    }
+
+    fn barrier(&mut self) {
+        const TAG: u32 = 1 << 20;
+        let mut step = 1;
+        while step < self.size {
+            self.send((self.me + step) % self.size, TAG + step, &mut []);
+            self.receive((self.me + self.size - step) % self.size, TAG + step, &mut []);
+            step *= 2;
+        }
+    }
+}
+
+fn payload(data: &mut [u8]) -> Payload {
+    Payload::Contiguous { base: data.as_mut_ptr(), bytes: data.len() }
+}
+
+fn fill(seed: u32, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i as u32 * 13 + seed * 101 + (i >> 8) as u32) as u8).collect()
+}
+
+const SIZES: [usize; 14] =
+    [0, 1, 32, 33, 96, 97, 1000, 1024, 8192, 16_384, 16_385, 100_000, 1 << 20, 5_000_001];
+
+/// Around the ring, with each size, in both orders of send and receive.
+fn ring(rank: &mut Rank) {
+    let (right, left) = ((rank.me + 1) % rank.size, (rank.me + rank.size - 1) % rank.size);
+    for (number, bytes) in SIZES.into_iter().enumerate() {
+        for mode in [SendMode::Standard, SendMode::Synchronous] {
+            let mut data = fill(rank.me, bytes);
+            let mut into = vec![0; bytes];
+            let tag = number as u32;
+            let (sent, received);
+            if rank.me % 2 == 0 {
+                sent = rank.isend(right, tag, &mut data, mode);
+                received = rank.ireceive(left, tag, &mut into);
+            } else {
+                received = rank.ireceive(left, tag, &mut into);
+                sent = rank.isend(right, tag, &mut data, mode);
+            }
+            let completion = rank.wait(received);
+            assert_eq!((completion.bytes, completion.source), (bytes, left));
+            assert!(into == fill(left, bytes), "{bytes} bytes from {left}");
+            if let Some(sent) = sent {
+                rank.wait(sent);
+            }
+        }
+    }
+}
+
+/// Everybody floods rank 0 with small and large messages, immediately; it takes them in any order.
+fn flood(rank: &mut Rank) {
+    const COUNT: u32 = 300;
+    let size = |number: u32| if number.is_multiple_of(10) { 30_000 } else { 64 };
+    if rank.me == 0 {
+        thread::sleep(Duration::from_millis(50));
+        let mut next = vec![0; rank.size as usize];
+        for _ in 0..COUNT * (rank.size - 1) {
+            let mut into = vec![0; 40_000];
+            let completion = rank.receive(ANY, 7, &mut into);
+            let number = &mut next[completion.source as usize];
+            assert_eq!(completion.bytes, size(*number), "message {number} in order");
+            assert!(into[..completion.bytes] == fill(*number, completion.bytes));
+            *number += 1;
+        }
+    } else {
+        let mut data: Vec<Vec<u8>> = (0..COUNT).map(|number| fill(number, size(number))).collect();
+        let sends: Vec<RequestId> =
+            data.iter_mut().filter_map(|d| rank.isend(0, 7, d, SendMode::Standard)).collect();
+        for request in sends {
+            rank.wait(request);
+        }
+    }
+    let held = rank.worker.counters().parked_bytes_most;
+    assert!(held <= rank.size as usize * rank.worker.grant());
+}
+
+/// Blocking round trips, with a partner that is late now and then, so that both sides sleep.
+fn ping_pong(rank: &mut Rank) {
+    let partner = rank.me ^ 1;
+    if partner >= rank.size {
+        return;
+    }
+    let mut data = fill(1, 64);
+    for round in 0..2000 {
+        if rank.me % 2 == 0 {
+            rank.send(partner, round, &mut data);
+            rank.receive(partner, round, &mut data);
+        } else {
+            rank.receive(partner, round, &mut data);
+            if round % 200 == 0 {
+                thread::sleep(Duration::from_millis(3));
+            }
+            rank.send(partner, round, &mut data);
+        }
+    }
+}
+
+macro_rules! programs {
+    ($($name:ident: $size:expr, $lanes:expr, $program:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            run($size, $lanes, $program);
+        })*
+    };
+}
+
+programs! {
+    shm_ring_of_2: 2, SHM, ring;
+    shm_ring_of_5: 5, SHM, ring;
+    shm_flood_of_4: 4, SHM, flood;
+    shm_ping_pong: 4, SHM, ping_pong;
+    tcp_ring_of_2: 2, TCP, ring;
+    tcp_ring_of_5: 5, TCP, ring;
+    tcp_flood_of_4: 4, TCP, flood;
+    tcp_ping_pong: 4, TCP, ping_pong;
+    alone: 1, Allowed::ALL, ring;
+}
+
+#[test]
+fn one_host_needs_shm_or_tcp() {
+    let jobs = jobs(2);
+    let none = Allowed { shm: false, tcp: false };
+    let error = Worker::with_allowed(&jobs[0], none).err().expect("no lane").to_string();
+    assert!(error.contains("rank 1") && error.contains("STRAIT_LANES"), "{error}");
+}
+
+#[test]
+fn plans_name_their_lanes() {
+    let jobs = jobs(2);
+    let mut worker = Worker::with_allowed(&jobs[0], SHM).expect("a worker");
+    let text = worker.describe_plan(Peer(1));
+    assert!(text.contains("Shm") && text.contains("eager"), "{text}");
+    assert!(worker.describe_plan(Peer(9)).contains("not in this job"));
+}
