@@ -273,11 +273,11 @@ pub fn on_comm<A: Abi>(
     let code = A::handle_in(HandleKind::Comm, comm);
     let Some(comm) = entry.comm(code).cloned() else {
         let error = bad_comm(code);
-        return raise::<A>(entry, None, error);
+        return raise::<A>(&mut entry, None, error);
     };
     match body(&mut entry, &comm) {
         Ok(()) => 0,
-        Err(error) => raise::<A>(entry, Some(&comm), error),
+        Err(error) => raise::<A>(&mut entry, Some(&comm), error),
     }
 }
 
@@ -289,7 +289,7 @@ pub fn on_process<A: Abi>(name: &'static str, body: impl FnOnce(&mut Entry) -> R
     };
     match body(&mut entry) {
         Ok(()) => 0,
-        Err(error) => raise::<A>(entry, None, error),
+        Err(error) => raise::<A>(&mut entry, None, error),
     }
 }
 
@@ -306,7 +306,7 @@ pub fn on_requests<A: Abi>(
     let mut comm = None;
     match body(&mut entry, &mut comm) {
         Ok(()) => 0,
-        Err(error) => raise::<A>(entry, comm.as_ref(), error),
+        Err(error) => raise::<A>(&mut entry, comm.as_ref(), error),
     }
 }
 
@@ -320,7 +320,7 @@ pub fn any_time<A: Abi>(
     match Entry::open(name) {
         Some(mut entry) => match body(Some(&mut entry)) {
             Ok(()) => 0,
-            Err(error) => raise::<A>(entry, None, error),
+            Err(error) => raise::<A>(&mut entry, None, error),
         },
         None => match body(None) {
             Ok(()) => 0,
@@ -345,14 +345,14 @@ fn bad_comm(code: Code) -> Box<MpiError> {
 /// Calls the error handler of `comm` (or of MPI_COMM_SELF) and returns the code for the caller.
 #[cold]
 #[inline(never)]
-pub fn raise<A: Abi>(mut entry: Entry, comm: Option<&CommRef>, error: Box<MpiError>) -> c_int {
+pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiError>) -> c_int {
     let comm = comm.cloned().unwrap_or_else(|| entry.comm_self.clone());
     let handler = comm.errhandler.borrow().clone();
     match handler {
         ErrhandlerRef::Return => {}
         ErrhandlerRef::Fatal | ErrhandlerRef::Abort => {
-            let text = fatal_text(&entry, &comm.describe(), &error);
-            die(&entry, 1, &text)
+            let text = fatal_text(entry, &comm.describe(), &error);
+            die(entry, 1, &text)
         }
         ErrhandlerRef::User(_, user) => {
             type Handler<H> = unsafe extern "C" fn(*mut H, *mut c_int, ...);
@@ -432,8 +432,8 @@ fn not_running<A: Abi>(name: &'static str) -> c_int {
 pub fn unsupported<A: Abi>(name: &'static str) -> c_int {
     let text = format!("{name} is not built yet in Strait");
     match Entry::open(name) {
-        Some(entry) => raise::<A>(
-            entry,
+        Some(mut entry) => raise::<A>(
+            &mut entry,
             None,
             advise(
                 class::UNSUPPORTED_OPERATION,

@@ -140,7 +140,7 @@ pub unsafe fn MPI_Errhandler_free<A: Abi>(errhandler: *mut A::Handle) -> c_int {
 }
 
 pub unsafe fn MPI_Comm_call_errhandler<A: Abi>(comm: A::Handle, errorcode: c_int) -> c_int {
-    let Some(entry) = Entry::open("MPI_Comm_call_errhandler") else {
+    let Some(mut entry) = Entry::open("MPI_Comm_call_errhandler") else {
         return A::error_out(class::OTHER);
     };
     let code = A::handle_in(HandleKind::Comm, comm);
@@ -148,13 +148,13 @@ pub unsafe fn MPI_Comm_call_errhandler<A: Abi>(comm: A::Handle, errorcode: c_int
         Some(comm) => {
             let canonical = A::error_in(errorcode);
             let text = describe(Some(&entry), canonical);
-            raise::<A>(entry, Some(&comm), make(canonical, text));
+            raise::<A>(&mut entry, Some(&comm), make(canonical, text));
             // The handler was called: that is success.
             0
         }
         None => {
             let error = make(class::COMM, format!("{code:#x} is not a communicator"));
-            raise::<A>(entry, None, error)
+            raise::<A>(&mut entry, None, error)
         }
     }
 }

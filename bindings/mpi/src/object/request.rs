@@ -85,10 +85,13 @@ pub struct Generalized {
     pub complete: bool,
 }
 
+/// Starts a persistent request once more.
+pub type Start = Box<dyn FnMut(&mut Entry) -> Result<Request>>;
+
 /// A persistent request: how to start it, and its active part.
 pub struct Persistent {
     /// Starts it once more.
-    pub start: Box<dyn FnMut(&mut Entry) -> Result<Request>>,
+    pub start: Start,
     /// The active part; `None` while inactive.
     pub active: Option<Request>,
     /// For error handlers.
