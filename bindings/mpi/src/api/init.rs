@@ -95,6 +95,7 @@ fn quiesce(entry: &mut Entry) {
     let world = entry.world.clone();
     // The others' failures are their report; this process ends well.
     let _ = Circle::of_comm(&world).barrier(entry);
+    entry.worker.close();
     entry.wait_until(|rt| rt.worker.is_flushed());
 }
 
