@@ -3,20 +3,20 @@
 //! may be moved.
 //!
 //! Invariants:
-//! 1. No file of the tree contains the prefix (see wrappers.rs), so `mv` keeps it working.
+//! 1. No file of the tree contains the prefix, so `mv` keeps it working: programs find their tree
+//!    from their own place, and pkg-config from the place of its file.
 //! 2. A file is replaced only when its contents change, and by rename: a running program keeps
 //!    the file it has mapped, and a second install touches nothing.
 //! 3. `lib/` has no unversioned `libmpi.so`: a standard-ABI compile must not link the other face.
 
 use crate::places::Places;
 use crate::process::Task;
-use crate::wrappers;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Programs of the tools crate and of the benches that belong in `bin/`, where they were built.
-const TOOLS: &[&str] = &["mpiexec", "strait"];
+const TOOLS: &[&str] = &["mpiexec", "mpicc", "strait"];
 const BENCHES: &[&str] = &["osu_latency", "osu_bw"];
 
 pub fn command(places: &Places, prefix: &Path) -> Result<(), String> {
@@ -54,12 +54,12 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
         tree.copy(&tools.join(name), &format!("bin/{name}"), 0o755)?;
     }
     tree.link("mpiexec", "bin/mpirun")?;
-    let header = places.root.join("include/mpi.h");
+    let header = places.root.join("bindings/include/mpi.h");
     tree.copy(&header, "include/mpi.h", 0o644)?;
-    tree.write("bin/mpicc", wrappers::compiler("STRAIT_CC", "cc").as_bytes(), 0o755)?;
-    tree.write("bin/mpicxx", wrappers::compiler("STRAIT_CXX", "c++").as_bytes(), 0o755)?;
+    tree.link("mpicc", "bin/mpicxx")?;
     for name in ["strait", "mpi_abi"] {
-        let text = wrappers::pkg_config(name, env!("CARGO_PKG_VERSION"));
+        let text =
+            PKG_CONFIG.replace("@NAME@", name).replace("@VERSION@", env!("CARGO_PKG_VERSION"));
         tree.write(&format!("lib/pkgconfig/{name}.pc"), text.as_bytes(), 0o644)?;
     }
     let documents = ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"];
@@ -81,6 +81,19 @@ fn markdown(dir: &Path) -> Vec<PathBuf> {
         .filter(|p| p.extension().is_some_and(|x| x == "md"))
         .collect()
 }
+
+const PKG_CONFIG: &str = "\
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+prefix=${pcfiledir}/../..
+includedir=${prefix}/include
+libdir=${prefix}/lib
+
+Name: @NAME@
+Description: Strait, an MPI library, behind the standard MPI ABI
+Version: @VERSION@
+Cflags: -I${includedir}
+Libs: -L${libdir} -lmpi_abi
+";
 
 /// The tree being laid out.
 struct Tree {

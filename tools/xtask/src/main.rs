@@ -15,7 +15,6 @@ mod process;
 mod setup;
 mod suite;
 mod tidy;
-mod wrappers;
 
 use places::Places;
 use std::path::PathBuf;

@@ -83,11 +83,10 @@ pub fn mpi4py_tests(places: &Places) -> Result<PathBuf, String> {
         println!("setup: {}: mpi4py's own tests", dir.display());
         wheel_venv(places)?;
         fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-        // `download` would build the package to learn its metadata; the sdist's name is enough.
         let wanted = format!("mpi4py=={MPI4PY}");
         Task::new(places.venv().join("bin/pip"))
             .args(["download", "--quiet", "--disable-pip-version-check", "--no-deps"])
-            .args(["--no-binary", "mpi4py", "--no-build-isolation", "--dest"])
+            .args(["--no-binary", "mpi4py", "--dest"])
             .arg(&dir)
             .arg(&wanted)
             .limit(300)

@@ -23,7 +23,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < 3; i++)
             MPI_Irecv(in, bytes, MPI_BYTE, left, 2 - i, MPI_COMM_WORLD, &requests[3 + i]);
         MPI_Waitall(6, requests, MPI_STATUSES_IGNORE);
-        if (round % 4 == 0) MPI_Allreduce(MPI_IN_PLACE, out, 1000, MPI_INT, MPI_BOR, MPI_COMM_WORLD);
+        if (round % 4 == 0)
+            MPI_Allreduce(MPI_IN_PLACE, out, 1000, MPI_INT, MPI_BOR, MPI_COMM_WORLD);
         if (round % 16 == 0) {
             MPI_Comm twin;
             MPI_Comm_dup(MPI_COMM_WORLD, &twin);
