@@ -62,7 +62,7 @@ pub fn frame(data: &[u8]) {
     assert_eq!(decode(&mut pieces), (whole, error), "pieces make no difference");
 }
 
-fn decode<'a>(pieces: &mut dyn Iterator<Item = &'a [u8]>) -> (Vec<Owned>, Option<FrameError>) {
+fn decode(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Owned>, Option<FrameError>) {
     let mut decoder = FrameDecoder::default();
     let mut frames = Vec::new();
     for mut piece in pieces {

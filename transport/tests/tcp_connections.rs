@@ -9,7 +9,7 @@ use strait_transport::envelope::Peer;
 use strait_transport::error::Submit;
 use strait_transport::lane::Lane;
 use strait_transport::lane::tcp::QUEUE_BYTES_MAX;
-use strait_transport::lane::tcp::directory::MemoryDirectory;
+use strait_transport::lane::tcp::directory::{Address, Directory, MemoryDirectory};
 use strait_transport::lane::tcp::frame::Control;
 use strait_transport::wire::codec;
 use strait_transport::wire::header::{Header, MessageKind};
@@ -321,6 +321,50 @@ fn a_call_to_nobody_is_a_loss() {
     let text = all[0].got.lost[0].1.to_string();
     assert!(text.contains("peer 1 is lost: nobody listens at its address"), "{text}");
     assert!(all[0].lane.is_flushed(), "nothing is left of the message");
+}
+
+/// Somebody cuts the calls off before it answers: they are repeated, and not forever.
+#[test]
+fn calls_that_are_cut_off_are_repeated_five_times() {
+    let lines = Lines::default();
+    let directories = MemoryDirectory::all(2);
+    let gate = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let std::net::SocketAddr::V4(socket) = gate.local_addr().expect("bound") else { panic!() };
+    directories[1].publish(&Address { socket, listener: [0; 16] }.encode());
+    gate.set_nonblocking(true).expect("a socket");
+    let mut all = [End::new(settings(0, 2, &lines), directories[0].clone())];
+    assert_eq!(all[0].short(1, 1, b"x"), Submit::Sent);
+    let mut calls = 0;
+    let start = Instant::now();
+    while all[0].got.lost.is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{calls} calls");
+        if let Ok((stream, _)) = gate.accept() {
+            calls += 1;
+            reset(stream);
+        }
+        all[0].poll();
+    }
+    assert_eq!(calls, 5);
+    assert_eq!(all[0].lane.connection_count(), 0);
+    assert_eq!(all[0].got.lost.len(), 1);
+}
+
+/// One connection per used pair, and nothing else: descriptors and memory follow the neighbours of
+/// a rank, not the size of the job.
+#[test]
+fn a_ring_of_many_uses_two_connections_each() {
+    const RANKS: u32 = 48;
+    let lines = Lines::default();
+    let (mut all, _) = ends(RANKS, &lines);
+    for round in 0..5 {
+        for rank in 0..RANKS {
+            let next = (rank + 1) % RANKS;
+            assert_eq!(all[rank as usize].short(next, round, b"around"), Submit::Sent);
+        }
+    }
+    until(&mut all, "all arrived", |all| all.iter().all(|end| end.got.messages.len() == 5));
+    assert!(all.iter().all(|end| end.lane.connection_count() == 2));
+    assert!(all.iter().all(|end| !sleep_on(end, Duration::ZERO)), "nothing wakes who waits");
 }
 
 /// A member that said hello and then computes is not a stranger, however long it takes.

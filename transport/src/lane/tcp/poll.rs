@@ -3,7 +3,8 @@
 //! which there is no safe wrapper. The only file of the lane with unsafe code.
 //!
 //! Level-triggered: what a bounded poll leaves is reported again. Write interest is registered
-//! only while something is queued. The timer is made when first needed.
+//! only while something is queued. The timer is there from the start, since deadlines also matter
+//! when the process has no descriptors left.
 
 use super::interface::Interface;
 use crate::error::Error;
@@ -35,7 +36,7 @@ pub struct Readiness {
 /// The set.
 pub struct Poller {
     epoll: OwnedFd,
-    timer: Option<OwnedFd>,
+    timer: OwnedFd,
 }
 
 impl Poller {
@@ -43,7 +44,14 @@ impl Poller {
     pub fn new() -> crate::error::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|errno| system("cannot make an epoll descriptor", errno))?;
-        Ok(Poller { epoll, timer: None })
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)
+            .map_err(|errno| system("cannot make a timer", errno))?;
+        let poller = Poller { epoll, timer };
+        poller
+            .add(poller.timer.as_fd(), TIMER, false)
+            .map_err(|errno| system("cannot watch a timer", errno))?;
+        Ok(poller)
     }
 
     /// Readable whenever `wait` would find something.
@@ -75,23 +83,13 @@ impl Poller {
     }
 
     /// Makes the timer ready after `delay` (`None`: never).
-    pub fn set_timer(&mut self, delay: Option<Duration>) -> Result<(), Errno> {
-        if self.timer.is_none() {
-            if delay.is_none() {
-                return Ok(());
-            }
-            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            self.add(timer.as_fd(), TIMER, false)?;
-            self.timer = Some(timer);
-        }
-        let Some(timer) = &self.timer else { return Ok(()) };
+    pub fn set_timer(&self, delay: Option<Duration>) -> Result<(), Errno> {
         // Zero would disarm.
         let delay = delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_micros(1)));
         let value =
             Timespec { tv_sec: delay.as_secs() as i64, tv_nsec: delay.subsec_nanos().into() };
         let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec).map(|_| ())
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).map(|_| ())
     }
 }
 

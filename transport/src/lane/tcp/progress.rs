@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 /// Shortest and longest pause between looks for an address that is not published yet.
 const LOOK_UP_PAUSE_MIN: Duration = Duration::from_micros(200);
 const LOOK_UP_PAUSE_MAX: Duration = Duration::from_millis(50);
-/// A read of fewer bytes is no burst: memory that only bursts need is given back.
-const QUIET_BYTES: usize = 4 * 1024;
 
 impl TcpLane {
     /// Delivers up to `budget` messages; returns how many.
@@ -95,7 +93,8 @@ impl TcpLane {
             Ok(None) => 0,
             Ok(Some(bytes)) => {
                 let delivered = self.deliver(id, &buffer[..bytes], inbox, budget);
-                if bytes < QUIET_BYTES
+                // Nothing is left in the kernel: the burst is over, or pauses.
+                if bytes < RECEIVE_BYTES
                     && let Some(connection) = self.connections.get_mut(id)
                 {
                     connection.release_memory();
