@@ -75,13 +75,18 @@ impl Ending {
         let first = match cause {
             Cause::Failed(_) => grace,
             Cause::Abort(..) | Cause::Timeout(_) => LOOK_TIME,
-            Cause::Signal(libc::SIGTERM | libc::SIGHUP) => Duration::ZERO,
+            Cause::Signal(libc::SIGTERM | libc::SIGHUP) => TERM_TIME_SIGNAL,
             Cause::Signal(_) => INTERRUPT_TIME,
             Cause::Foreign(_) | Cause::OutputGone => Duration::ZERO,
         };
+        // The signal itself is the first step; the ranks get it from its sender or from us.
+        let stage = match cause {
+            Cause::Signal(libc::SIGTERM | libc::SIGHUP) => Stage::Terminated,
+            _ => Stage::Grace,
+        };
         Ending {
             cause,
-            stage: Stage::Grace,
+            stage,
             next: begun + first,
             begun,
             look,

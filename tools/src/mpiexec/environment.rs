@@ -87,7 +87,7 @@ pub fn of_program(
 /// - MPI4PY_LIBMPI says the same to whoever unsets MPI4PY_MPIABI.
 /// - A module built from source needs libmpi_abi.so.1 by the dynamic loader alone.
 /// - Lines are assembled here, so unbuffered Python is safe, and nothing is lost when a rank dies.
-fn for_python(variables: &mut Variables, prefix: Option<&Prefix>) {
+pub fn for_python(variables: &mut Variables, prefix: Option<&Prefix>) {
     let name = OsString::from("PYTHONUNBUFFERED");
     variables.entry(name).or_insert_with(|| "1".into());
     let Some(prefix) = prefix else { return };

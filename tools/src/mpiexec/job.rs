@@ -17,7 +17,7 @@ use super::foreign::{self, PmiEar};
 use super::plan::Plan;
 use super::relay::{Relay, Tokens};
 use super::report::{self, Failed, FirstFailure};
-use super::signals::{self, Arrived, Exit, Signals};
+use super::signals::{self, Arrived, Canary, Exit, Signals};
 use super::start::{self, Started, Starter};
 use super::stdin_copy::StdinCopy;
 use super::tree;
@@ -44,7 +44,7 @@ const TOKEN_MASK: u64 = (1 << 32) - 1;
 const EVENTS_MAX: usize = 64;
 /// How long a rank whose MPI process is gone may take to end itself, which tells us more.
 const LEFT_TIME: Duration = Duration::from_millis(100);
-/// How long ranks may react to a signal that was sent to a group before we forward it.
+/// How long the canary may take to die of a signal to the group.
 const FORWARD_TIME: Duration = Duration::from_millis(100);
 
 /// A rank.
@@ -62,6 +62,8 @@ pub struct Job<'a> {
     node: Node,
     outer: OwnedFd,
     signals: Signals,
+    canary: Canary,
+    canary_exit: Option<Exit>,
     control: Control,
     ear: PmiEar,
     relay: Relay,
@@ -89,6 +91,8 @@ pub struct Parts {
     pub outer: OwnedFd,
     /// Signals.
     pub signals: Signals,
+    /// Tells signals to the group from signals to us.
+    pub canary: Canary,
     /// The socket of MPI_Init.
     pub control: Control,
     /// The socket of foreign libraries.
@@ -111,7 +115,7 @@ impl<'a> Job<'a> {
         parts: Parts,
         starter: &Starter<'_>,
     ) -> Result<Job<'a>, Failure> {
-        let Parts { node, outer, signals, control, ear, mut relay } = parts;
+        let Parts { node, outer, signals, canary, control, ear, mut relay } = parts;
         let watch = |fd: rustix::fd::BorrowedFd<'_>, token: u64| {
             epoll::add(&outer, fd, EventData::new_u64(token), EventFlags::IN)
                 .map_err(|errno| start::system("cannot watch a descriptor", errno.into()))
@@ -138,6 +142,8 @@ impl<'a> Job<'a> {
             node,
             outer,
             signals,
+            canary,
+            canary_exit: None,
             control,
             ear,
             relay,
@@ -172,8 +178,9 @@ impl<'a> Job<'a> {
         while self.alive > 0 {
             self.step();
         }
+        signals::send(self.canary.pid, libc::SIGKILL);
         if self.ending.is_some() {
-            tree::kill_rest();
+            tree::end_rest();
         }
         while !self.impatient && !self.relay.drain() {
             self.step();
@@ -283,8 +290,8 @@ impl<'a> Job<'a> {
     }
 
     /// A signal that ends jobs. The ranks are in our process group, so a signal from the terminal
-    /// has reached them. One that a process sent may have gone to us alone: the ranks that are
-    /// still there after a moment get it from us.
+    /// has reached them. One that a process sent may have gone to us alone: if the canary lives on
+    /// after a moment, the ranks get it from us.
     fn interrupt(&mut self, arrived: Arrived) {
         if self.alive == 0 {
             self.impatient = true;
@@ -294,7 +301,7 @@ impl<'a> Job<'a> {
             ending.hasten();
             return;
         }
-        if !arrived.by_kernel && !matches!(arrived.number, libc::SIGTERM) {
+        if !arrived.by_kernel {
             self.forward = Some((Instant::now() + FORWARD_TIME, arrived.number));
         }
         self.end(Cause::Signal(arrived.number));
@@ -304,6 +311,9 @@ impl<'a> Job<'a> {
     fn reap(&mut self) {
         let mut candidates = Vec::new();
         while let Some((pid, exit)) = signals::reap() {
+            if pid == self.canary.pid {
+                self.canary_exit = Some(exit);
+            }
             let Some(rank) = self.rank_of.remove(&pid) else { continue };
             let record = self.node.record(rank);
             let goes_on = record.state() == RankState::Running
@@ -391,7 +401,11 @@ impl<'a> Job<'a> {
             return;
         }
         let look = Look::at(&self.node, self.running());
-        self.ending = Some(Ending::new(cause, self.plan.request.options.grace, look));
+        let mut ending = Ending::new(cause, self.plan.request.options.grace, look);
+        if ending.stage == Stage::Terminated {
+            ending.ended_by_us = self.running().collect();
+        }
+        self.ending = Some(ending);
         if self.ending.as_ref().is_some_and(|ending| ending.next <= Instant::now()) {
             self.next_stage();
         }
@@ -409,11 +423,7 @@ impl<'a> Job<'a> {
                 ending.ended_by_us = running;
                 ending.stage = Stage::Terminated;
                 ending.next = Instant::now() + ending.term_time();
-                let number = match ending.cause {
-                    Cause::Signal(libc::SIGHUP) => libc::SIGHUP,
-                    _ => libc::SIGTERM,
-                };
-                tree::signal_all(number);
+                self.signal_ranks(libc::SIGTERM);
             }
             Stage::Terminated | Stage::Killed => {
                 ending.stage = Stage::Killed;
@@ -421,6 +431,22 @@ impl<'a> Job<'a> {
                 ending.next = Instant::now() + Duration::from_millis(100);
                 tree::signal_all(libc::SIGKILL);
                 self.settle_lingering();
+            }
+        }
+    }
+
+    /// Signals the ranks that run, and their MPI processes where these are grandchildren. Other
+    /// grandchildren are left to their parents: a shell would tell of their end.
+    fn signal_ranks(&self, number: i32) {
+        for (one, rank) in self.ranks.iter().zip(0..).filter(|(one, _)| one.exit.is_none()) {
+            if one.lingering.is_none() {
+                signals::send(one.pid, number);
+            }
+            let record = self.node.record(rank);
+            let inside = record.pid();
+            let goes_on = record.state() == RankState::Running && !record.is_owner_gone();
+            if inside != one.pid && goes_on {
+                signals::send(inside, number);
             }
         }
     }

@@ -26,6 +26,7 @@ mod tree;
 mod values;
 mod waiting;
 
+use crate::prefix::Prefix;
 use environment::JobFacts;
 use failure::{CODE_USAGE, Failure};
 use job::{Job, Parts};
@@ -37,7 +38,13 @@ use std::process::ExitCode;
 use strait_transport::node::{Node, NodePlan};
 
 pub use binding::allowed_processors;
-pub use foreign::look as foreign_library;
+
+/// What a Python program gets from mpiexec, for `strait doctor`.
+pub fn python_variables(prefix: Option<&Prefix>) -> environment::Variables {
+    let mut variables: environment::Variables = std::env::vars_os().collect();
+    environment::for_python(&mut variables, prefix);
+    variables
+}
 
 /// Runs mpiexec with the arguments after its name.
 pub fn main(args: Vec<OsString>) -> ExitCode {
@@ -88,6 +95,10 @@ fn print_quietly(text: &str) {
 
 fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
     let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
+    let signals =
+        signals::Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
+    let canary = signals::Canary::start(&signals)
+        .map_err(|error| start::system("cannot start a process", error))?;
     let (limit, descriptors) = signals::raise_descriptor_limit();
     start::check_descriptors(plan.size(), descriptors)?;
     let (mut job, mut key) = ([0_u8; 16], [0_u8; 32]);
@@ -111,8 +122,6 @@ fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
         .map_err(|errno| fail("no descriptors left", errno))?;
     let relay = relay::Relay::new(again, job::RELAY_TOKENS)
         .map_err(|errno| fail("cannot set up the output", errno))?;
-    let signals =
-        signals::Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
     // Without it, orphans of ranks go to init, and only MPI processes among them end with us.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let spawner = spawn::Spawner::new(signals.mask_before, limit)
@@ -127,7 +136,7 @@ fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
         JobFacts { job, socket, size, node_fd: node_fd.as_raw_fd(), pmi_fd: pmi_fd.as_raw_fd() };
     let kept = [node_fd.as_fd(), pmi_fd.as_fd()];
     let starter = start::Starter { plan, spawner: &spawner, facts: &facts, kept };
-    let parts = Parts { node, outer, signals, control, ear, relay };
+    let parts = Parts { node, outer, signals, canary, control, ear, relay };
     let mut job = Job::start(plan, parts, &starter)?;
     announce(plan, &mut job);
     Ok(job.run())

@@ -84,6 +84,49 @@ impl std::os::fd::AsFd for Signals {
     }
 }
 
+/// A child that only waits for signals, in our process group like the ranks. Who signals the group
+/// kills it too; who signals mpiexec alone does not. The kernel tells the two apart nowhere else.
+pub struct Canary {
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl Canary {
+    /// Starts it, with the mask that was in force before ours. Call it first: it keeps a copy of
+    /// what we hold in memory then.
+    ///
+    /// # Errors
+    /// No processes left.
+    pub fn start(signals: &Signals) -> io::Result<Canary> {
+        // SAFETY: getpid cannot fail.
+        let parent = unsafe { libc::getpid() };
+        // SAFETY: mpiexec has one thread, and the child below only makes system calls.
+        let pid = unsafe { libc::fork() };
+        if pid < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if pid > 0 {
+            return Ok(Canary { pid: pid.unsigned_abs() });
+        }
+        // SAFETY: an attribute of this process; getppid and _exit touch no memory.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        // SAFETY: getppid cannot fail.
+        if unsafe { libc::getppid() } != parent {
+            // SAFETY: ends this process without destructors.
+            unsafe { libc::_exit(0) };
+        }
+        // It must not hold pipes open that others wait for.
+        // SAFETY: closes numbers of this process's own table; nothing here uses them again.
+        unsafe { libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32) };
+        // SAFETY: reads one set; changes this process only.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &signals.mask_before, std::ptr::null_mut()) };
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {

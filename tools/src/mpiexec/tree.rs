@@ -60,12 +60,35 @@ pub fn signal_all(number: i32) {
     }
 }
 
-/// Kills and reaps what is left below us; gives up after a second.
-pub fn kill_rest() {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while below(std::process::id(), &children()).len() > 1 && Instant::now() < deadline {
+/// How long what is left of a job may handle SIGTERM.
+const REST_TIME: Duration = Duration::from_millis(100);
+
+/// Ends and reaps what is left below us: SIGTERM, a moment later SIGKILL; gives up after a second.
+pub fn end_rest() {
+    if is_gone_within(Duration::ZERO) {
+        return;
+    }
+    signal_all(libc::SIGTERM);
+    // More than once: a process may start another one while it is killed.
+    for _ in 0..10 {
+        if is_gone_within(REST_TIME) {
+            return;
+        }
         signal_all(libc::SIGKILL);
-        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Reaps until nothing is left below us, or the time is over.
+fn is_gone_within(time: Duration) -> bool {
+    let begun = Instant::now();
+    loop {
         while signals::reap().is_some() {}
+        if below(std::process::id(), &children()).len() == 1 {
+            return true;
+        }
+        if begun.elapsed() >= time {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

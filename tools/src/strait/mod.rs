@@ -1,2 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The strait command.
+//! The strait command: looks at the installation and at the machine.
+
+mod doctor;
+mod info;
+mod probe;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Look at Strait and at this machine.
+#[derive(Parser)]
+#[command(name = "strait", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Version, build, lanes, installed libraries, facts of this host.
+    Info {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What this machine permits, and which MPI library each Python would load.
+    Doctor {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+/// Subcommands that are planned; each says so instead of being unknown.
+const PLANNED: &[&str] = &[
+    "params",
+    "plan",
+    "bench",
+    "tune",
+    "explain",
+    "schedule",
+    "simulate",
+    "report",
+    "top",
+    "ps",
+    "hello",
+    "examples",
+    "completions",
+];
+
+/// Exit code of a subcommand that is planned only.
+const CODE_NOT_BUILT: u8 = 3;
+
+/// Runs the command.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Info { json } => info::run(json),
+        Command::Doctor { json } => doctor::run(json),
+        Command::Other(words) => other(words.first().map_or("", String::as_str)),
+    }
+}
+
+fn other(name: &str) -> ExitCode {
+    if PLANNED.contains(&name) {
+        eprintln!("error: strait {name} is not built yet");
+        return ExitCode::from(CODE_NOT_BUILT);
+    }
+    eprintln!("error: unknown command '{name}'");
+    let known = ["info", "doctor", "help"];
+    let near = known
+        .iter()
+        .chain(PLANNED)
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, _)| *distance <= 2)
+        .min_by_key(|(distance, _)| *distance);
+    match near {
+        Some((_, near)) => eprintln!("  help: did you mean 'strait {near}'?"),
+        None => eprintln!("  help: strait --help lists the commands"),
+    }
+    ExitCode::from(2)
+}
+
+/// Prints; a closed pipe is nobody's concern.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

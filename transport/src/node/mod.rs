@@ -31,6 +31,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
+/// The build: version and a hash over the sources of this crate. Two builds do not share memory.
+pub const BUILD_ID: &str = layout::BUILD;
+
 /// What the creator knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePlan {

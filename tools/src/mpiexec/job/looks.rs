@@ -6,6 +6,7 @@ use super::Job;
 use crate::mpiexec::ending::{Cause, INTERRUPT_LOOK, Stage};
 use crate::mpiexec::foreign;
 use crate::mpiexec::report::Failed;
+use crate::mpiexec::signals::Exit;
 use crate::mpiexec::stdin_copy::StdinCopy;
 use crate::mpiexec::tree;
 use crate::mpiexec::waiting::{self, Doing};
@@ -54,7 +55,9 @@ impl Job<'_> {
             && now >= at
         {
             self.forward = None;
-            tree::signal_all(number);
+            if self.canary_exit != Some(Exit::Signal(number)) {
+                self.signal_ranks(number);
+            }
         }
         self.look_after_interrupt(now);
         self.look_at_left(now);

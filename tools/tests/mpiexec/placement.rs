@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Many ranks, bindings, foreign programs.
+
+use crate::{finish, mpiexec, run};
+
+#[test]
+fn a_hundred_and_twenty_eight_ranks() {
+    let ran = run(&["-n", "128", "sh", "-c", "echo $PMI_RANK"]);
+    let mut ranks: Vec<u32> = ran.out.lines().map(|line| line.parse().unwrap()).collect();
+    ranks.sort_unstable();
+    assert_eq!(ranks, (0..128).collect::<Vec<_>>());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn ranks_keep_the_users_descriptor_limit_and_inherit_nothing_else() {
+    let mut command = std::process::Command::new("sh");
+    let exe = env!("CARGO_BIN_EXE_mpiexec");
+    let count = "set -- /proc/$$/fd/*; echo $#";
+    let script = format!("ulimit -Sn 500; {count}; {exe} -n 2 sh -c 'ulimit -Sn; {count}; true'");
+    command.args(["-c", &script]).stdout(std::process::Stdio::piped());
+    let ran = finish(command, b"");
+    let numbers: Vec<u32> = ran.out.lines().map(|line| line.trim().parse().unwrap()).collect();
+    let mut inside = numbers[1..].to_vec();
+    inside.sort_unstable();
+    // Two more than ours: the node memory and the PMI socket.
+    assert_eq!(inside, [numbers[0] + 2, numbers[0] + 2, 500, 500]);
+}
+
+#[test]
+fn binding() {
+    let cpus = strait_tools::mpiexec::allowed_processors();
+    let ran = run(&["-n", "1", "-bind-to", "core", "--report-bindings", "true"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("rank 0  host "), "{}", ran.err);
+    let list = format!("user:{}", cpus[0]);
+    let script = "import os; print(sorted(os.sched_getaffinity(0)))";
+    let ran = run(&["-n", "2", "-bind-to", &list, "python3", "-c", script]);
+    assert_eq!(ran.out, format!("[{0}]\n[{0}]\n", cpus[0]));
+    assert_eq!(run(&["-bind-to", "user:4000", "true"]).code, Some(2));
+    // More ranks than cores: nobody is bound.
+    let many = (cpus.len() + 1).to_string();
+    let ran = run(&["-n", &many, "-bind-to", "core", "python3", "-c", script]);
+    assert!(ran.out.lines().all(|line| line == format!("{cpus:?}")), "{}", ran.out);
+}
+
+#[test]
+fn a_program_that_speaks_pmi_is_a_named_error() {
+    let script = "import os, time; os.write(int(os.environ['PMI_FD']), b'cmd=init pmi_version=1 \
+                  pmi_subversion=1\\n'); time.sleep(30)";
+    let ran = run(&["-n", "2", "python3", "-c", script]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("error[S0009]: 2 processes were started"), "{}", ran.err);
+    assert_eq!(ran.err.matches("error[").count(), 1);
+}
+
+#[test]
+fn a_program_with_a_foreign_library_is_a_named_error() {
+    let here = crate::directory("foreign");
+    let library = here.join("libmpi.so.40");
+    std::fs::write(&library, [0; 4096]).unwrap();
+    let script = format!(
+        "import mmap, time; f = open('{}', 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n\
+         time.sleep(20)",
+        library.display()
+    );
+    let ran = run(&["-n", "3", "python3", "-c", &script]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("libmpi.so.40 (Open MPI)"), "{}", ran.err);
+    // Alone it is right to be rank 0 of 1.
+    let script = script.replace("20)", "0.5)");
+    let ran = finish(mpiexec(&["-n", "1", "python3", "-c", &script]), b"");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
