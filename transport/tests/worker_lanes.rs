@@ -142,7 +142,7 @@ fn ring(rank: &mut Rank) {
             let mut into = vec![0; bytes];
             let tag = number as u32;
             let (sent, received);
-            if rank.me % 2 == 0 {
+            if rank.me.is_multiple_of(2) {
                 sent = rank.isend(right, tag, &mut data, mode);
                 received = rank.ireceive(left, tag, &mut into);
             } else {
@@ -194,7 +194,7 @@ fn ping_pong(rank: &mut Rank) {
     }
     let mut data = fill(1, 64);
     for round in 0..2000 {
-        if rank.me % 2 == 0 {
+        if rank.me.is_multiple_of(2) {
             rank.send(partner, round, &mut data);
             rank.receive(partner, round, &mut data);
         } else {
