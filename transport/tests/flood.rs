@@ -84,10 +84,9 @@ impl Pair {
             assert_eq!((counters.requests, counters.unexpected_now, counters.parked), (0, 0, 0));
             assert_eq!((counters.parked_bytes, counters.senseless), (0, 0));
         }
+        let available = self.workers[from].credit(Peer(1)).0;
         let owed = self.workers[1].credit(Peer(from as u32)).1;
-        assert_eq!(self.workers[from].credit(Peer(1)).0 + if from == 1 { 0 } else { owed }, {
-            if from == 1 { GRANT - owed } else { GRANT }
-        });
+        assert_eq!(available + owed, GRANT);
     }
 }
 
@@ -144,7 +143,8 @@ fn a_million(from: usize) {
     }
     pair.settle();
     let counters = pair.workers[1].counters();
-    assert!(counters.parked_bytes_most <= GRANT, "{counters:?}");
+    let held = counters.parked_bytes_most;
+    assert!((GRANT / 2..=GRANT).contains(&held), "{counters:?}");
     assert_eq!(counters.unexpected_now, MANY + OTHERS);
     let mut into = [0; 8];
     // A walk over the million for each of these would take the better part of an hour.

@@ -185,3 +185,19 @@ fn an_arrival_finds_its_receive_behind_a_million() {
     assert_eq!(matching.arrive(envelope(1, 3)), Some(u32::MAX));
     assert_eq!(matching.posted_count(), 0);
 }
+
+#[test]
+fn contexts_come_and_go() {
+    let mut matching = Matching::new();
+    matching.add(envelope(u32::MAX - 1, 1), 7);
+    matching.post(Pattern { context: u32::MAX - 2, source: ANY, tag: 1 }, 8);
+    for context in 0..100_000 {
+        matching.add(envelope(context, 1), context);
+        let id = matching.find(Pattern { context, source: 7, tag: ANY }).expect("it is there");
+        assert_eq!(matching.remove(id), (envelope(context, 1), context));
+    }
+    assert!(matching.context_count() < 1000);
+    let old = matching.find(Pattern { context: u32::MAX - 1, source: 7, tag: 1 });
+    assert_eq!(old.map(|id| matching.remove(id).1), Some(7));
+    assert_eq!(matching.arrive(envelope(u32::MAX - 2, 1)), Some(8));
+}

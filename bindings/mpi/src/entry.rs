@@ -248,7 +248,8 @@ impl Entry {
     /// The bell is armed: sleeps, and looks once.
     #[cold]
     fn sleep(&mut self) {
-        let sleeper = self.sleeper.clone();
+        // Taken now: a sleeper knows the announcement that was made just before.
+        let sleeper = self.worker.sleeper();
         SLEEPING.fetch_add(1, Ordering::Relaxed);
         LOCK.unlock(self.held);
         sleeper.sleep(None);

@@ -180,6 +180,11 @@ impl<M> Matching<M> {
         self.unexpected.count()
     }
 
+    /// Contexts that are remembered.
+    pub fn context_count(&self) -> usize {
+        self.contexts.names.len()
+    }
+
     #[inline]
     fn context(&mut self, context: u32) -> u32 {
         let line = self.contexts.recent[context as usize % RECENT];
@@ -192,37 +197,74 @@ impl<M> Matching<M> {
     #[cold]
     #[inline(never)]
     fn look_up(&mut self, context: u32) -> u32 {
-        let contexts = &mut self.contexts;
-        let index = match contexts.indices.get(&context) {
+        let index = match self.contexts.indices.get(&context) {
             Some(&index) => index,
-            None => {
-                let index = contexts.names.len() as u32;
-                contexts.names.push(context);
-                contexts.indices.insert(context, index);
-                self.posted.add_queue();
-                self.unexpected.add_queue();
+            None => self.add_context(context),
+        };
+        self.contexts.recent[context as usize % RECENT] = (context, index);
+        index
+    }
+
+    fn add_context(&mut self, context: u32) -> u32 {
+        if self.contexts.indices.len() >= self.contexts.sweep_at {
+            self.sweep_contexts();
+        }
+        let contexts = &mut self.contexts;
+        let index = match contexts.free.pop() {
+            Some(index) => {
+                contexts.names[index as usize] = context;
                 index
             }
+            None => {
+                contexts.names.push(context);
+                self.posted.add_queue();
+                self.unexpected.add_queue();
+                (contexts.names.len() - 1) as u32
+            }
         };
-        contexts.recent[context as usize % RECENT] = (context, index);
+        contexts.indices.insert(context, index);
         index
+    }
+
+    /// Forgets the contexts in which nothing waits: communicators come and go.
+    fn sweep_contexts(&mut self) {
+        let contexts = &mut self.contexts;
+        let (posted, unexpected) = (&self.posted, &self.unexpected);
+        contexts.indices.retain(|_, index| {
+            let used = posted.queue(*index).count > 0 || unexpected.queue(*index).count > 0;
+            if !used {
+                contexts.free.push(*index);
+            }
+            used
+        });
+        contexts.recent = [(0, u32::MAX); RECENT];
+        contexts.sweep_at = SWEEP_MIN.max(2 * contexts.indices.len());
     }
 }
 
 /// Lines of the direct-mapped cache from context to queue index.
 const RECENT: usize = 64;
+/// Contexts from which on unused ones are looked for.
+const SWEEP_MIN: usize = 256;
 
-/// Contexts by the order of their first use. A context is never forgotten: ids are reused by the
-/// layer above, so their number is that of the most communicators alive at once.
+/// Contexts and the index of their queues. When there are twice as many as were in use at the last
+/// look, those without entries are forgotten, so a look is paid for by as many new contexts.
 struct Contexts {
     names: Vec<u32>,
+    free: Vec<u32>,
     indices: HashMap<u32, u32>,
     recent: [(u32, u32); RECENT],
+    sweep_at: usize,
 }
 
 impl Default for Contexts {
     fn default() -> Contexts {
-        let recent = [(u32::MAX, u32::MAX); RECENT];
-        Contexts { names: Vec::new(), indices: HashMap::new(), recent }
+        Contexts {
+            names: Vec::new(),
+            free: Vec::new(),
+            indices: HashMap::new(),
+            recent: [(0, u32::MAX); RECENT],
+            sweep_at: SWEEP_MIN,
+        }
     }
 }

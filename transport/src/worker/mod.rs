@@ -31,6 +31,7 @@ use crate::protocol::message::{Message, Records};
 use crate::protocol::plan::Plan;
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -74,6 +75,10 @@ pub struct Worker {
     staging: Vec<u8>,
     /// Where threads sleep; simulated workers do not.
     sleepers: Option<Sleepers>,
+    /// A thread may be asleep on an announcement.
+    is_armed: bool,
+    /// Somebody waits until all has left: no sleep before that.
+    is_flushing: Cell<bool>,
 }
 
 /// Everything but the lanes: where they deliver.
@@ -145,7 +150,14 @@ impl Worker {
             counters: Counters::default(),
             grant,
         };
-        Worker { core, lanes, staging: Vec::new(), sleepers: None }
+        Worker {
+            core,
+            lanes,
+            staging: Vec::new(),
+            sleepers: None,
+            is_armed: false,
+            is_flushing: Cell::new(false),
+        }
     }
 
     /// This process.
@@ -307,10 +319,12 @@ impl Worker {
     /// Whether all that was accepted has left this process (Finalize waits for it). A detached send
     /// that its receiver has not taken yet counts as not left.
     pub fn is_flushed(&self) -> bool {
-        self.core.actions.is_empty()
+        let flushed = self.core.actions.is_empty()
             && self.core.active.is_empty()
             && self.lanes.is_flushed()
-            && !self.core.has_detached_sends()
+            && !self.core.has_detached_sends();
+        self.is_flushing.set(!flushed);
+        flushed
     }
 
     /// The orderly end (Finalize): no peer will take the end of this process for a loss. Make
@@ -320,20 +334,31 @@ impl Worker {
     }
 
     /// Announces sleep on every lane, then looks once more. `false`: there was work, do not sleep.
-    /// Whatever it answers, peers ring until [`Worker::disarm`].
     pub fn arm(&mut self) -> bool {
         // What has no room is tried before the announcement, so that the announcement knows it.
         if self.progress() > 0 || !self.core.actions.is_empty() {
             return false;
         }
+        // Nobody rings when the kernel of a peer acknowledges our last bytes.
+        if self.is_flushing.get() && !self.is_flushed() {
+            return false;
+        }
         let Some(sleepers) = &mut self.sleepers else { return false };
         self.lanes.announce(sleepers);
         sleepers.arm();
-        self.lanes.is_quiet()
+        let quiet = self.lanes.is_quiet();
+        if quiet {
+            self.is_armed = true;
+        } else if !self.is_armed {
+            // No other thread sleeps on an announcement, so it is ours alone to take back.
+            sleepers.disarm();
+        }
+        quiet
     }
 
     /// Takes the announcement back. Call it when the last sleeping thread is awake.
     pub fn disarm(&mut self) {
+        self.is_armed = false;
         if let Some(sleepers) = &mut self.sleepers {
             sleepers.disarm();
         }

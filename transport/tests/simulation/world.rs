@@ -201,7 +201,7 @@ impl World {
             if bytes >= 8 {
                 data[..8].copy_from_slice(&number.to_le_bytes());
             }
-            let typed = self.random.one_in(4) && bytes % 2 == 0;
+            let typed = self.random.one_in(4) && bytes.is_multiple_of(2);
             let mut memory = match typed {
                 true => data.chunks(2).flat_map(|pair| [pair[0], pair[1], 0x11]).collect(),
                 false => data.clone(),
