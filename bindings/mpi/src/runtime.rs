@@ -13,6 +13,7 @@ use crate::object::group::Group;
 use crate::object::info::InfoData;
 use crate::object::op::UserOp;
 use crate::object::request::{BsendBuffer, Request};
+use crate::object::session::Session;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -103,6 +104,8 @@ pub struct Runtime {
     pub messages: Slab<ClaimedMessage>,
     /// Info objects.
     pub infos: Slab<InfoData>,
+    /// Sessions.
+    pub sessions: Slab<Session>,
     /// Users' error handlers.
     pub errhandlers: Slab<Rc<UserErrhandler>>,
     /// Keyvals by number.
@@ -154,6 +157,7 @@ impl Runtime {
             requests: Slab::new(HandleKind::Request),
             messages: Slab::new(HandleKind::Message),
             infos: Slab::new(HandleKind::Info),
+            sessions: Slab::new(HandleKind::Session),
             errhandlers: Slab::new(HandleKind::Errhandler),
             keyvals: HashMap::new(),
             next_keyval: crate::object::attribute::FIRST_KEYVAL,

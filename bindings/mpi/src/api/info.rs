@@ -75,14 +75,18 @@ fn environment(entry: &Entry) -> InfoData {
     set("arch", std::env::consts::ARCH);
     let folder = std::env::current_dir().unwrap_or_default();
     set("wdir", &folder.to_string_lossy());
-    let level = match entry.thread_level {
+    set("thread_level", level_name(entry.thread_level));
+    data
+}
+
+/// How info objects name a canonical thread level.
+pub fn level_name(level: c_int) -> &'static str {
+    match level {
         0 => "MPI_THREAD_SINGLE",
         1024 => "MPI_THREAD_FUNNELED",
         2048 => "MPI_THREAD_SERIALIZED",
         _ => "MPI_THREAD_MULTIPLE",
-    };
-    set("thread_level", level);
-    data
+    }
 }
 
 /// A key argument.

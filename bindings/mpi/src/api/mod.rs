@@ -25,7 +25,9 @@ mod point_to_point_persistent;
 mod probe;
 mod removed;
 mod request;
+mod session;
 mod status;
+mod topology;
 
 pub use self::abi_query::*;
 pub use self::address::*;
@@ -45,4 +47,6 @@ pub use self::point_to_point_persistent::*;
 pub use self::probe::*;
 pub use self::removed::*;
 pub use self::request::*;
+pub use self::session::*;
 pub use self::status::*;
+pub use self::topology::*;

@@ -10,4 +10,5 @@ pub mod group;
 pub mod info;
 pub mod op;
 pub mod request;
+pub mod session;
 pub mod user_error;
