@@ -122,7 +122,7 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
     let mine = CoreSet::allowed();
     let mut cores = mine;
     let mut sharing = 1;
-    let local_size = node.plan().local_size;
+    let local_size = node.plan_ref().local_size;
     for other in (0..local_size).filter(|other| *other != local_rank) {
         let theirs = node.record(other).cores().unwrap_or(mine);
         if theirs.meets(&mine) {
@@ -130,7 +130,10 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
             cores.add(&theirs);
         }
     }
-    let over_quota = quota_millicores().is_some_and(|quota| u64::from(local_size) * 1000 > quota);
+    static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
+    let over_quota = QUOTA
+        .get_or_init(quota_millicores)
+        .is_some_and(|quota| u64::from(local_size) * 1000 > quota);
     sharing > cores.count() || over_quota
 }
 
@@ -142,7 +145,7 @@ pub(crate) fn settle_policy(node: &Node, local_rank: u32) {
     record.publish_cores(&CoreSet::allowed());
     let crowded = is_crowded(node, local_rank);
     CROWDED.store(crowded, Relaxed);
-    let alone = node.plan().local_size == 1;
+    let alone = node.plan_ref().local_size == 1;
     record.set_needs_fence(alone || crowded || !crate::sync::register_membarrier());
 }
 
@@ -152,8 +155,8 @@ pub struct Sleepers {
     generation: u32,
     armed: u32,
     way: Way,
-    /// All ranks of the node have said their cores; the policy is final.
-    is_settled: bool,
+    /// How many ranks of the node had said their cores when the policy was last settled.
+    settled_ranks: u32,
 }
 
 /// What sleepers share.
@@ -195,7 +198,7 @@ impl Sleepers {
             node,
         };
         let place = Arc::new(place);
-        Sleepers { place, generation: 0, armed: AWAKE, way: Way::Futex, is_settled: false }
+        Sleepers { place, generation: 0, armed: AWAKE, way: Way::Futex, settled_ranks: 0 }
     }
 
     /// A descriptor matters from now on: sleepers wake when it is readable (it may be an epoll
@@ -208,7 +211,7 @@ impl Sleepers {
     /// Announces sleep. The caller looks at everything once more after this, and sleeps only if
     /// there is nothing.
     pub fn arm(&mut self) {
-        if !self.is_settled {
+        if self.settled_ranks < self.place.node.plan_ref().local_size {
             self.settle();
         }
         self.generation = self.generation.wrapping_add(1);
@@ -239,8 +242,12 @@ impl Sleepers {
     #[cold]
     fn settle(&mut self) {
         let (node, me) = (&self.place.node, self.place.local_rank);
-        self.is_settled = (0..node.plan().local_size).all(|i| node.record(i).cores().is_some());
-        CROWDED.store(is_crowded(node, me), Relaxed);
+        let has_said = |rank: &u32| node.record(*rank).cores().is_some();
+        let known = (0..node.plan_ref().local_size).filter(has_said).count() as u32;
+        if known != self.settled_ranks {
+            self.settled_ranks = known;
+            CROWDED.store(is_crowded(node, me), Relaxed);
+        }
     }
 }
 
@@ -382,4 +389,143 @@ impl Sleeper {
 fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let timeout = timeout.map(timespec);
     let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap;
+    use crate::node::{Node, NodePlan};
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    fn job(local_size: u32) -> Job {
+        let plan = NodePlan {
+            job: rand_job(),
+            key: [0; 32],
+            size: local_size,
+            first_local_rank: 0,
+            local_size,
+        };
+        bootstrap::join(Node::create(&plan).unwrap(), 0).unwrap()
+    }
+
+    /// Doors have names: tests in one process need jobs of their own.
+    fn rand_job() -> [u8; 16] {
+        let mut job = [0; 16];
+        getrandom::fill(&mut job).unwrap();
+        job
+    }
+
+    #[test]
+    fn the_ladder_ends_in_sleep() {
+        for stage in [Stage::Spin, Stage::HandOver] {
+            let mut waiter = Waiter { turns: 0, since: None, stage };
+            let mut looks = 0_u64;
+            while waiter.pause() == Next::Look {
+                looks += 1;
+            }
+            assert!(looks > 10, "it looked before it slept");
+            assert_eq!(waiter.pause(), Next::Sleep);
+        }
+    }
+
+    #[test]
+    fn ranks_beyond_the_cores_are_crowded() {
+        let cores = CoreSet::allowed().count();
+        let job = job(cores + 1);
+        assert!(is_crowded(&job.node, 0), "unknown ranks count as sharing our cores");
+        // The others say that they have cores of their own.
+        let mut elsewhere = CoreSet::default();
+        elsewhere.0[15] = 1 << 63;
+        for rank in 1..=cores {
+            job.node.record(rank).publish_cores(&elsewhere);
+        }
+        let quota = quota_millicores().is_some_and(|quota| quota < u64::from(cores + 1) * 1000);
+        assert_eq!(is_crowded(&job.node, 0), quota);
+    }
+
+    /// Threads of one process wait for numbers, one at a time; whoever makes progress wakes all.
+    fn threads_hand_on(with_descriptors: bool) {
+        const THREADS: u64 = 5;
+        const ROUNDS: u64 = 400;
+        let job = job(1);
+        let sleepers = Sleepers::new(&job);
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        if with_descriptors {
+            sleepers.watch(rustix::fd::AsFd::as_fd(&reader)).unwrap();
+        }
+        // The worker of this test: whose turn it is, and how many threads sleep.
+        let state = Arc::new(Mutex::new((0_u64, 0_u32, sleepers)));
+        let (done, all_done) = mpsc::channel();
+        for me in 0..THREADS {
+            let (state, done) = (Arc::clone(&state), done.clone());
+            std::thread::spawn(move || {
+                for round in 0..ROUNDS {
+                    loop {
+                        let mut locked = state.lock().unwrap();
+                        if locked.0 == round * THREADS + me {
+                            locked.0 += 1;
+                            let sleeper = locked.2.sleeper();
+                            drop(locked);
+                            sleeper.wake_all();
+                            break;
+                        }
+                        locked.1 += 1;
+                        locked.2.arm();
+                        let sleeper = locked.2.sleeper();
+                        drop(locked);
+                        sleeper.sleep(None);
+                        let mut locked = state.lock().unwrap();
+                        locked.1 -= 1;
+                        if locked.1 == 0 {
+                            locked.2.disarm();
+                        }
+                    }
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..THREADS {
+            all_done.recv_timeout(Duration::from_secs(60)).expect("no wake-up was lost");
+        }
+        assert_eq!(state.lock().unwrap().0, THREADS * ROUNDS);
+    }
+
+    #[test]
+    fn threads_wake_each_other_at_the_futex() {
+        threads_hand_on(false);
+    }
+
+    #[test]
+    fn threads_wake_each_other_at_the_door() {
+        threads_hand_on(true);
+    }
+
+    #[test]
+    fn a_ring_wakes_all_threads_in_either_way_and_a_timeout_ends_sleep() {
+        for with_descriptors in [false, true] {
+            let job = job(1);
+            let mut sleepers = Sleepers::new(&job);
+            if with_descriptors {
+                sleepers.place.descriptors().unwrap();
+            }
+            sleepers.arm();
+            sleepers.sleeper().sleep(Some(Duration::from_millis(1)));
+            let (done, all_done) = mpsc::channel();
+            for _ in 0..3 {
+                let (sleeper, done) = (sleepers.sleeper(), done.clone());
+                std::thread::spawn(move || {
+                    sleeper.sleep(None);
+                    done.send(()).unwrap();
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            bell::ring(&job.node, 0);
+            for _ in 0..3 {
+                all_done.recv_timeout(Duration::from_secs(60)).expect("rung");
+            }
+            sleepers.sleeper().sleep(None);
+        }
+    }
 }

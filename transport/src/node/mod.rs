@@ -167,6 +167,11 @@ impl Node {
         self.plan.clone()
     }
 
+    /// The plan, lent.
+    pub fn plan_ref(&self) -> &NodePlan {
+        &self.plan
+    }
+
     /// Where things lie.
     pub fn layout(&self) -> NodeLayout {
         self.layout

@@ -100,7 +100,7 @@ pub(crate) fn wake_futex(word: &AtomicU32) {
 
 /// Name of a rank's door.
 pub(crate) fn door(node: &Node, local_rank: u32) -> rustix::io::Result<SocketAddrUnix> {
-    let plan = node.plan();
+    let plan = node.plan_ref();
     let job: String = plan.job.iter().map(|byte| format!("{byte:02x}")).collect();
     SocketAddrUnix::new_abstract_name(
         format!("strait-{job}-{}", plan.first_local_rank + local_rank).as_bytes(),

@@ -108,7 +108,7 @@ impl Deaths {
     pub(super) fn collect(&mut self, node: &Node) -> Vec<u32> {
         if self.supervision == Supervision::Launcher {
             self.losses_seen = node.losses();
-            let all = 0..node.plan().local_size;
+            let all = 0..node.plan_ref().local_size;
             return all.filter(|local_rank| node.record(*local_rank).is_lost()).collect();
         }
         std::mem::take(&mut self.found)

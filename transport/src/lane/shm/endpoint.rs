@@ -37,7 +37,7 @@ pub(super) struct Endpoint {
     pub(super) is_lost: bool,
     reads: Reads,
     /// A filled message that found its ring full.
-    pub(super) pending: Option<(u64, Rest)>,
+    pub(super) pending: Option<Box<(u64, Rest)>>,
 }
 
 // SAFETY: the bell pointer leads into the node's mapping, which `ring` keeps; it is an atomic.

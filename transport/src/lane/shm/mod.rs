@@ -188,7 +188,7 @@ impl ShmLane {
     #[cold]
     fn push_pending(&mut self, local_rank: usize) -> bool {
         let endpoint = &mut self.endpoints[local_rank];
-        let Some((word, rest)) = endpoint.pending else { return true };
+        let Some((word, rest)) = endpoint.pending.as_deref().copied() else { return true };
         // SAFETY: `push` lends a slot's rest, which is valid for writes.
         let pushed = endpoint.ring.push(word, |slot| unsafe { slot.write(rest) });
         if pushed {
@@ -368,7 +368,7 @@ impl Lane for ShmLane {
             self.ring_bell(local_rank);
         } else {
             // Others were faster. The body is filled, so the message is ours to deliver.
-            self.endpoints[local_rank].pending = Some((word, rest));
+            self.endpoints[local_rank].pending = Some(Box::new((word, rest)));
             self.pending_count += 1;
             let _ = self.starve(local_rank);
         }
