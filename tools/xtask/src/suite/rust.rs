@@ -51,14 +51,14 @@ pub fn unit(suite: &Suite) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// The simulation's tests are named after it; their seeds are fixed in their source.
+/// Seeded worlds of many workers; the number of seeds is fixed in their source.
 pub fn sim(suite: &Suite) -> Result<Tally, String> {
-    libtest(cargo(suite, "sim").args(["test", "-p", "strait-transport", "--tests", "--", "sim"]))
+    libtest(cargo(suite, "sim").args(["test", "-p", "strait-transport", "--test", "simulation"]))
 }
 
-/// The fuzz targets' bodies, driven by seeded random input and by the kept corpus.
+/// The fuzz targets' bodies, fed with seeded noise and with mutated good input.
 pub fn fuzz(suite: &Suite) -> Result<Tally, String> {
-    libtest(cargo(suite, "fuzz").args(["test", "-p", "strait-transport", "--tests", "--", "fuzz"]))
+    libtest(cargo(suite, "fuzz").args(["test", "-p", "strait-transport", "--test", "fuzz_smoke"]))
 }
 
 /// Loom swaps the atomics of the crate, so it needs a build of its own.
