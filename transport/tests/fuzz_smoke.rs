@@ -143,6 +143,17 @@ fn handshakes() {
     );
 }
 
+/// What a fuzzer that watches comparisons found: a whole hello with its right tag.
+#[test]
+fn a_hello_with_a_guessed_tag_is_sound() {
+    let hex = "535452414954630a010000000600000001000000010000000300000000000000\
+               08080808080808080808080808080808b291fa154eae822c7c10b81a7558a8c9";
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    let bytes: Vec<u8> = digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
+    assert_eq!(bytes.len(), 64);
+    fuzzing::handshake(&bytes);
+}
+
 /// The checks can fail: a function that panics is reported with its input.
 #[test]
 #[should_panic(expected = "round 0, input")]
