@@ -2,7 +2,8 @@
 //! Writes mpi.h of the standard ABI: C99 that also compiles as C++, nothing but the tables in it.
 //!
 //! The conversions between handles and Fortran integers are static inline over `*_toint` and
-//! `*_fromint`, so that a program compiled with this header runs on any library of the standard ABI.
+//! `*_fromint`, so that a program compiled with this header runs on any library of the
+//! standard ABI.
 
 use std::fmt::Write;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The variables of the MPICH ABI.
 //!
-//! An executable may hold copies of them (COPY relocations), made before anything runs. Hence they
-//! are never changed by us, and only what they point to is compared (`strait-mpi`'s `abi/mpich.rs`).
+//! An executable may hold copies of them (COPY relocations), made before anything runs. Hence we
+//! never change them, and only what they point to is compared (`strait-mpi`'s `abi/mpich.rs`).
 #![allow(non_upper_case_globals)]
 
 use std::ffi::{c_int, c_void};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The standard ABI (MPI 5.0): pointer-sized handles, canonical constants.
 //!
-//! Almost everything is the identity. Only the five reserved words of a status are ours to fill: the
-//! packed bytes (63 bits) in the first two, with the cancelled flag as the topmost bit.
+//! Almost everything is the identity. Only the five reserved words of a status are ours to fill:
+//! the packed bytes (63 bits) in the first two, with the cancelled flag as the topmost bit.
 
 use std::ffi::{c_int, c_void};
 

@@ -2,8 +2,8 @@
 //! The MPI_Abi family: which ABI this is, and which Fortran compiler it was made for
 //! (MPI-5.0 sections 20.1 to 20.4).
 //!
-//! There is no Fortran library of ours yet. What is answered about Fortran are the sizes and logical
-//! values that gfortran, flang and ifx share without options; another claim is refused.
+//! There is no Fortran library of ours yet. What is answered about Fortran are the sizes and
+//! logical values of gfortran and LLVM's flang without options; another claim is refused.
 
 use crate::abi::{Abi, HandleKind};
 use crate::api::arguments::{handle, out};

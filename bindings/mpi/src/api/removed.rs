@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What only the MPICH ABI still has: names that MPI 3 removed, each a call of its successor, and the
-//! function behind MPI_*_DUP_FN.
+//! What only the MPICH ABI still has: names that MPI 3 removed, each a call of its successor, and
+//! the function behind MPI_*_DUP_FN.
 
 use crate::abi::Abi;
 use crate::api::{

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The predefined datatypes of the MPICH ABI.
 //!
-//! Such a handle is `0x4c00SSNN`: SS is the size in bytes, NN a number that no two of them share, so
-//! that one look-up by NN and one comparison translate it. The pair types with a hole are
+//! Such a handle is `0x4c00SSNN`: SS is the size in bytes, NN a number that no two of them share,
+//! so that one look-up by NN and one comparison translate it. The pair types with a hole are
 //! `0x8c00000N`. A test compares the tables with the project's table of constants.
 
 use crate::abi::{BFLOAT16, C_FLOAT16, Code, LB, UB};
