@@ -10,6 +10,7 @@
 pub mod abi;
 pub mod agreement;
 pub mod api;
+pub mod collective;
 pub mod datatype;
 pub mod entry;
 pub mod error;

@@ -112,6 +112,8 @@ pub struct Runtime {
     pub keyvals: HashMap<i32, Rc<Keyval>>,
     /// Next dynamic keyval.
     pub next_keyval: i32,
+    /// Schedules of collective calls that were made before.
+    pub schedules: strait_collectives::select::Cache,
     /// Requests whose work advances with progress.
     pub active: Vec<Code>,
     /// Active requests that the user freed: removed when their work ends.
@@ -161,6 +163,7 @@ impl Runtime {
             errhandlers: Slab::new(HandleKind::Errhandler),
             keyvals: HashMap::new(),
             next_keyval: crate::object::attribute::FIRST_KEYVAL,
+            schedules: Default::default(),
             active: Vec::new(),
             orphans: Vec::new(),
             bsend: None,

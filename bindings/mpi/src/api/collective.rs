@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Blocking collectives (MPI-5.0 chapter 6), and what they share with the others: arguments become
+//! a call (`collective/`), and the call runs now, behind a request, or whenever it is started.
+//!
+//! A collective takes its tag before it looks at its arguments, so that an error that only some
+//! ranks see does not shift the tags of later calls.
+
+use crate::abi::{Abi, Counts, HandleKind};
+use crate::api::arguments::handle;
+use crate::api::point_to_point_persistent::persistent;
+use crate::collective::build::{self, Rows};
+use crate::collective::reduction::{self, Operands};
+use crate::collective::{Call, Running};
+use crate::entry::{Entry, on_comm};
+use crate::error::Result;
+use crate::object::comm::CommRef;
+use crate::object::request::{Finished, Request, Work};
+use std::ffi::{c_int, c_void};
+use strait_collectives::kind::Kind;
+
+/// How a collective call is to run.
+pub(crate) enum How<A: Abi> {
+    /// To its end.
+    Now,
+    /// Behind a request.
+    Request(*mut A::Handle),
+    /// Whenever the persistent request is started.
+    Init(*mut A::Handle),
+}
+
+/// Around every collective.
+pub(crate) fn launch<A: Abi>(
+    name: &'static str,
+    comm: A::Handle,
+    how: How<A>,
+    build: impl FnOnce(&Entry, &CommRef) -> Result<Call>,
+) -> c_int {
+    on_comm::<A>(name, comm, |entry, comm| {
+        let tag = comm.next_collective_tag();
+        let call = build(entry, comm)?;
+        match how {
+            How::Now => match Running::new(entry, comm, tag, &call)? {
+                Some(running) => running.finish(entry),
+                None => Ok(()),
+            },
+            How::Request(request) => {
+                let active = start(entry, comm, tag, &call)?;
+                let is_active = matches!(active, Request::Work(_));
+                let code = entry.requests.insert(active);
+                // SAFETY: `request` is writable, says the caller of the C function.
+                unsafe { *request = handle::<A>(HandleKind::Request, code)? };
+                entry.active.extend(code.filter(|_| is_active));
+                Ok(())
+            }
+            How::Init(request) => {
+                let owner = comm.clone();
+                // Starts need not come in one order at all ranks: all use the tag of the init.
+                let start = move |entry: &mut Entry| start(entry, &owner, tag, &call);
+                // SAFETY: as above.
+                unsafe { persistent::<A>(entry, comm, start, request) }
+            }
+        }
+    })
+}
+
+/// Starts a call; what can be done at once is done.
+fn start(entry: &mut Entry, comm: &CommRef, tag: u32, call: &Call) -> Result<Request> {
+    let Some(mut running) = Running::new(entry, comm, tag, call)? else {
+        return Ok(Request::Done(Finished::EMPTY));
+    };
+    Ok(match running.advance(entry) {
+        Some(finished) => Request::Done(finished),
+        None => Request::Work(Box::new(running)),
+    })
+}
+
+pub unsafe fn MPI_Barrier<A: Abi>(comm: A::Handle) -> c_int {
+    launch::<A>("MPI_Barrier", comm, How::Now, |_, comm| Ok(build::barrier(comm)))
+}
+
+pub unsafe fn MPI_Bcast<A: Abi>(
+    buffer: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Bcast", comm, How::Now, |entry, comm| {
+        build::bcast::<A>(entry, comm, (buffer, count, datatype), root)
+    })
+}
+
+pub unsafe fn MPI_Gather<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Gather", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::gather::<A>(
+                entry,
+                comm,
+                (sendbuf, sendcount, sendtype),
+                Rows::Even((recvbuf, recvcount, recvtype)),
+                root,
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Gatherv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcounts: Counts,
+    displs: Counts,
+    recvtype: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Gatherv", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::gather::<A>(
+                entry,
+                comm,
+                (sendbuf, sendcount, sendtype),
+                Rows::Listed((recvbuf, recvcounts, displs, recvtype)),
+                root,
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Scatter<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Scatter", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::scatter::<A>(
+                entry,
+                comm,
+                Rows::Even((sendbuf, sendcount, sendtype)),
+                (recvbuf, recvcount, recvtype),
+                root,
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Scatterv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcounts: Counts,
+    displs: Counts,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Scatterv", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::scatter::<A>(
+                entry,
+                comm,
+                Rows::Listed((sendbuf, sendcounts, displs, sendtype)),
+                (recvbuf, recvcount, recvtype),
+                root,
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Allgather<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Allgather", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::allgather::<A>(
+                entry,
+                comm,
+                (sendbuf, sendcount, sendtype),
+                Rows::Even((recvbuf, recvcount, recvtype)),
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Allgatherv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcounts: Counts,
+    displs: Counts,
+    recvtype: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Allgatherv", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::allgather::<A>(
+                entry,
+                comm,
+                (sendbuf, sendcount, sendtype),
+                Rows::Listed((recvbuf, recvcounts, displs, recvtype)),
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Alltoall<A: Abi>(
+    sendbuf: *const c_void,
+    sendcount: i64,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    recvtype: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Alltoall", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::alltoall::<A>(
+                entry,
+                comm,
+                Rows::Even((sendbuf, sendcount, sendtype)),
+                Rows::Even((recvbuf, recvcount, recvtype)),
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Alltoallv<A: Abi>(
+    sendbuf: *const c_void,
+    sendcounts: Counts,
+    sdispls: Counts,
+    sendtype: A::Handle,
+    recvbuf: *mut c_void,
+    recvcounts: Counts,
+    rdispls: Counts,
+    recvtype: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Alltoallv", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::alltoall::<A>(
+                entry,
+                comm,
+                Rows::Listed((sendbuf, sendcounts, sdispls, sendtype)),
+                Rows::Listed((recvbuf, recvcounts, rdispls, recvtype)),
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Alltoallw<A: Abi>(
+    sendbuf: *const c_void,
+    sendcounts: Counts,
+    sdispls: Counts,
+    sendtypes: *const A::Handle,
+    recvbuf: *mut c_void,
+    recvcounts: Counts,
+    rdispls: Counts,
+    recvtypes: *const A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Alltoallw", comm, How::Now, |entry, comm| {
+        // SAFETY: arrays have an element for each rank, says the caller.
+        unsafe {
+            build::alltoall::<A>(
+                entry,
+                comm,
+                Rows::Mixed((sendbuf, sendcounts, sdispls, sendtypes)),
+                Rows::Mixed((recvbuf, recvcounts, rdispls, recvtypes)),
+            )
+        }
+    })
+}
+
+pub unsafe fn MPI_Reduce<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    op: A::Handle,
+    root: c_int,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Reduce", comm, How::Now, |entry, comm| {
+        reduction::reduce::<A>(
+            entry,
+            comm,
+            Operands { send: sendbuf, receive: recvbuf, count, datatype, op },
+            root,
+        )
+    })
+}
+
+pub unsafe fn MPI_Allreduce<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    op: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Allreduce", comm, How::Now, |entry, comm| {
+        reduction::reduce_all::<A>(
+            entry,
+            comm,
+            Operands { send: sendbuf, receive: recvbuf, count, datatype, op },
+            Kind::Allreduce,
+        )
+    })
+}
+
+pub unsafe fn MPI_Reduce_scatter<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    recvcounts: Counts,
+    datatype: A::Handle,
+    op: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Reduce_scatter", comm, How::Now, |entry, comm| {
+        // SAFETY: the array has an element for each rank, says the caller.
+        let counts = unsafe { reduction::counts(comm, recvcounts)? };
+        let operands = Operands { send: sendbuf, receive: recvbuf, count: 0, datatype, op };
+        reduction::reduce_scatter::<A>(entry, comm, counts, operands)
+    })
+}
+
+pub unsafe fn MPI_Reduce_scatter_block<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    recvcount: i64,
+    datatype: A::Handle,
+    op: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Reduce_scatter_block", comm, How::Now, |entry, comm| {
+        let counts = vec![recvcount; comm.group.size()];
+        let operands = Operands { send: sendbuf, receive: recvbuf, count: 0, datatype, op };
+        reduction::reduce_scatter::<A>(entry, comm, counts, operands)
+    })
+}
+
+pub unsafe fn MPI_Scan<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    op: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Scan", comm, How::Now, |entry, comm| {
+        reduction::reduce_all::<A>(
+            entry,
+            comm,
+            Operands { send: sendbuf, receive: recvbuf, count, datatype, op },
+            Kind::Scan,
+        )
+    })
+}
+
+pub unsafe fn MPI_Exscan<A: Abi>(
+    sendbuf: *const c_void,
+    recvbuf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    op: A::Handle,
+    comm: A::Handle,
+) -> c_int {
+    launch::<A>("MPI_Exscan", comm, How::Now, |entry, comm| {
+        reduction::reduce_all::<A>(
+            entry,
+            comm,
+            Operands { send: sendbuf, receive: recvbuf, count, datatype, op },
+            Kind::Exscan,
+        )
+    })
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From the arguments of a collective call to an execution, blocking or behind a request.
+//!
+//! `api/collective*.rs` turn arguments into a [`Call`]: shape, areas, operation. A call is only a
+//! description, so that a persistent request can start it again and again. [`Running`] is one
+//! execution of it.
+
+pub mod area;
+pub mod bind;
+pub mod build;
+pub mod operation;
+pub mod reduction;
+
+use crate::abi::Status;
+use crate::entry::Entry;
+use crate::error::{MpiError, Result, class, make};
+use crate::object::comm::{Comm, CommRef};
+use crate::object::request::{Finished, Work};
+use area::{Area, Memory, Piece, byte};
+use bind::{CallBinding, Sizes};
+use operation::Operation;
+use std::sync::Arc;
+use strait_collectives::execute::{Execution, Failure, Group, Progress};
+use strait_collectives::kind::{self, Kind};
+use strait_collectives::schedule::Buffer;
+use strait_collectives::select;
+use strait_collectives::shape::Shape;
+use strait_transport::envelope::Peer;
+use strait_transport::payload::Payload;
+
+/// A checked collective call of this process.
+#[derive(Clone)]
+pub struct Call {
+    /// Kind, root, and what else all ranks agree on.
+    pub shape: Shape,
+    /// What all ranks know of its size, for the choice of the algorithm.
+    pub bytes: usize,
+    /// What this process brings; under MPI_IN_PLACE a part of the output.
+    pub input: Area,
+    /// What it gets.
+    pub output: Area,
+    /// Sizes of scratch blocks.
+    pub sizes: Sizes,
+    /// How to combine.
+    pub operation: Option<Operation>,
+    /// The output is kept aside, and block 0 of `input`'s partition that begins at this element
+    /// goes to this piece in the end (reduce_scatter between groups).
+    pub slice: Option<(i64, Piece)>,
+    /// This process has no part in it (MPI_PROC_NULL as the root).
+    pub is_absent: bool,
+}
+
+impl Call {
+    /// A call without buffers.
+    pub fn new(shape: Shape) -> Call {
+        Call {
+            shape,
+            bytes: 0,
+            input: Area::none(),
+            output: Area::none(),
+            sizes: Sizes::Regular(0),
+            operation: None,
+            slice: None,
+            is_absent: false,
+        }
+    }
+}
+
+/// The rank of this process among all of the communicator: of both groups, the first one first.
+pub fn my_rank(comm: &Comm) -> u32 {
+    match &comm.remote {
+        Some(remote) if !comm.local_first => remote.size() as u32 + comm.rank,
+        _ => comm.rank,
+    }
+}
+
+/// The rank of a remote process among all of the communicator.
+pub fn remote_rank(comm: &Comm, rank: u32) -> u32 {
+    if comm.local_first { comm.group.size() as u32 + rank } else { rank }
+}
+
+/// The shape of a call on a communicator, without root.
+pub fn shape(comm: &Comm, kind: Kind) -> Shape {
+    let local = comm.group.size() as u32;
+    match &comm.remote {
+        None => Shape::new(kind, local),
+        Some(remote) if comm.local_first => Shape::between(kind, local, remote.size() as u32),
+        Some(remote) => Shape::between(kind, remote.size() as u32, local),
+    }
+}
+
+fn group(comm: &Comm) -> Group {
+    let peers: Arc<[Peer]> = match &comm.remote {
+        None => comm.group.members.clone(),
+        Some(remote) => {
+            let (first, second) = match comm.local_first {
+                true => (&comm.group.members, &remote.members),
+                false => (&remote.members, &comm.group.members),
+            };
+            first.iter().chain(second.iter()).copied().collect()
+        }
+    };
+    Group { peers, me: my_rank(comm) }
+}
+
+/// One execution of a call.
+pub struct Running {
+    execution: Execution,
+    /// What to copy at the end: from, to.
+    last: Option<(Payload, Payload)>,
+    comm: CommRef,
+}
+
+impl Running {
+    /// Sets it up; nothing is sent yet. `None` if this process has no part in it.
+    pub fn new(
+        entry: &mut Entry,
+        comm: &CommRef,
+        tag: u32,
+        call: &Call,
+    ) -> Result<Option<Running>> {
+        if call.is_absent {
+            return Ok(None);
+        }
+        let commutes = call.operation.as_ref().is_none_or(|operation| operation.commutes);
+        let plan = select::choose(&call.shape, call.bytes, commutes);
+        let rank = my_rank(comm);
+        let schedule = entry
+            .schedules
+            .schedule(&plan, rank)
+            .map_err(|refused| make(class::INTERN, refused.to_string()))?;
+        let parts = plan.shape.blocks;
+        let (mut input, mut output) =
+            (call.input.clone().cut(parts), call.output.clone().cut(parts));
+        let mut memory = Vec::new();
+        if call.shape.in_place && !plan.shape.in_place {
+            input = set_aside(&plan.shape, rank, call, &input, &mut memory);
+        }
+        let last = call.slice.as_ref().map(|(first, to)| {
+            let (own, area) = Memory::of_elements(input.ty(), &[input.count(0)]);
+            memory.push(own);
+            let mut from = area.piece(0);
+            let offset = first * input.ty().extent();
+            from.base = from.base.wrapping_offset(offset as isize);
+            from.count = to.count;
+            output = area;
+            (from.payload(), to.payload())
+        });
+        let operation = call.operation.clone();
+        let binding = CallBinding::new(&schedule, (input, output), &call.sizes, operation, memory);
+        let context = comm.collective_context();
+        let execution = Execution::new(schedule, group(comm), context, tag, Box::new(binding));
+        Ok(Some(Running { execution, last, comm: comm.clone() }))
+    }
+
+    /// To the end.
+    pub fn finish(mut self, entry: &mut Entry) -> Result {
+        loop {
+            let mut answer = Progress::Pending;
+            entry.wait_until(|runtime| {
+                // SAFETY: the user's buffers are the caller's promise until the call returns.
+                answer = unsafe { self.execution.advance(&mut runtime.worker) };
+                !matches!(answer, Progress::Pending)
+            });
+            match answer {
+                // SAFETY: as above.
+                Progress::Compute => entry.outside(|| unsafe { self.execution.compute() }),
+                Progress::Failed(failure) => return Err(error_of(&self.comm, failure)),
+                Progress::Done | Progress::Pending => {
+                    self.copy_last();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn copy_last(&mut self) {
+        if let Some((from, to)) = self.last.take() {
+            // SAFETY: nothing is in flight; `from` is memory of the binding, `to` the user's.
+            unsafe { area::copy(&from, &to) };
+        }
+    }
+}
+
+impl Work for Running {
+    fn advance(&mut self, entry: &mut Entry) -> Option<Finished> {
+        loop {
+            // SAFETY: the user's buffers are the caller's promise until the request is complete.
+            match unsafe { self.execution.advance(&mut entry.worker) } {
+                Progress::Pending => return None,
+                // SAFETY: as above.
+                Progress::Compute => entry.outside(|| unsafe { self.execution.compute() }),
+                Progress::Done => {
+                    self.copy_last();
+                    return Some(Finished::EMPTY);
+                }
+                Progress::Failed(failure) => {
+                    let error = Some(error_of(&self.comm, failure));
+                    return Some(Finished { status: Status::EMPTY, error });
+                }
+            }
+        }
+    }
+
+    fn comm(&self) -> Option<CommRef> {
+        Some(self.comm.clone())
+    }
+}
+
+/// A copy of the input, for algorithms that cannot work in place.
+fn set_aside(
+    shape: &Shape,
+    rank: u32,
+    call: &Call,
+    input: &Area,
+    memory: &mut Vec<Memory>,
+) -> Area {
+    let blocks = kind::blocks(shape, rank, Buffer::Input);
+    let (own, copy) = if call.operation.is_some() {
+        let counts: Vec<i64> = (0..blocks).map(|block| input.count(block)).collect();
+        Memory::of_elements(input.ty(), &counts)
+    } else {
+        let bytes = |block| input.payload(block, 1).bytes() as i64;
+        Memory::of_elements(byte(), &(0..blocks).map(bytes).collect::<Vec<_>>())
+    };
+    for block in 0..blocks {
+        // SAFETY: the user's input is readable, says the caller of the call; the copy is ours.
+        unsafe { area::copy(&input.payload(block, 1), &copy.payload(block, 1)) };
+    }
+    memory.push(own);
+    copy
+}
+
+#[cold]
+fn error_of(comm: &CommRef, failure: Failure) -> Box<MpiError> {
+    match failure {
+        Failure::Transfer { error, .. } => error.into(),
+        Failure::Truncated { .. } => {
+            let mut error = make(class::TRUNCATE, format!("{failure}, on {}", comm.describe()));
+            error.help = "counts and datatypes of all ranks must describe the same amount of data";
+            error
+        }
+        Failure::NotBuilt(_) => make(class::INTERN, failure.to_string()),
+    }
+}
