@@ -81,9 +81,9 @@ pub struct Limits {
 }
 
 /// A handle inside: the standard ABI's code of a predefined object (below 0x1000), or a dynamic
-/// one: bits 31-30 are ones (so it is none of the MPICH ABI's predefined codes and above the standard
-/// ABI's first page); `handle.rs` says what the rest means. Both faces show a dynamic handle as it
-/// is (zero-extended in the standard ABI).
+/// one: bits 31-30 are ones (so it is none of the MPICH ABI's predefined codes and above the
+/// standard ABI's first page); `handle.rs` says what the rest means. Both faces show a dynamic
+/// handle as it is (zero-extended in the standard ABI).
 pub type Code = u32;
 
 /// Whether a code is of a dynamic object.
@@ -167,8 +167,8 @@ pub trait Abi: Sized + 'static {
     fn error_out(code: c_int) -> c_int;
     /// Any other enum-like constant of the named family (comparison results, thread levels, split
     /// types, combiners, orders, distributions, topologies, modes, keyvals...). MPI_UNDEFINED
-    /// stays; a number that the family does not have becomes one that is not canonical (`c_int::MIN`).
-    /// Keyvals that users create are numbered from 0x1000 on in both faces. `Special` translates
+    /// stays; a number that the family does not have becomes one that is not canonical
+    /// (`c_int::MIN`). Keyvals that users create are numbered from 0x1000 on in both faces. `Special` translates
     /// MPI_DISTRIBUTE_DFLT_DARG and leaves any other number as it is.
     fn constant_in(family: Family, value: c_int) -> c_int;
     /// The same back.

@@ -3,8 +3,8 @@
 //! MPICH ABI, `*_c2f` and `*_f2c` (MPI-5.0 sections 19.3.4 and 20.3).
 //!
 //! The integer is the handle as the face shows it, cut to 32 bits: that is all a handle has. They
-//! may be called at any time, and a handle that stands for nothing passes unchanged: whoever uses it
-//! is told.
+//! may be called at any time, and a handle that stands for nothing passes unchanged: whoever uses
+//! it is told.
 
 use crate::abi::Abi;
 use crate::error::class;
