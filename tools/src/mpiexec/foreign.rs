@@ -18,13 +18,20 @@ use std::path::Path;
 use std::time::Duration;
 
 /// When to look at the maps of ranks that have not joined, counted from their start.
-pub const LOOKS: [Duration; 5] = [
+/// The first ones are for programs that live shortly.
+pub const LOOKS: [Duration; 6] = [
+    Duration::from_millis(40),
     Duration::from_millis(100),
     Duration::from_millis(300),
     Duration::from_secs(1),
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
+
+/// How many ranks the early looks take in: one is enough to see it, and many ranks are starting.
+pub const EARLY_RANKS: usize = 8;
+/// How many looks are early.
+pub const EARLY_LOOKS: usize = 3;
 
 /// The code under which help pages explain this.
 pub const ERROR_CODE: &str = "S0009";

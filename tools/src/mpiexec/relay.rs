@@ -13,6 +13,7 @@
 //! group is to take its epoll out of the outer one, whatever the number of ranks.
 
 use super::sink::{Flush, QUEUE_BYTES_HIGH, Sink, StreamIndex};
+use super::tree;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -24,10 +25,14 @@ use std::time::{Duration, Instant};
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one read: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
-/// How long an unfinished line of the interactive rank waits before it is shown.
+/// How long an unfinished line of the interactive rank waits before it is shown, if that rank
+/// sleeps, as it does when it waits for an answer to its prompt. On a busy host a rank may be
+/// kept from running between the two writes of a line; such a line is not idle.
 const PARTIAL_IDLE: Duration = Duration::from_millis(50);
+/// After this time it is shown even if the rank computes: dots of progress.
+const PARTIAL_IDLE_MAX: Duration = Duration::from_secs(1);
 /// How long a stream that holds the lock may be silent.
-const LOCK_IDLE: Duration = Duration::from_millis(200);
+const LOCK_IDLE: Duration = Duration::from_secs(1);
 /// Pipes served per look at a group.
 const EVENTS_MAX: usize = 64;
 
@@ -51,7 +56,7 @@ struct Stream {
     /// `%t` must be written anew for each line.
     label_has_time: bool,
     pending: Vec<u8>,
-    interactive: bool,
+    interactive: Option<u32>,
     hidden: bool,
 }
 
@@ -66,6 +71,13 @@ struct Lock {
     stream: StreamIndex,
     until: Instant,
     watched: bool,
+}
+
+/// An unfinished line of the interactive rank.
+#[derive(Clone, Copy)]
+struct Partial {
+    since: Instant,
+    look_at: Instant,
 }
 
 /// The tokens under which the relay registers itself with the outer epoll.
@@ -89,7 +101,7 @@ pub struct Relay {
     err_sink: usize,
     streams: Vec<Stream>,
     lock: Option<Lock>,
-    partial_at: Option<Instant>,
+    partial: Option<Partial>,
     scratch: Vec<u8>,
 }
 
@@ -103,8 +115,8 @@ pub struct Route {
     pub label_has_time: bool,
     /// Nothing of this is shown.
     pub hidden: bool,
-    /// Unfinished lines are shown after a moment.
-    pub interactive: bool,
+    /// Unfinished lines are shown after a moment; the process that writes them.
+    pub interactive: Option<u32>,
 }
 
 impl Relay {
@@ -135,7 +147,7 @@ impl Relay {
             err_sink,
             streams: Vec::new(),
             lock: None,
-            partial_at: None,
+            partial: None,
             scratch: Vec::with_capacity(READ_BYTES),
         };
         relay.update_watch();
@@ -230,7 +242,7 @@ impl Relay {
     /// When `on_time` wants to be called.
     pub fn next_time(&self) -> Option<Instant> {
         let lock = self.lock.filter(|lock| lock.watched).map(|lock| lock.until);
-        [self.partial_at, lock].into_iter().flatten().min()
+        [self.partial.map(|partial| partial.look_at), lock].into_iter().flatten().min()
     }
 
     /// Shows unfinished lines of the interactive rank, and ends a lock whose stream is silent.
@@ -238,13 +250,10 @@ impl Relay {
         if self.lock.is_some_and(|lock| now >= lock.until && lock.watched) {
             self.unlock();
         }
-        if self.partial_at.is_some_and(|at| now >= at) {
-            self.partial_at = None;
-            for index in 0..self.streams.len() {
-                if self.streams[index].interactive && !self.streams[index].pending.is_empty() {
-                    self.emit_pending(index);
-                }
-            }
+        if let Some(partial) = self.partial
+            && now >= partial.look_at
+        {
+            self.look_at_partial(partial, now);
         }
         self.flush_all();
     }
@@ -327,8 +336,26 @@ impl Relay {
             if is_shared {
                 self.lock(index);
             }
-        } else if stream.interactive && !stream.pending.is_empty() {
-            self.partial_at = Some(Instant::now() + PARTIAL_IDLE);
+        } else if stream.interactive.is_some() && !stream.pending.is_empty() {
+            let since = Instant::now();
+            self.partial = Some(Partial { since, look_at: since + PARTIAL_IDLE });
+        }
+    }
+
+    /// Shows what the interactive rank left unfinished, unless more of it is to be expected.
+    fn look_at_partial(&mut self, partial: Partial, now: Instant) {
+        self.partial = None;
+        for index in 0..self.streams.len() {
+            let stream = &self.streams[index];
+            let Some(pid) = stream.interactive.filter(|_| !stream.pending.is_empty()) else {
+                continue;
+            };
+            let is_old = now.duration_since(partial.since) >= PARTIAL_IDLE_MAX;
+            if self.is_readable(index) || (!is_old && tree::is_busy(pid)) {
+                self.partial = Some(Partial { look_at: now + PARTIAL_IDLE, ..partial });
+            } else {
+                self.emit_pending(index);
+            }
         }
     }
 

@@ -139,7 +139,7 @@ impl Starter<'_> {
             label: label.clone().into_bytes(),
             label_has_time: label.contains("%t"),
             hidden,
-            interactive: rank == 0,
+            interactive: (rank == 0).then_some(pid),
         };
         relay
             .add(out_read, Channel::Out, route(out_file, hidden))

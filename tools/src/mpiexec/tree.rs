@@ -9,6 +9,17 @@ use super::signals;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+/// Whether a process, or one that descends from it, runs or waits for a processor or a disk.
+pub fn is_busy(root: u32) -> bool {
+    let is_asleep = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state =
+            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+        !matches!(state, Some("R" | "D"))
+    };
+    !is_asleep(root) || !with_descendants(&[root]).into_iter().all(is_asleep)
+}
+
 /// Children by parent.
 fn children() -> HashMap<u32, Vec<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();

@@ -67,6 +67,35 @@ fn a_prompt_of_rank_0_is_shown_and_closed_before_other_text() {
 }
 
 #[test]
+fn a_line_of_rank_0_is_not_torn_while_mpiexec_may_not_write() {
+    // The reader pauses in the middle of everything, so that mpiexec stops reading mid-line.
+    let script = "yes \"rank $PMI_RANK says something of no importance\" | head -n 200000";
+    let mut child = mpiexec(&["-n", "2", "sh", "-c", script]).spawn().unwrap();
+    let mut pipe = child.stdout.take().unwrap();
+    let mut text = vec![0; 100_000];
+    pipe.read_exact(&mut text).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    pipe.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().count(), 400_000);
+    assert!(text.lines().all(|line| line.len() == "rank 0 says something of no importance".len()));
+    assert_eq!(crate::watched(child).status.code(), Some(0));
+}
+
+#[test]
+fn dots_of_a_rank_that_computes_are_shown() {
+    let script = "import os, time\nos.write(1, b'...')\nend = time.time() + 3\n\
+                  while time.time() < end: pass\nos.write(1, b' done\\n')";
+    let mut child = mpiexec(&["python3", "-c", script]).spawn().unwrap();
+    let mut dots = [0; 3];
+    let begun = std::time::Instant::now();
+    child.stdout.as_mut().unwrap().read_exact(&mut dots).unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(2800), "shown only with the line's end");
+    let rest = crate::watched(child).stdout;
+    assert_eq!(String::from_utf8_lossy(&rest), " done\n");
+}
+
+#[test]
 fn lines_longer_than_a_pipe_are_not_mixed() {
     let script = "import os; os.write(1, (os.environ['PMI_RANK'] * 300000 + '\\n').encode())";
     let ran = run(&["-n", "4", "python3", "-c", script]);

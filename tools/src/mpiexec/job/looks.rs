@@ -124,7 +124,9 @@ impl Job<'_> {
         self.foreign_looks += 1;
         let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
         let missing = self.ranks.iter().filter(|rank| rank.exit.is_none() && !rank.joined);
-        let missing: Vec<u32> = missing.map(|rank| rank.pid).collect();
+        let is_early = self.foreign_looks <= foreign::EARLY_LOOKS;
+        let count = if is_early { foreign::EARLY_RANKS } else { self.ranks.len() };
+        let missing: Vec<u32> = missing.map(|rank| rank.pid).take(count).collect();
         let found = tree::with_descendants(&missing)
             .into_iter()
             .find_map(|pid| foreign::look(pid, lib.as_deref()));
