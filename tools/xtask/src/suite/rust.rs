@@ -64,7 +64,7 @@ pub fn fuzz(suite: &Suite) -> Result<Tally, String> {
 /// Loom swaps the atomics of the crate, so it needs a build of its own.
 pub fn loom(suite: &Suite) -> Result<Tally, String> {
     let task = cargo(suite, "loom")
-        .args(["test", "--release", "-p", "strait-transport", "--lib", "--", "loom"])
+        .args(["test", "--release", "-p", "strait-transport", "--test", "loom_*"])
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", suite.places.target.join("loom"))
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
