@@ -317,7 +317,8 @@ impl Worker {
     }
 
     /// Whether all that was accepted has left this process (Finalize waits for it). A detached send
-    /// that its receiver has not taken yet counts as not left.
+    /// that its receiver has not taken yet counts as not left. While the last answer was `false`,
+    /// [`Worker::arm`] refuses: such a wait has no bell.
     pub fn is_flushed(&self) -> bool {
         let flushed = self.core.actions.is_empty()
             && self.core.active.is_empty()
@@ -339,8 +340,9 @@ impl Worker {
         if self.progress() > 0 || !self.core.actions.is_empty() {
             return false;
         }
-        // Nobody rings when the kernel of a peer acknowledges our last bytes.
-        if self.is_flushing.get() && !self.is_flushed() {
+        // Nobody rings when the kernel of a peer acknowledges our last bytes, which may happen
+        // between the caller's look and this one: whoever waits for that does not sleep.
+        if self.is_flushing.get() {
             return false;
         }
         let Some(sleepers) = &mut self.sleepers else { return false };
