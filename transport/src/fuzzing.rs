@@ -90,11 +90,11 @@ fn decode(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Owned>, Option<FrameE
 pub fn handshake(data: &[u8]) {
     let (low, high) = (identity(1), identity(6));
     let listener = [4; 16];
-    if let Some(hello) = data.first_chunk::<HELLO_BYTES>() {
-        if let Ok(acceptor) = Acceptor::new(&low, &listener, hello, [9; 16]) {
-            // A fuzzer that watches comparisons finds out tags. Then the rest is sound, too.
-            assert_eq!(*hello, *call_again(hello, acceptor.from(), &listener).hello());
-        }
+    if let Some(hello) = data.first_chunk::<HELLO_BYTES>()
+        && let Ok(acceptor) = Acceptor::new(&low, &listener, hello, [9; 16])
+    {
+        // A fuzzer that watches comparisons finds out tags. Then the rest is sound, too.
+        assert_eq!(*hello, *call_again(hello, acceptor.from(), &listener).hello());
     }
     if let Some(address) = Address::decode(data) {
         assert_eq!(address.encode(), data);

@@ -323,6 +323,39 @@ fn a_call_to_nobody_is_a_loss() {
     assert!(all[0].lane.is_flushed(), "nothing is left of the message");
 }
 
+/// Who waits for the last acknowledgement may sleep, also when it comes just before it does.
+#[test]
+fn a_sleeper_is_woken_when_all_is_acknowledged() {
+    let lines = Lines::default();
+    let (mut all, _) = ends(2, &lines);
+    let mut unflushed = 0;
+    for tag in 0..200 {
+        assert_eq!(all[0].short(1, tag, b"x"), Submit::Sent);
+        until(&mut all, "it arrived", |all| all[1].got.messages.len() == tag as usize + 1);
+        if all[0].lane.is_flushed() {
+            continue;
+        }
+        unflushed += 1;
+        if unflushed % 2 == 0 {
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        // One wake-up at least follows the answer "no", whatever was polled since.
+        all[0].poll();
+        assert!(sleep_on(&all[0], Duration::from_secs(30)), "asleep for good");
+        while !all[0].lane.is_flushed() {
+            assert!(sleep_on(&all[0], Duration::from_secs(30)), "asleep for good");
+            all[0].poll();
+        }
+        if unflushed == 20 {
+            break;
+        }
+    }
+    assert!(unflushed > 0, "the kernel was never seen to owe an acknowledgement");
+    std::thread::sleep(Duration::from_millis(10));
+    all[0].poll();
+    assert!(!sleep_on(&all[0], Duration::from_millis(100)), "nothing is left to look for");
+}
+
 /// Somebody cuts the calls off before it answers: they are repeated, and not forever.
 #[test]
 fn calls_that_are_cut_off_are_repeated_five_times() {

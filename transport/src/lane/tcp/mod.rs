@@ -9,7 +9,8 @@
 //!    `Full`.
 //! 4. Memory grows with the peers that talk, never with the size of the job.
 //! 5. The descriptor of [`TcpLane::epoll_fd`] is readable whenever `poll` has something to do,
-//!    deadlines included, except for what [`TcpLane::has_work`] tells.
+//!    deadlines included, except for what [`TcpLane::has_work`] tells. Whoever was told that the
+//!    lane is not flushed is woken to ask again.
 //! 6. A peer is reported as lost once, after all its messages; a goodbye is not a loss.
 //!
 //! Not here: sleeping; the choice between lanes; encryption (docs/tcp.md).
@@ -37,6 +38,7 @@ use connection::{ConnectionId, Connections};
 use directory::{Address, Directory, NodeDirectory};
 use link::{Link, LinkState, Links};
 use poll::Poller;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -112,7 +114,9 @@ pub struct TcpLane {
     /// Peers whose own call is awaited, and until when.
     awaiting: VecDeque<(Instant, Peer)>,
     accept_again_at: Option<Instant>,
-    timer_due: Option<Instant>,
+    timer_due: Cell<Option<Instant>>,
+    /// When to wake who waits for acknowledgements, of which the kernel says nothing by itself.
+    flush_look_at: Cell<Option<Instant>>,
     /// Connections with received bytes that the budget left.
     backlog: VecDeque<ConnectionId>,
     losses: VecDeque<(Peer, Error)>,
@@ -161,7 +165,8 @@ impl TcpLane {
             look_up_pause: Duration::ZERO,
             awaiting: VecDeque::new(),
             accept_again_at: None,
-            timer_due: None,
+            timer_due: Cell::new(None),
+            flush_look_at: Cell::new(None),
             backlog: VecDeque::new(),
             losses: VecDeque::new(),
             receive_buffer: Vec::new(),
@@ -334,10 +339,17 @@ impl Lane for TcpLane {
     /// Also asks the kernel: bytes that the peer's kernel has not acknowledged would be dropped if
     /// this process ended while something it never read lies in its own sockets.
     fn is_flushed(&self) -> bool {
-        self.links.values().all(|link| link.waiting.is_empty())
-            && self.connections.iter().all(|connection| {
-                connection.has_sent_all()
-                    && poll::unacknowledged_bytes(connection.socket.as_fd()) == 0
-            })
+        let mut connections = self.connections.iter();
+        if self.links.values().any(|link| !link.waiting.is_empty())
+            || !self.connections.iter().all(|connection| connection.has_sent_all())
+        {
+            return false;
+        }
+        let acknowledged =
+            connections.all(|each| poll::unacknowledged_bytes(each.socket.as_fd()) == 0);
+        if !acknowledged {
+            self.look_for_acknowledgements();
+        }
+        acknowledged
     }
 }

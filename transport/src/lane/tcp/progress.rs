@@ -19,6 +19,8 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+/// Pause between two looks at what is not acknowledged. A kernel may wait 40 ms with its answer.
+const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 /// Shortest and longest pause between looks for an address that is not published yet.
 const LOOK_UP_PAUSE_MIN: Duration = Duration::from_micros(200);
 const LOOK_UP_PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -39,7 +41,7 @@ impl TcpLane {
                 }
             }
         }
-        if self.has_deadlines() || self.timer_due.is_some() {
+        if self.has_deadlines() || self.timer_due.get().is_some() {
             self.meet_deadlines();
         }
         while let Some((peer, error)) = self.losses.pop_front() {
@@ -321,6 +323,15 @@ impl TcpLane {
             || self.look_up_at.is_some()
             || !self.awaiting.is_empty()
             || self.accept_again_at.is_some()
+            || self.flush_look_at.get().is_some()
+    }
+
+    /// Wakes a sleeper soon: nothing else does when the last bytes are acknowledged.
+    pub(super) fn look_for_acknowledgements(&self) {
+        if self.flush_look_at.get().is_none() {
+            self.flush_look_at.set(Some(Instant::now() + FLUSH_PAUSE));
+            self.set_timer();
+        }
     }
 
     #[cold]
@@ -338,6 +349,9 @@ impl TcpLane {
         }
         if self.accept_again_at.is_some_and(|at| at <= now) {
             self.resume_accepting();
+        }
+        if self.flush_look_at.get().is_some_and(|at| at <= now) {
+            self.flush_look_at.set(None);
         }
         self.set_timer();
     }
@@ -377,17 +391,18 @@ impl TcpLane {
     }
 
     /// Sets the timer to the next deadline.
-    fn set_timer(&mut self) {
+    fn set_timer(&self) {
         let strangers = self.strangers.front().map(|(at, _)| *at);
         let awaiting = self.awaiting.front().map(|(at, _)| *at);
-        let due = [strangers, awaiting, self.look_up_at, self.accept_again_at];
+        let flush = self.flush_look_at.get();
+        let due = [strangers, awaiting, flush, self.look_up_at, self.accept_again_at];
         let due = due.into_iter().flatten().min();
-        let expired = self.timer_due.is_some_and(|at| at <= Instant::now());
-        if due != self.timer_due || expired {
+        let expired = self.timer_due.get().is_some_and(|at| at <= Instant::now());
+        if due != self.timer_due.get() || expired {
             let delay = due.map(|at| at.saturating_duration_since(Instant::now()));
             // Without a timer deadlines are met whenever somebody polls.
             let _ = self.poller.set_timer(delay);
-            self.timer_due = due;
+            self.timer_due.set(due);
         }
     }
 }
