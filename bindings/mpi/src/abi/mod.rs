@@ -168,8 +168,8 @@ pub trait Abi: Sized + 'static {
     /// Any other enum-like constant of the named family (comparison results, thread levels, split
     /// types, combiners, orders, distributions, topologies, modes, keyvals...). MPI_UNDEFINED
     /// stays; a number that the family does not have becomes one that is not canonical
-    /// (`c_int::MIN`). Keyvals that users create are numbered from 0x1000 on in both faces. `Special` translates
-    /// MPI_DISTRIBUTE_DFLT_DARG and leaves any other number as it is.
+    /// (`c_int::MIN`). Keyvals that users create are numbered from 0x1000 on in both faces.
+    /// `Special` translates MPI_DISTRIBUTE_DFLT_DARG and leaves any other number as it is.
     fn constant_in(family: Family, value: c_int) -> c_int;
     /// The same back.
     fn constant_out(family: Family, value: c_int) -> c_int;
