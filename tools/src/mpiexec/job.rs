@@ -349,20 +349,28 @@ impl<'a> Job<'a> {
         let ended = self.ending.as_ref().map_or(&[][..], |ending| &ending.ended_by_us);
         candidates.retain(|(rank, _)| !ended.contains(rank));
         self.failed += candidates.len();
-        let aborter = self.node.abort_requested().map(|(rank, _)| rank);
+        let aborter = self.aborter().map(|(rank, _)| rank);
         let order = |(rank, why): &(u32, Failed)| {
             let kind = match why {
                 _ if Some(*rank) == aborter => 0,
+                _ if self.is_collateral(*rank) => 5,
                 Failed::Exit(Exit::Signal(_)) => 1,
                 Failed::NoFinalize | Failed::ProcessInside(_) => 2,
-                Failed::Exit(Exit::Code(_)) => 3,
+                Failed::Exit(Exit::Code(_)) => {
+                    let is_running = self.node.record(*rank).state() == RankState::Running;
+                    if is_running { 3 } else { 4 }
+                }
             };
             (kind, *rank)
         };
         candidates.sort_by_key(order);
         let Some((rank, why)) = candidates.first().copied() else { return };
-        if self.first.is_some() && Some(rank) != aborter {
+        let is_known = self.first.as_ref().is_some_and(|first| !self.is_collateral(first.rank));
+        if is_known && Some(rank) != aborter || self.first.is_some() && self.is_collateral(rank) {
             return;
+        }
+        if let Some(Ending { cause: cause @ Cause::Failed(_), .. }) = &mut self.ending {
+            *cause = Cause::Failed(rank);
         }
         let record = self.node.record(rank);
         let sample = record.call();
@@ -383,9 +391,20 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Whether a rank ended the job because it lost another one: the other one is the cause, and
+    /// its end is known or will be in a moment.
+    fn is_collateral(&self, rank: u32) -> bool {
+        self.node.record(rank).report().is_some_and(|text| text.contains(" is lost: "))
+    }
+
+    /// Who called MPI_Abort, or was ended by a fatal error of its own, with which code.
+    fn aborter(&self) -> Option<(u32, i32)> {
+        self.node.abort_requested().filter(|(rank, _)| !self.is_collateral(*rank))
+    }
+
     fn check_abort(&mut self) {
         if self.ending.is_none()
-            && let Some((rank, code)) = self.node.abort_requested()
+            && let Some((rank, code)) = self.aborter()
         {
             self.end(Cause::Abort(rank, code));
         }

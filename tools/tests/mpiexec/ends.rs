@@ -60,6 +60,15 @@ fn a_signal_is_named_with_the_call() {
 }
 
 #[test]
+fn who_lost_a_peer_is_not_the_cause() {
+    for _ in 0..5 {
+        let ran = run_ranks(&[], "lost kill:8 lost lost");
+        assert_eq!(ran.code, Some(136), "{}", ran.err);
+        assert!(ran.err.contains("rank 1 failed first"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_rank_without_finalize_fails_the_job() {
     let ran = run_ranks(&[], "barrier barrier exit:0");
     assert_eq!(ran.code, Some(1), "{}", ran.err);

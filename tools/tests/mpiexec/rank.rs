@@ -61,6 +61,15 @@ fn rank_program() {
             record.leave_report("error: message truncated\n  help: use a larger buffer");
             std::process::exit(value);
         }
+        "lost" => {
+            // What the library does when it notices that a peer is gone.
+            while !(0..job.size).any(|rank| job.node.record(rank).is_owner_gone()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            record.leave_report("error: peer 1 is lost: its process is gone");
+            job.node.request_abort(job.rank, 1);
+            std::process::exit(1);
+        }
         "abort" => {
             pause();
             job.node.request_abort(job.rank, value);
