@@ -140,13 +140,24 @@ fn parse_parameter(text: &str) -> Parameter {
     Parameter { kind, name: name.to_string() }
 }
 
+/// Twins that look alike but must be told apart: a type that was made by one of these reports its
+/// arguments as large counts, and no parameter that differs is an array whose form would show it.
+const TOLD_APART: [&str; 5] = [
+    "MPI_Type_contiguous",
+    "MPI_Type_create_hindexed_block",
+    "MPI_Type_create_hvector",
+    "MPI_Type_create_resized",
+    "MPI_Type_vector",
+];
+
 /// Finds the pairs that share a body.
 fn with_twins(mut functions: Vec<Function>) -> Vec<Function> {
     let index: BTreeMap<String, usize> =
         functions.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
     for large in 0..functions.len() {
-        let Some(small) = functions[large].name.strip_suffix("_c").and_then(|n| index.get(n))
-        else {
+        let name = functions[large].name.strip_suffix("_c");
+        let name = name.filter(|name| !TOLD_APART.contains(name));
+        let Some(small) = name.and_then(|name| index.get(name)) else {
             continue;
         };
         if let Some(differs) = compare(&functions[*small], &functions[large]) {
@@ -197,8 +208,13 @@ mod tests {
         let expected = [
             "MPI_Op_create_c",
             "MPI_Register_datarep_c",
+            "MPI_Type_contiguous_c",
+            "MPI_Type_create_hindexed_block_c",
+            "MPI_Type_create_hvector_c",
+            "MPI_Type_create_resized_c",
             "MPI_Type_get_contents_c",
             "MPI_Type_get_envelope_c",
+            "MPI_Type_vector_c",
         ];
         let mut sorted = names.clone();
         sorted.sort();

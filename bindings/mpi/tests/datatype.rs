@@ -3,14 +3,14 @@
 
 use proptest::prelude::*;
 use std::sync::Arc;
-use strait_mpi::datatype::{Distribution, Form, Order, Type, predefined};
+use strait_mpi::datatype::{DEFAULT_LENGTH, Distribution, Form, Order, Type, predefined};
 use strait_transport::payload::{Layout, Payload};
 
 /// A type map as the standard defines it.
 #[derive(Clone, Default, Debug)]
 struct Map {
-    /// Displacement, bytes and alignment of each basic element, in order.
-    entries: Vec<(i64, i64, i64)>,
+    /// Each basic element, in order.
+    entries: Vec<Entry>,
     lb_markers: Vec<i64>,
     ub_markers: Vec<i64>,
 }
@@ -70,8 +70,11 @@ impl Map {
     }
 }
 
+/// Displacement, bytes and alignment.
+type Entry = (i64, i64, i64);
+
 /// Predefined types to build of: code and the map of one element.
-const LEAVES: [(u32, &[(i64, i64, i64)]); 7] = [
+const LEAVES: [(u32, &[Entry]); 7] = [
     (0x247, &[(0, 1, 1)]),
     (0x208, &[(0, 2, 2)]),
     (0x209, &[(0, 4, 4)]),
@@ -341,9 +344,9 @@ proptest! {
         let order = if c { Order::C } else { Order::Fortran };
         let sizes: Vec<_> = shape.iter().map(|s| s.0).collect();
         let dealt: Vec<(Distribution, i32)> = shape.iter().map(|s| match s.2 {
-            0 => (Distribution::None, 19),
-            1 => (Distribution::Block, 19),
-            2 => (Distribution::Cyclic, 19),
+            0 => (Distribution::None, DEFAULT_LENGTH),
+            1 => (Distribution::Block, DEFAULT_LENGTH),
+            2 => (Distribution::Cyclic, DEFAULT_LENGTH),
             3 => (Distribution::Cyclic, s.3),
             _ => (Distribution::Block, s.0 as i32),
         }).collect();
@@ -361,9 +364,9 @@ proptest! {
                 let n = sizes[d];
                 let owner = |i: i64| match dealt[d] {
                     (Distribution::None, _) => 0,
-                    (Distribution::Block, 19) => i / ((n + p - 1) / p),
+                    (Distribution::Block, DEFAULT_LENGTH) => i / ((n + p - 1) / p),
                     (Distribution::Block, l) => i / i64::from(l),
-                    (Distribution::Cyclic, 19) => i % p,
+                    (Distribution::Cyclic, DEFAULT_LENGTH) => i % p,
                     (Distribution::Cyclic, l) => i / i64::from(l) % p,
                 };
                 chosen[d] = (0..n).filter(|&i| owner(i) == place).collect();

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use strait_collectives::reduce::{Element, Group};
 use strait_mpi::datatype::{
-    Class, Combiner, Distribution, Fault, Form, Order, Type, codes, is_absent, match_size,
-    predefined, value_index,
+    Class, Combiner, DEFAULT_LENGTH, Distribution, Fault, Form, Order, Type, codes, is_absent,
+    match_size, predefined, value_index,
 };
 
 const INT: u32 = 0x209;
@@ -110,11 +110,17 @@ fn contents_of_both_forms() {
     let ty = |form| Type::subarray(form, &[4, 5], &[2, 3], &[1, 2], Order::C, int).unwrap();
     is(&ty(small), Combiner::Subarray, &[2, 4, 5, 2, 3, 1, 2, 12], &[], &[]);
     is(&ty(large), Combiner::Subarray, &[2, 12], &[], &[4, 5, 2, 3, 1, 2]);
-    let dealt = [(Distribution::Block, 19), (Distribution::Cyclic, 2)];
+    let dealt = [(Distribution::Block, DEFAULT_LENGTH), (Distribution::Cyclic, 2)];
     let ty =
         |form| Type::darray(form, (6, 4), &[4, 5], &dealt, &[2, 3], Order::Fortran, int).unwrap();
-    is(&ty(small), Combiner::Darray, &[6, 4, 2, 4, 5, 17, 18, 19, 2, 2, 3, 15], &[], &[]);
-    is(&ty(large), Combiner::Darray, &[6, 4, 2, 17, 18, 19, 2, 2, 3, 15], &[], &[4, 5]);
+    is(
+        &ty(small),
+        Combiner::Darray,
+        &[6, 4, 2, 4, 5, 17, 18, DEFAULT_LENGTH, 2, 2, 3, 15],
+        &[],
+        &[],
+    );
+    is(&ty(large), Combiner::Darray, &[6, 4, 2, 17, 18, DEFAULT_LENGTH, 2, 2, 3, 15], &[], &[4, 5]);
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn faults() {
         assert_eq!(subarray(size, subsize, start), Some(Fault::Argument));
     }
     assert_eq!(Type::subarray(Form::Int, &[], &[], &[], Order::C, int), Err(Fault::Argument));
-    let none = [(Distribution::None, 19)];
+    let none = [(Distribution::None, DEFAULT_LENGTH)];
     let darray = |size, places| {
         Type::darray(Form::Int, (size, 0), &[4], &none, &[places], Order::C, int).err()
     };

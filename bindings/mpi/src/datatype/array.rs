@@ -21,8 +21,9 @@ pub enum Distribution {
     Cyclic = 18,
 }
 
-/// "Choose yourself", as the length of a distribution: MPI_DISTRIBUTE_DFLT_DARG.
-const DEFAULT_LENGTH: i32 = 19;
+/// "Choose yourself", as the length of a distribution: MPI_DISTRIBUTE_DFLT_DARG. Not the number of
+/// an ABI, since 19 is also a length.
+pub const DEFAULT_LENGTH: i32 = i32::MIN;
 
 impl Distribution {
     /// The distribution of a canonical code.

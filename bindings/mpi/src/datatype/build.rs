@@ -295,10 +295,10 @@ impl Type {
     pub fn f90_integer(range: i32) -> Made {
         let code = match range {
             ..=2 => 0x2c1,
-            ..=4 => 0x2c9,
-            ..=9 => 0x2d1,
-            ..=18 => 0x2d9,
-            ..=38 => 0x2e1,
+            3..=4 => 0x2c9,
+            5..=9 => 0x2d1,
+            10..=18 => 0x2d9,
+            19..=38 => 0x2e1,
             _ => return Err(Fault::Argument),
         };
         Type::f90(code, Combiner::F90Integer, &[range])

@@ -21,7 +21,7 @@ mod external;
 mod named;
 mod program;
 
-pub use array::Distribution;
+pub use array::{DEFAULT_LENGTH, Distribution};
 pub use build::{Fault, Form, Order};
 pub use named::{Class, absent_name, codes, is_absent, match_size, predefined, value_index};
 
@@ -57,7 +57,7 @@ pub enum Combiner {
 }
 
 /// The arguments that a type was made of, as MPI_Type_get_contents returns them. Enum-like integers
-/// (the order, the distributions) are canonical.
+/// (the order, the distributions, [`DEFAULT_LENGTH`]) are canonical.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Contents {
     pub integers: Vec<i32>,
