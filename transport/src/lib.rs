@@ -5,6 +5,7 @@
 //! [`bootstrap::attach`] tells a process who it is and gives it the memory its node shares.
 
 pub mod bootstrap;
+pub mod config;
 pub mod counters;
 mod endpoint;
 pub mod envelope;

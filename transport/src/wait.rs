@@ -32,8 +32,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// With a core for each rank: a wake-up from sleep costs 20 to 50 us, so spinning as long as that
-/// at most doubles the wait.
-const SPIN: Duration = Duration::from_micros(50);
+/// at most doubles the wait. Knob SPIN_US.
+const SPIN_US: u32 = 50;
 /// After that, while nobody else needs the core, yields are still cheaper than a wake-up.
 const YIELD: Duration = Duration::from_micros(150);
 /// With more ranks than cores: a hand-over costs 2 us, so this many bring everybody's turn.
@@ -45,6 +45,8 @@ const TURNS_PER_CLOCK: u32 = 32;
 
 /// Whether ranks outnumber the cores they may use, as this process last saw it.
 static CROWDED: AtomicBool = AtomicBool::new(false);
+/// How long to spin, from the knob.
+static SPIN: AtomicU32 = AtomicU32::new(SPIN_US);
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,9 +95,10 @@ impl Waiter {
     #[cold]
     fn climb(&mut self) -> Next {
         let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        let spin = Duration::from_micros(u64::from(SPIN.load(Relaxed)));
         match self.stage {
-            Stage::Spin if waited >= SPIN => self.stage = Stage::Yield,
-            Stage::Yield if waited >= SPIN + YIELD => self.stage = Stage::Over,
+            Stage::Spin if waited >= spin => self.stage = Stage::Yield,
+            Stage::Yield if waited >= spin + YIELD => self.stage = Stage::Over,
             Stage::HandOver if self.turns > CROWDED_YIELDS || waited >= CROWDED_YIELD => {
                 self.stage = Stage::Over;
             }
@@ -140,13 +143,20 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
 /// Before the record is shown: says our cores, sets the policy, and decides by it whether
 /// publishers fence for us. Crowded ranks sleep all the time, and then a membarrier (an interrupt
 /// to every core that runs a rank) costs more than everybody's fences.
-pub(crate) fn settle_policy(node: &Node, local_rank: u32) {
+///
+/// # Errors
+/// The knob SPIN_US is no number.
+pub(crate) fn settle_policy(node: &Node, local_rank: u32) -> Result<()> {
+    if let Some(spin) = crate::config::number("SPIN_US")? {
+        SPIN.store(u32::try_from(spin).unwrap_or(u32::MAX), Relaxed);
+    }
     let record = node.record(local_rank);
     record.publish_cores(&CoreSet::allowed());
     let crowded = is_crowded(node, local_rank);
     CROWDED.store(crowded, Relaxed);
     let alone = node.plan_ref().local_size == 1;
     record.set_needs_fence(alone || crowded || !crate::sync::register_membarrier());
+    Ok(())
 }
 
 /// Where the threads of this process sleep. The worker owns it; threads take [`Sleeper`]s.
@@ -425,7 +435,7 @@ mod tests {
             while waiter.pause() == Next::Look {
                 looks += 1;
             }
-            assert!(looks > 10, "it looked before it slept");
+            assert!(looks > 0, "it looked before it slept");
             assert_eq!(waiter.pause(), Next::Sleep);
         }
     }

@@ -62,7 +62,7 @@ pub fn attach() -> Result<Job> {
         None => None,
         Some(environment) => match environment.join()? {
             Joined::Rank { local_rank, node } => {
-                return Ok(enter(local_rank, node, Origin::Launched));
+                return enter(local_rank, node, Origin::Launched);
             }
             Joined::NotMeant(reason) => Some(reason),
         },
@@ -83,7 +83,7 @@ pub fn finalize(job: &Job) {
 /// The record belongs to somebody.
 pub fn join(node: Node, local_rank: u32) -> Result<Job> {
     match node.record(local_rank).claim() {
-        Claim::Won => Ok(enter(local_rank, node, Origin::Launched)),
+        Claim::Won => enter(local_rank, node, Origin::Launched),
         other => Err(Error::new(Kind::Bootstrap(format!(
             "local rank {local_rank} cannot be claimed: {other:?}"
         )))),
@@ -104,11 +104,11 @@ fn singleton(reason: Option<String>) -> Result<Job> {
     let node = Node::create(&plan)?;
     let claim = node.record(0).claim();
     assert_eq!(claim, Claim::Won, "a fresh memory has no owner");
-    Ok(enter(0, node, Origin::Singleton { reason }))
+    enter(0, node, Origin::Singleton { reason })
 }
 
 /// The record is claimed: fills it and shows it to the others.
-fn enter(local_rank: u32, node: Node, origin: Origin) -> Job {
+fn enter(local_rank: u32, node: Node, origin: Origin) -> Result<Job> {
     let plan = node.plan();
     let rank = plan.first_local_rank + local_rank;
     let record = node.record(local_rank);
@@ -116,9 +116,9 @@ fn enter(local_rank: u32, node: Node, origin: Origin) -> Job {
     // any time, so it stays for the life of the process.
     let magic: &'static u64 = Box::leak(Box::new(probe_magic(&plan.job, rank)));
     record.publish_probe(std::ptr::from_ref(magic) as u64, *magic);
-    crate::wait::settle_policy(&node, local_rank);
+    crate::wait::settle_policy(&node, local_rank)?;
     record.set_state(RankState::Running);
-    Job {
+    Ok(Job {
         rank,
         size: plan.size,
         local_rank,
@@ -128,7 +128,7 @@ fn enter(local_rank: u32, node: Node, origin: Origin) -> Job {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         origin,
         node: Arc::new(node),
-    }
+    })
 }
 
 /// A word that no other process holds at that address: it tells a peer from a stranger that has

@@ -44,7 +44,7 @@ pub(super) struct Endpoint {
 unsafe impl Send for Endpoint {}
 
 impl Endpoint {
-    pub(super) fn new(node: &Arc<Node>, local_rank: u32) -> Endpoint {
+    pub(super) fn new(node: &Arc<Node>, local_rank: u32, may_read: bool) -> Endpoint {
         Endpoint {
             ring: Producer::new(MappedRing::of(node, local_rank)),
             slab: SlabMemory::of(node, local_rank),
@@ -53,7 +53,7 @@ impl Endpoint {
             full_fence: true,
             is_met: false,
             is_lost: false,
-            reads: Reads::Untried,
+            reads: if may_read { Reads::Untried } else { Reads::Refused },
             pending: None,
         }
     }

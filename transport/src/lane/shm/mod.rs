@@ -92,11 +92,15 @@ impl ShmLane {
 
     /// As [`ShmLane::new`], and says who notices deaths.
     pub fn with_supervision(job: &Job, supervision: Supervision) -> Result<ShmLane> {
-        peer_copy::permit();
+        let may_read = crate::config::switch("PEER_READ")?.unwrap_or(true);
+        if may_read {
+            peer_copy::permit();
+        }
         let node = Arc::clone(&job.node);
         let inbound = Consumer::new(MappedRing::of(&node, job.local_rank));
-        let endpoints =
-            (0..job.local_size).map(|local_rank| Endpoint::new(&node, local_rank)).collect();
+        let endpoints = (0..job.local_size)
+            .map(|local_rank| Endpoint::new(&node, local_rank, may_read))
+            .collect();
         Ok(ShmLane {
             first_rank: job.first_local_rank,
             local_rank: job.local_rank,

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The knob table: every environment variable that changes how Strait works, once. From it come
+//! the readers, the page docs/knobs.md, and the warning about names that are not in it.
+//!
+//! A threshold is no knob but a number of the protocol's cost table; a knob names who needs it.
+//! Not here: the variables between mpiexec and its ranks (bootstrap/contract.rs).
+#![forbid(unsafe_code)]
+
+use crate::bootstrap::contract;
+use crate::error::{Error, Kind, Result};
+use std::fmt::Write as _;
+
+/// All names begin so.
+pub const PREFIX: &str = "STRAIT_";
+
+/// What a knob's value looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A whole number.
+    Number,
+    /// `on` or `off` (also 1, 0, yes, no, true, false).
+    Switch,
+    /// Names, separated by commas.
+    List,
+    /// Any text.
+    Text,
+}
+
+/// Who turns a knob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// For speed on a machine that the defaults do not fit.
+    Tuning,
+    /// To find a fault.
+    Debugging,
+}
+
+/// One variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Knob {
+    /// Name without the prefix.
+    pub name: &'static str,
+    /// Form of its value.
+    pub value: Value,
+    /// What holds when it is not set.
+    pub default: &'static str,
+    /// Unit of a number.
+    pub unit: &'static str,
+    /// Who turns it.
+    pub scope: Scope,
+    /// First version that has it.
+    pub since: &'static str,
+    /// What it does, and who needs it.
+    pub text: &'static str,
+}
+
+/// Every knob.
+pub const KNOBS: &[Knob] = &[
+    Knob {
+        name: "LANES",
+        value: Value::List,
+        default: "shm,tcp",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Which lanes may be used: shm, tcp. `tcp` alone sends by TCP between ranks of one \
+               host, too: for tests, and to tell a fault of shared memory from one of the program.",
+    },
+    Knob {
+        name: "PEER_READ",
+        value: Value::Switch,
+        default: "on",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Whether long messages may be read straight from the sender's memory \
+               (process_vm_readv). Off copies them through shared memory, as where the kernel \
+               forbids such reads: for tests, and under tools that cannot follow these reads.",
+    },
+    Knob {
+        name: "SPIN_US",
+        value: Value::Number,
+        default: "50",
+        unit: "microseconds",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "How long a waiting thread spins before it yields and sleeps, where each rank has a \
+               core. Less saves power and leaves hyperthreads to others; more answers faster after \
+               long waits. With more ranks than cores nobody spins.",
+    },
+    Knob {
+        name: "TCP_INTERFACE",
+        value: Value::Text,
+        default: "chosen",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Name or address of the network interface that TCP connections use: for hosts with \
+               several networks.",
+    },
+];
+
+/// Variables that are set by one part of Strait for another.
+const INTERNAL: &[&str] = &[
+    contract::ENV_JOB,
+    contract::ENV_SOCKET,
+    contract::ENV_RANK,
+    contract::ENV_SIZE,
+    contract::ENV_NODE_FD,
+    "STRAIT_APPNUM",
+    "STRAIT_CC",
+    "STRAIT_CXX",
+    "STRAIT_LOADED_IN",
+];
+
+fn refuse<T>(text: String) -> Result<T> {
+    Err(Error::new(Kind::Config(text)))
+}
+
+/// The text of a knob, if it is set and not empty.
+///
+/// # Panics
+/// If there is no such knob.
+pub fn text(name: &str) -> Result<Option<String>> {
+    assert!(KNOBS.iter().any(|knob| knob.name == name), "{name} is in the table");
+    match std::env::var(format!("{PREFIX}{name}")) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(_) => refuse(format!("{PREFIX}{name} is not text")),
+    }
+}
+
+/// The value of a number.
+pub fn number(name: &str) -> Result<Option<u64>> {
+    text(name)?.map(|text| parse_number(name, &text)).transpose()
+}
+
+/// The value of a switch.
+pub fn switch(name: &str) -> Result<Option<bool>> {
+    text(name)?.map(|text| parse_switch(name, &text)).transpose()
+}
+
+fn parse_number(name: &str, text: &str) -> Result<u64> {
+    text.parse().or_else(|_| refuse(format!("{PREFIX}{name} is {text}, which is no whole number")))
+}
+
+fn parse_switch(name: &str, text: &str) -> Result<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "1" | "yes" | "true" => Ok(true),
+        "off" | "0" | "no" | "false" => Ok(false),
+        _ => refuse(format!("{PREFIX}{name} is {text}, which is neither on nor off")),
+    }
+}
+
+/// A line for each variable that begins like ours and is not ours, with the name that was perhaps
+/// meant. `names` are the names in the environment.
+pub fn strangers(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = names.filter_map(|name| stranger(&name)).collect();
+    lines.sort();
+    lines
+}
+
+fn stranger(name: &str) -> Option<String> {
+    let short = name.strip_prefix(PREFIX)?;
+    if INTERNAL.contains(&name) || KNOBS.iter().any(|knob| knob.name == short) {
+        return None;
+    }
+    let nearest =
+        KNOBS.iter().map(|knob| (strsim::damerau_levenshtein(short, knob.name), knob.name));
+    let meant = nearest.min().filter(|(distance, known)| *distance <= known.len().div_ceil(3));
+    Some(match meant {
+        Some((_, known)) => {
+            format!("{name} is no variable of Strait; did you mean {PREFIX}{known}?")
+        }
+        None => format!("{name} is no variable of Strait; `strait params` lists them"),
+    })
+}
+
+/// The table as a page.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Knobs\n\n@generated from transport/src/config.rs; do not edit.\n\n\
+         | variable | value | default | for | since | what it does |\n|---|---|---|---|---|---|\n",
+    );
+    for knob in KNOBS {
+        let unit = if knob.unit.is_empty() { String::new() } else { format!(", {}", knob.unit) };
+        let value = format!("{:?}{unit}", knob.value).to_lowercase();
+        let scope = format!("{:?}", knob.scope).to_lowercase();
+        let _ = writeln!(
+            page,
+            "| `{PREFIX}{}` | {value} | {} | {scope} | {} | {} |",
+            knob.name, knob.default, knob.since, knob.text
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_or_refused_by_name() {
+        assert_eq!(parse_number("SPIN_US", "17").unwrap(), 17);
+        assert!(parse_number("SPIN_US", "-1").unwrap_err().to_string().contains("STRAIT_SPIN_US"));
+        assert!(parse_switch("PEER_READ", "Yes").unwrap());
+        assert!(!parse_switch("PEER_READ", "off").unwrap());
+        assert!(parse_switch("PEER_READ", "maybe").is_err());
+    }
+
+    #[test]
+    fn unknown_names_are_told_with_a_suggestion() {
+        let names = ["STRAIT_LANE", "STRAIT_JOB", "STRAIT_SPIN_US", "HOME", "STRAIT_QUUX_CORGE"];
+        let lines = strangers(names.iter().map(|name| (*name).to_owned()));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("did you mean STRAIT_LANES?"));
+        assert!(lines[1].contains("strait params"));
+    }
+
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/knobs.md");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(page, markdown(), "BLESS=1 cargo test writes docs/knobs.md anew");
+    }
+
+    #[test]
+    fn the_table_is_small_and_sorted() {
+        assert!(KNOBS.len() <= 40);
+        assert!(KNOBS.is_sorted_by_key(|knob| knob.name));
+    }
+}
