@@ -235,30 +235,35 @@ impl ShmLane {
         }
     }
 
-    /// Nothing came: looks for deaths now and then.
+    /// Nothing came: looks for deaths now and then. Returns how many losses it reported: they are
+    /// work, or a caller could fall asleep over the news.
     #[inline]
-    fn idle<I: Inbox>(&mut self, inbox: &mut I) {
+    fn idle<I: Inbox>(&mut self, inbox: &mut I) -> usize {
         self.idle_polls = self.idle_polls.wrapping_add(1);
-        if self.idle_polls.is_multiple_of(POLLS_PER_DEATH_LOOK) {
-            self.report_deaths(inbox);
+        if !self.idle_polls.is_multiple_of(POLLS_PER_DEATH_LOOK) {
+            return 0;
         }
+        self.report_deaths(inbox)
     }
 
     /// The ring was just found empty, so invariant 3 holds.
     #[cold]
-    fn report_deaths<I: Inbox>(&mut self, inbox: &mut I) {
+    fn report_deaths<I: Inbox>(&mut self, inbox: &mut I) -> usize {
         let thorough = self.idle_polls.is_multiple_of(POLLS_PER_DEATH_LOOK * POLLS_PER_DEATH_LOOK);
         if !self.deaths.any(&self.node, thorough) {
-            return;
+            return 0;
         }
+        let mut count = 0;
         for local_rank in self.deaths.collect(&self.node) {
             let peer = Peer(self.first_rank + local_rank);
             if self.forget(local_rank as usize) {
                 let pid = self.node.record(local_rank).pid();
                 let reason = format!("its process {pid} is gone");
                 inbox.lost(peer, Error::new(Kind::PeerLost { peer, reason }));
+                count += 1;
             }
         }
+        count
     }
 
     /// Nothing goes to this peer any more; `false` if that was so already.
@@ -417,10 +422,7 @@ impl Lane for ShmLane {
         if self.pending_count != 0 {
             self.push_all_pending();
         }
-        if count == 0 {
-            self.idle(inbox);
-        }
-        count
+        if count == 0 { self.idle(inbox) } else { count }
     }
 
     fn is_flushed(&self) -> bool {
