@@ -157,6 +157,17 @@ fn ring(rank: &mut Rank) {
             }
         }
     }
+    // Within one process reads of memory are never forbidden, and the tables say: fetch.
+    let counters = rank.worker.counters();
+    let plan = rank.worker.describe_plan(Peer(left));
+    assert_eq!(counters.fetched > 0, plan.contains("fetch from"), "{plan}{counters:?}");
+    assert_eq!(counters.fetch_refused, 0);
+}
+
+/// As [`ring`], and large messages are really read from the sender's memory.
+fn fetched_ring(rank: &mut Rank) {
+    ring(rank);
+    assert!(rank.worker.counters().fetched >= 2, "{:?}", rank.worker.counters());
 }
 
 /// Everybody floods rank 0 with small and large messages, immediately; it takes them in any order.
@@ -217,8 +228,8 @@ macro_rules! programs {
 }
 
 programs! {
-    shm_ring_of_2: 2, SHM, ring;
-    shm_ring_of_5: 5, SHM, ring;
+    shm_ring_of_2: 2, SHM, fetched_ring;
+    shm_ring_of_5: 5, SHM, fetched_ring;
     shm_flood_of_4: 4, SHM, flood;
     shm_ping_pong: 4, SHM, ping_pong;
     tcp_ring_of_2: 2, TCP, ring;

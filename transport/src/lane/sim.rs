@@ -6,8 +6,8 @@
 //! 2. Messages of different pairs overtake each other as the seed says.
 //! 3. Nothing happens by itself: time moves only in [`SimNet::advance`], and the same seed with the
 //!    same calls gives the same run.
-//! 4. A link holds at most `capacity` messages; beyond that, or while it is stalled, or now and then
-//!    because the seed says so, it is full.
+//! 4. A link holds at most `capacity` messages; beyond that, or while it is stalled, or now and
+//!    then because the seed says so, it is full.
 //!
 //! All workers live in one thread; `get` reads the sender's memory directly.
 

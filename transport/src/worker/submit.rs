@@ -163,8 +163,10 @@ impl Worker {
         let endpoint = &mut self.core.endpoints[slot.peer as usize];
         let eager = bytes <= endpoint.thresholds.eager_bytes_max as usize;
         if !eager || !endpoint.credit.covers(credit::cost(bytes)) {
-            self.core.counters.announced_for_credit += u64::from(eager);
-            return self.announce(id);
+            let launch = self.announce(id);
+            let announced = matches!(launch, Launch::Left(Stage::Announced));
+            self.core.counters.announced_for_credit += u64::from(eager && announced);
+            return launch;
         }
         if bytes > endpoint.thresholds.fragment_bytes_max as usize {
             return self.launch_first(id);
