@@ -141,6 +141,22 @@ mod tests {
         }
     }
 
+    /// Only the root of a gather, scatter or reduction may know that the call is in place.
+    #[test]
+    fn the_choice_does_not_depend_on_in_place() {
+        for kind in [Kind::Gather, Kind::Scatter, Kind::Reduce] {
+            for bytes in [0, 5000, 1 << 20] {
+                for commutes in [false, true] {
+                    let name = |shape: Shape| choose(&shape, bytes, commutes).algorithm.name;
+                    let shape = Shape::new(kind, 5).root(3);
+                    assert_eq!(name(shape.clone()), name(shape.clone().in_place()));
+                    let shape = shape.irregular();
+                    assert_eq!(name(shape.clone()), name(shape.in_place()));
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_rule_names_an_algorithm_and_prints() {
         for rule in RULES {
