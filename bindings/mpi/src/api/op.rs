@@ -3,13 +3,14 @@
 
 use crate::abi::{Abi, Code, HandleKind};
 use crate::api::arguments::{committed_type, handle, operation, out};
-use crate::datatype::Type;
+use crate::collective::area::Piece;
+use crate::collective::operation::Operation;
 use crate::entry::on_process;
 use crate::error::{Result, class, error};
 use crate::object::op::{OP_NULL, OpRef, UserOp};
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
-use strait_collectives::reduce::{self, Basic, Op};
+use strait_collectives::reduce::Op;
 
 unsafe fn create<A: Abi>(
     name: &'static str,
@@ -83,51 +84,6 @@ fn predefined(code: Code) -> Result<Op> {
     }
 }
 
-/// The elements that a predefined operation sees in one element of a type: which, and how many.
-/// Only types whose elements lie without gaps have them.
-fn plain(op: Op, ty: &Type) -> Result<(Basic, i64)> {
-    let found = ty.basic().zip(ty.basic_count()).filter(|(basic, count)| {
-        ty.lb() == 0 && ty.extent() == count * basic.bytes() as i64 && reduce::supports(op, *basic)
-    });
-    match found {
-        Some(found) => Ok(found),
-        None => error(class::OP, format!("{} is not defined for the datatype {ty:?}", op.name())),
-    }
-}
-
-type Function<N, H> = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut N, *mut H);
-
-/// Calls a user's function once.
-///
-/// # Safety
-/// Both vectors have `count` elements of the type that `datatype` names; if the operation is not a
-/// large one, `count` fits in an `int`.
-unsafe fn call_user<A: Abi>(
-    op: &UserOp,
-    (left, right): (*mut c_void, *mut c_void),
-    count: i64,
-    mut datatype: A::Handle,
-) {
-    if op.large {
-        let mut count = count;
-        // SAFETY: the user passed a function of this type to MPI_Op_create_c; the vectors are the
-        // caller's promise, the rest are live locals.
-        unsafe {
-            let function =
-                std::mem::transmute::<*const c_void, Function<i64, A::Handle>>(op.function);
-            function(left, right, &mut count, &mut datatype);
-        }
-        return;
-    }
-    let mut count = count as c_int;
-    // SAFETY: as above, for MPI_Op_create.
-    unsafe {
-        let function =
-            std::mem::transmute::<*const c_void, Function<c_int, A::Handle>>(op.function);
-        function(left, right, &mut count, &mut datatype);
-    }
-}
-
 pub unsafe fn MPI_Reduce_local<A: Abi>(
     inbuf: *const c_void,
     inoutbuf: *mut c_void,
@@ -143,35 +99,23 @@ pub unsafe fn MPI_Reduce_local<A: Abi>(
         if A::is_in_place(inbuf) || A::is_in_place(inoutbuf) {
             return error(class::BUFFER, "MPI_IN_PLACE has no meaning here");
         }
-        match operation::<A>(entry, op)? {
-            OpRef::Predefined(code) => {
-                let op = predefined(code)?;
-                if op.is_accumulate_only() {
-                    let text = format!("{} may only be used to accumulate into windows", op.name());
-                    return error(class::OP, text);
-                }
-                let (basic, each) = plain(op, &ty)?;
-                if count == 0 || each == 0 {
-                    return Ok(());
-                }
-                if inbuf.is_null() || inoutbuf.is_null() {
-                    return error(class::BUFFER, "a buffer is NULL but the count is not 0");
-                }
-                let elements = count.checked_mul(each).unwrap_or(i64::MAX) as usize;
-                let (left, right) = (inbuf.cast::<u8>(), inoutbuf.cast::<u8>());
-                // SAFETY: both buffers have so many elements, says the caller.
-                unsafe { reduce::reduce(op, basic, left, right, right, elements) };
-            }
-            OpRef::User(op) => {
-                if !op.large && c_int::try_from(count).is_err() {
-                    let text = "the count does not fit in the int that the operation takes";
-                    return error(class::COUNT, text);
-                }
-                let vectors = (inbuf.cast_mut(), inoutbuf);
-                // SAFETY: both buffers have so many elements, says the caller.
-                entry.outside(|| unsafe { call_user::<A>(&op, vectors, count, datatype) });
-            }
+        if count > 0 && ty.size() > 0 && (inbuf.is_null() || inoutbuf.is_null()) {
+            return error(class::BUFFER, format!("a buffer is NULL but the count is {count}"));
         }
+        let op = operation::<A>(entry, op)?;
+        if let OpRef::User(user) = &op
+            && !user.large
+            && c_int::try_from(count).is_err()
+        {
+            let text = "the count does not fit in the int that the operation takes";
+            return error(class::COUNT, text);
+        }
+        let operation = Operation::new::<A>(op, &ty, datatype)?;
+        let left = Piece { base: inbuf.cast::<u8>().cast_mut(), count, ty: ty.clone() };
+        let right = Piece { base: inoutbuf.cast(), count, ty };
+        // SAFETY: both buffers have so many elements, says the caller; no lock is held, since this
+        // may be code of the user.
+        entry.outside(|| unsafe { operation.combine(&left, &right, &right) });
         Ok(())
     })
 }
