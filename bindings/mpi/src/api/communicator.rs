@@ -540,6 +540,16 @@ pub unsafe fn MPI_Comm_get_name<A: Abi>(
     comm_name: *mut c_char,
     resultlen: *mut c_int,
 ) -> c_int {
+    if A::handle_in(HandleKind::Comm, comm) == COMM_NULL {
+        return on_process::<A>("MPI_Comm_get_name", |_| {
+            let name = out(comm_name, "comm_name")?;
+            // SAFETY: the array has MPI_MAX_OBJECT_NAME bytes, says the caller.
+            let length = unsafe { put_string("MPI_COMM_NULL", name, MAX_OBJECT_NAME) };
+            // SAFETY: checked not to be null; writable, says the caller.
+            unsafe { *out(resultlen, "resultlen")? = length };
+            Ok(())
+        });
+    }
     on_comm::<A>("MPI_Comm_get_name", comm, |_, comm| {
         // SAFETY: the array has MPI_MAX_OBJECT_NAME bytes, says the caller.
         unsafe {

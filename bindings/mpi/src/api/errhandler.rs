@@ -255,8 +255,12 @@ pub unsafe fn MPI_Add_error_string<A: Abi>(errorcode: c_int, text: *const c_char
 pub unsafe fn MPI_Remove_error_class<A: Abi>(errorclass: c_int) -> c_int {
     on_process::<A>("MPI_Remove_error_class", |entry| {
         let code = user_code::<A>(entry, errorclass)?;
-        if !entry.user_errors.is_class(code) || entry.user_errors.has_codes(code) {
-            return error(class::ARG, format!("{errorclass} is no class, or has codes still"));
+        let errors = &entry.user_errors;
+        if !errors.is_class(code) || errors.has_codes(code) || errors.string(code).is_some() {
+            return error(
+                class::ARG,
+                format!("{errorclass} is no class, or has codes or a string still"),
+            );
         }
         entry.user_errors.remove(code);
         Ok(())
@@ -266,8 +270,9 @@ pub unsafe fn MPI_Remove_error_class<A: Abi>(errorclass: c_int) -> c_int {
 pub unsafe fn MPI_Remove_error_code<A: Abi>(errorcode: c_int) -> c_int {
     on_process::<A>("MPI_Remove_error_code", |entry| {
         let code = user_code::<A>(entry, errorcode)?;
-        if entry.user_errors.is_class(code) {
-            return error(class::ARG, format!("{errorcode} is a class, not a code"));
+        let errors = &entry.user_errors;
+        if errors.is_class(code) || errors.string(code).is_some() {
+            return error(class::ARG, format!("{errorcode} is a class, or has a string still"));
         }
         entry.user_errors.remove(code);
         Ok(())

@@ -2,7 +2,6 @@
 //! Init, Finalize, Abort, thread levels (MPI-5.0 sections 11.2 to 11.6).
 
 use crate::abi::{Abi, Family, HandleKind};
-use crate::agreement::Circle;
 use crate::api::attribute::delete_all;
 use crate::api::buffered::flush_all;
 use crate::entry::{Entry, any_time, die, on_process};
@@ -86,15 +85,12 @@ pub unsafe fn MPI_Is_thread_main<A: Abi>(flag: *mut c_int) -> c_int {
     })
 }
 
-/// Waits until all that this process sent has arrived or left, then for the others: nobody may be
-/// left who still reads this process's memory.
+/// Waits until all that this process sent has left, and nobody reads its memory any more. Not for
+/// the others: a program that fails runs its exit handlers, and must reach its end for mpiexec to
+/// see the failure while the others wait in a receive.
 fn quiesce(entry: &mut Entry) {
     flush_all(entry);
-    let detached_done = |rt: &mut runtime::Runtime| rt.orphans.is_empty() && rt.worker.is_flushed();
-    entry.wait_until(detached_done);
-    let world = entry.world.clone();
-    // The others' failures are their report; this process ends well.
-    let _ = Circle::of_comm(&world).barrier(entry);
+    entry.wait_until(|rt| rt.orphans.is_empty() && rt.worker.is_flushed());
     entry.worker.close();
     entry.wait_until(|rt| rt.worker.is_flushed());
 }

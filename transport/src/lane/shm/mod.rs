@@ -29,9 +29,9 @@ use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::{Job, Origin};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
-use crate::node::{LARGE_CHUNK_BYTES, Node};
+use crate::node::{LARGE_CHUNK_BYTES, Node, RankState};
 use crate::sync::full_fence;
-use crate::wire::header::Header;
+use crate::wire::header::{Header, MessageKind};
 use cells::{INLINE_BYTES, MappedRing, Rest};
 use death::Deaths;
 use endpoint::{Endpoint, OutChunks, chunk_bytes};
@@ -188,6 +188,21 @@ impl ShmLane {
         None
     }
 
+    /// A full ring: back-pressure, unless its owner is past MPI_Finalize and will never read it.
+    /// What such a peer has no use for (credit, acknowledgements) is dropped; a message for it is
+    /// an error of the program, which is told by the loss.
+    #[cold]
+    fn no_room(&mut self, local_rank: usize, kind: u8) -> Submit {
+        if self.node.record(local_rank as u32).state() != RankState::Finalized {
+            return self.starve(local_rank);
+        }
+        use MessageKind::{Ack, CancelReply, Credit, Fin};
+        match [Ack, CancelReply, Credit, Fin].iter().any(|&k| k as u8 == kind) {
+            true => Submit::Sent,
+            false => Submit::Lost,
+        }
+    }
+
     /// Sends what is pending for a peer; `false` while that does not fit.
     #[cold]
     fn push_pending(&mut self, local_rank: usize) -> bool {
@@ -332,7 +347,7 @@ impl Lane for ShmLane {
             return answer;
         }
         if !self.push_inline(local_rank, header, body) {
-            return self.starve(local_rank);
+            return self.no_room(local_rank, header.kind);
         }
         self.ring_bell(local_rank);
         Submit::Sent
