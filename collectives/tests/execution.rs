@@ -29,6 +29,14 @@ fn plan(size: u32, seed: u64) -> SimPlan {
     }
 }
 
+/// What each worker grants to each other for messages that nobody asked for yet.
+const GRANT_BYTES: usize = 64 << 10;
+
+fn workers(net: &SimNet, ranks: u32) -> Vec<Worker> {
+    let worker = |me| Worker::for_test(net.lane(Peer(me)), false, GRANT_BYTES);
+    (0..ranks).map(worker).collect()
+}
+
 /// Composition of affine maps `x -> a x + b` modulo 256, pair by pair: associative, and it does
 /// not commute.
 fn compose(left: &[u8], right: &[u8]) -> Vec<u8> {
@@ -162,8 +170,7 @@ fn every_algorithm_moves_the_right_bytes() {
         for ranks in [2, 3, 5, 8] {
             let shape = shape_for(algorithm, ranks);
             let net = SimNet::new(plan(ranks, u64::from(ranks)));
-            let mut workers: Vec<_> =
-                (0..ranks).map(|me| Worker::for_test(net.lane(Peer(me)), false)).collect();
+            let mut workers = workers(&net, ranks);
             // Calls one after another and at once, on one context, told apart by their tags.
             let parameters = Parameters { window: 2, ..Parameters::default() };
             let scales = [0, 1, 9, 300];
@@ -189,8 +196,7 @@ fn every_algorithm_moves_the_right_bytes() {
 fn calls_in_flight_together_do_not_mix() {
     let ranks = 4;
     let net = SimNet::new(plan(ranks, 11));
-    let mut workers: Vec<_> =
-        (0..ranks).map(|me| Worker::for_test(net.lane(Peer(me)), false)).collect();
+    let mut workers = workers(&net, ranks);
     let algorithm = by_name(Kind::Allreduce, "recursive_doubling").unwrap();
     let shape = Shape::new(Kind::Allreduce, ranks).cut(3);
     let schedule = |rank| algorithm.schedule(&shape, Parameters::default(), rank).unwrap();
@@ -231,8 +237,7 @@ fn calls_in_flight_together_do_not_mix() {
 fn a_lost_peer_is_named() {
     let ranks = 3;
     let net = SimNet::new(plan(ranks, 5));
-    let mut workers: Vec<_> =
-        (0..ranks).map(|me| Worker::for_test(net.lane(Peer(me)), false)).collect();
+    let mut workers = workers(&net, ranks);
     let algorithm = by_name(Kind::Bcast, "binomial").unwrap();
     let shape = Shape::new(Kind::Bcast, ranks).root(2);
     let schedule = |rank| algorithm.schedule(&shape, Parameters::default(), rank).unwrap();
@@ -249,8 +254,7 @@ fn a_lost_peer_is_named() {
 fn a_message_that_is_too_long_fails_the_call_but_not_the_others() {
     let ranks = 4;
     let net = SimNet::new(plan(ranks, 6));
-    let mut workers: Vec<_> =
-        (0..ranks).map(|me| Worker::for_test(net.lane(Peer(me)), false)).collect();
+    let mut workers = workers(&net, ranks);
     let algorithm = by_name(Kind::Bcast, "binomial").unwrap();
     let shape = Shape::new(Kind::Bcast, ranks).cut(2);
     let schedule = |rank| algorithm.schedule(&shape, Parameters::default(), rank).unwrap();

@@ -2,12 +2,12 @@
 //! Rings: everybody sends to the next rank and receives from the one before.
 //!
 //! Allgather: in turn `t` rank `r` passes block `r - t` on. Allreduce: first a turn of reductions,
-//! in which block `b` starts at rank `b + 1`, visits everyone and ends complete at rank `b`; then an
-//! allgather. Each block is combined in one fixed order (b + 1, b + 2, .., b), so all ranks get
+//! in which block `b` starts at rank `b + 1`, visits everyone and ends complete at rank `b`; then
+//! an allgather. Each block is combined in one fixed order (b + 1, b + 2, .., b), so all ranks get
 //! the same bits, but not in rank order: for operations that commute.
 //!
-//! Five ranks, rank 0, first half: sends block 4, receives 3, adds its own; sends 3, receives 2; ..;
-//! receives block 0, complete.
+//! Five ranks, rank 0, first half: sends block 4, receives 3, adds its own; sends 3, receives 2;
+//! and so on, until it receives block 0 and completes it.
 //!
 //! Each half: p - 1 rounds, p (p - 1) messages of one block.
 #![forbid(unsafe_code)]
