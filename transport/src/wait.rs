@@ -133,11 +133,12 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
             cores.add(&theirs);
         }
     }
+    if sharing > cores.count() {
+        return true;
+    }
     static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
-    let over_quota = QUOTA
-        .get_or_init(quota_millicores)
-        .is_some_and(|quota| u64::from(local_size) * 1000 > quota);
-    sharing > cores.count() || over_quota
+    let quota = QUOTA.get_or_init(quota_millicores);
+    quota.is_some_and(|quota| u64::from(local_size) * 1000 > quota)
 }
 
 /// Before the record is shown: says our cores, sets the policy, and decides by it whether

@@ -283,6 +283,23 @@ fn refused_reads_are_an_answer() {
     rank.end();
 }
 
+#[test]
+fn reads_can_be_switched_off() {
+    let test = "reads_can_be_switched_off";
+    if !is_rank() {
+        if ranks::role().as_deref() == Some("launcher") {
+            return Ranks::start(test, 2, Passing::Inherited).finish();
+        }
+        // A launcher of its own, so that only its ranks inherit the variable.
+        let status = ranks::myself(test, "launcher").env("STRAIT_PEER_READ", "off").status();
+        return assert!(status.expect("a launcher").success());
+    }
+    let mut rank = Rank::new(Supervision::Launcher);
+    rank.barrier();
+    assert!(!rank.lane.capabilities(Peer(1 - rank.job.rank)).get);
+    rank.end();
+}
+
 /// Rank 1 sends ten messages to each and waits to be killed; the others report its loss after them.
 fn a_rank_is_killed(test: &str, supervision: Supervision) {
     if !is_rank() {
