@@ -4,11 +4,13 @@
 //! A rank's bell word is 0 while somebody there looks at the queues, else how to wake it (low two
 //! bits) and a generation that tells one announcement of sleep from the next.
 //!
-//!     publisher                               sleeper
-//!     1. publish a message (Release)          1. bell = armed
-//!     2. light fence                          2. heavy fence
-//!     3. look at the bell                     3. look at the queues once more
-//!     4. armed: swap(0), wake                 4. nothing: sleep while the bell is still armed
+//! ```text
+//! publisher                               sleeper
+//! 1. publish a message (Release)          1. bell = armed
+//! 2. light fence                          2. heavy fence
+//! 3. look at the bell                     3. look at the queues once more
+//! 4. armed: swap(0), wake                 4. nothing: sleep while the bell is still armed
+//! ```
 //!
 //! Invariants:
 //! 1. At least one of the two looks (3) sees the other's store (1); see sync.rs for the fences.

@@ -20,7 +20,9 @@
 //! 6. Words found here are copied out once; positions are compared by wrapping differences that
 //!    are bounded before use: a mad peer can stall the ring, not lead us out of it.
 //!
-//!     FREE --claim--> FILLING --publish--> READY --take--> TAKEN --head passes--> FREE
+//! ```text
+//! FREE --claim--> FILLING --publish--> READY --take--> TAKEN --head passes--> FREE
+//! ```
 //!
 //! A sender that is preempted in FILLING leaves a hole; the receiver looks up to [`WINDOW`] slots
 //! past it and remembers what it took there in a bitmap, so that nobody else is stalled. A sender
@@ -41,7 +43,8 @@ pub const PUBLISHED: u64 = 1 << 63;
 pub const WINDOW: u32 = 32;
 
 /// How many empty looks pass before the receiver asks `tail` whether a hole hides messages. Asking
-/// on each look would pull the senders' line away from them for nothing. (The models ask each time.)
+/// on each look would pull the senders' line away from them for nothing. The
+/// models ask each time.
 const LOOKS_PER_TAIL: u32 = if cfg!(loom) { 1 } else { 16 };
 
 #[inline]
