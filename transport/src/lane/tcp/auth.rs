@@ -2,10 +2,12 @@
 //! Who is at the other end: a mutual proof that both hold the job's key, before anything else of
 //! a connection is looked at.
 //!
-//!     initiator                                             acceptor
-//!       hello: magic version from to attempt build nonce tag  -->       64 bytes
-//!       <--  challenge: magic version from to attempt build nonce proof 80 bytes
-//!       proof                                                 -->       32 bytes
+//! ```text
+//! initiator                                             acceptor
+//!   hello: magic version from to attempt build nonce tag  -->       64 bytes
+//!   <--  challenge: magic version from to attempt build nonce proof 80 bytes
+//!   proof                                                 -->       32 bytes
+//! ```
 //!
 //! Invariants:
 //! 1. Every proof is an HMAC-SHA256 under the job key over a label that names its role, the job,

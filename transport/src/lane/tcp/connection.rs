@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One socket: its phase, its send queue, what it has received and not yet delivered.
 //!
-//!     ACCEPTED --hello--> CHALLENGED --proof--> OPEN
-//!     DIALING --challenge--> PROVED --welcome--> OPEN --goodbye--> LEAVING
-//!                              '----decline----> closed
+//! ```text
+//! ACCEPTED --hello--> CHALLENGED --proof--> OPEN
+//! DIALING --challenge--> PROVED --welcome--> OPEN --goodbye--> LEAVING
+//!                          '----decline----> closed
+//! ```
 //!
 //! Invariants:
 //! 1. Before OPEN no message is written, so that giving a connection up loses none.
