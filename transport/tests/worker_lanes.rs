@@ -18,6 +18,11 @@ const SHM: Allowed = Allowed { shm: true, tcp: false };
 const TCP: Allowed = Allowed { shm: false, tcp: true };
 
 fn jobs(size: u32) -> Vec<Job> {
+    world(size).1
+}
+
+/// The node as its launcher has it, and what each rank knows.
+fn world(size: u32) -> (Node, Vec<Job>) {
     let mut job = [0; 16];
     getrandom::fill(&mut job).expect("random numbers");
     let plan = NodePlan { job, key: [2; 32], size, first_local_rank: 0, local_size: size };
@@ -26,7 +31,8 @@ fn jobs(size: u32) -> Vec<Job> {
         let descriptor = node.descriptor().try_clone_to_owned().expect("a descriptor");
         bootstrap::join(Node::open(descriptor).expect("a mapping"), rank).expect("a record")
     };
-    (0..size).map(join).collect()
+    let jobs = (0..size).map(join).collect();
+    (node, jobs)
 }
 
 /// Runs `program` as every rank; each ends in a barrier and closes its worker as Finalize does.
@@ -254,4 +260,52 @@ fn plans_name_their_lanes() {
     let text = worker.describe_plan(Peer(1));
     assert!(text.contains("Shm") && text.contains("eager"), "{text}");
     assert!(worker.describe_plan(Peer(9)).contains("not in this job"));
+}
+
+/// A rank goes without a word while another sleeps in a receive from it, with an announced send to
+/// it: both end with the loss, and so do later ones.
+fn a_loss_wakes(allowed: Allowed) {
+    let (node, mut jobs) = world(2);
+    let (second, first) = (jobs.pop().expect("two"), jobs.pop().expect("two"));
+    let (gone, dying) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let worker = Worker::with_allowed(&second, allowed).expect("a worker");
+            let mut rank = Rank { worker, me: 1, size: 2 };
+            rank.receive(0, 1, &mut [0]);
+            thread::sleep(Duration::from_millis(50));
+            drop(rank);
+            gone.send(()).expect("the launcher listens");
+        });
+        scope.spawn(move || {
+            let worker = Worker::with_allowed(&first, allowed).expect("a worker");
+            let mut rank = Rank { worker, me: 0, size: 2 };
+            let (mut large, mut into) = (vec![0; 1 << 20], [0]);
+            let sent = rank.isend(1, 2, &mut large, SendMode::Standard).expect("not received");
+            rank.send(1, 1, &mut [7]);
+            let received = rank.ireceive(1, 3, &mut into);
+            for request in [received, sent] {
+                let outcome = rank.wait(request).outcome;
+                assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+            }
+            assert_eq!(rank.worker.lost().first().map(|loss| loss.0), Some(Peer(1)));
+            let late = rank.ireceive(1, 3, &mut into);
+            assert!(rank.worker.is_complete(late));
+            let late = rank.isend(1, 3, &mut [0], SendMode::Standard).expect("it fails");
+            assert!(matches!(rank.wait(late).outcome, Outcome::Failed(_)));
+        });
+        dying.recv().expect("it goes");
+        // What mpiexec does when a rank has died.
+        node.announce_loss(1);
+    });
+}
+
+#[test]
+fn a_loss_wakes_over_shm() {
+    a_loss_wakes(SHM);
+}
+
+#[test]
+fn a_loss_wakes_over_tcp() {
+    a_loss_wakes(TCP);
 }
