@@ -400,7 +400,7 @@ pub unsafe fn MPI_Type_create_subarray<A: Abi>(
 
 /// Distribution and length of a dimension as the caller names them.
 fn distribution<A: Abi>(distribution: c_int, length: c_int) -> Result<(Distribution, c_int)> {
-    let default = A::constant_out(Family::Distribution, 19);
+    let default = A::constant_out(Family::Special, 19);
     let length = if length == default { DEFAULT_LENGTH } else { length };
     match Distribution::from_code(A::constant_in(Family::Distribution, distribution)) {
         Some(known) => Ok((known, length)),

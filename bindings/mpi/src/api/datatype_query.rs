@@ -187,7 +187,7 @@ fn integers_out<A: Abi>(ty: &Type) -> Vec<c_int> {
                 integers[i] = A::constant_out(Family::Distribution, integers[i]);
                 let length = &mut integers[i + dimensions];
                 if *length == DEFAULT_LENGTH {
-                    *length = A::constant_out(Family::Distribution, 19);
+                    *length = A::constant_out(Family::Special, 19);
                 }
             }
         }
