@@ -125,6 +125,21 @@ proptest! {
         run(events)?;
     }
 
+    /// A backlog of one kind first, so that the queue is hashed, then everything.
+    #[test]
+    fn long_queues(
+        posted_first: bool,
+        backlog in prop::collection::vec(event(1, 4, 12), 200..400),
+        events in prop::collection::vec(event(1, 4, 12), 1..400),
+    ) {
+        let one_kind = |event: &Event| match event {
+            Event::Receive(_) => posted_first,
+            Event::Arrive(_) => !posted_first,
+            _ => false,
+        };
+        run(backlog.into_iter().filter(one_kind).chain(events).collect())?;
+    }
+
     /// Many keys: queues grow beyond the list, are hashed, and shrink again.
     #[test]
     fn many_keys(events in prop::collection::vec(event(3, 6, 40), 1..800)) {
