@@ -11,6 +11,8 @@ use strait_transport::payload::{Layout, Payload};
 struct Map {
     /// Each basic element, in order.
     entries: Vec<Entry>,
+    /// Lower and upper bounds of the parts.
+    spans: Vec<(i64, i64)>,
     lb_markers: Vec<i64>,
     ub_markers: Vec<i64>,
 }
@@ -18,14 +20,14 @@ struct Map {
 impl Map {
     fn lb(&self) -> i64 {
         let markers = self.lb_markers.iter().min().copied();
-        markers.or(self.entries.iter().map(|e| e.0).min()).unwrap_or(0)
+        markers.or(self.spans.iter().map(|s| s.0).min()).unwrap_or(0)
     }
 
     fn ub(&self) -> i64 {
         if let Some(marker) = self.ub_markers.iter().max() {
             return *marker;
         }
-        let end = self.entries.iter().map(|e| e.0 + e.1).max().unwrap_or(0);
+        let end = self.spans.iter().map(|s| s.1).max().unwrap_or(0);
         let alignment = self.entries.iter().map(|e| e.2).max().unwrap_or(1);
         let mut ub = end;
         while (ub - self.lb()) % alignment != 0 {
@@ -39,6 +41,9 @@ impl Map {
     }
 
     fn place(&mut self, child: &Map, at: i64) {
+        if !child.entries.is_empty() {
+            self.spans.push((child.lb() + at, child.ub() + at));
+        }
         self.entries.extend(child.entries.iter().map(|e| (e.0 + at, e.1, e.2)));
         self.lb_markers.extend(child.lb_markers.iter().map(|m| m + at));
         self.ub_markers.extend(child.ub_markers.iter().map(|m| m + at));
@@ -57,7 +62,7 @@ impl Map {
 
     fn resized(&self, lb: i64, extent: i64) -> Map {
         let entries = self.entries.clone();
-        Map { entries, lb_markers: vec![lb], ub_markers: vec![lb + extent] }
+        Map { entries, spans: Vec::new(), lb_markers: vec![lb], ub_markers: vec![lb + extent] }
     }
 
     /// Addresses of all bytes of `count` elements, in packed order.
@@ -89,7 +94,9 @@ type Pair = (Arc<Type>, Map);
 fn leaf() -> impl Strategy<Value = Pair> {
     (0..LEAVES.len()).prop_map(|i| {
         let (code, entries) = LEAVES[i];
-        (predefined(code).unwrap().clone(), Map { entries: entries.to_vec(), ..Map::default() })
+        let ty = predefined(code).unwrap().clone();
+        let spans = vec![(0, ty.extent())];
+        (ty, Map { entries: entries.to_vec(), spans, ..Map::default() })
     })
 }
 

@@ -4,6 +4,9 @@
 //! Markers are what MPI_Type_create_resized leaves in a type map (once MPI_LB and MPI_UB): where one
 //! occurs anywhere in a map, the bound is the outermost marker and the data does not count. Sums
 //! are made in 128 bits and checked once, at the end.
+//!
+//! Without markers a copy of a child spans from its lower to its upper bound, padding included, and
+//! the whole is padded to the alignment again: as C lays out structs in structs.
 
 use super::Type;
 use super::build::Fault;
@@ -71,6 +74,8 @@ pub(super) struct Gather {
     elements: i128,
     external: i128,
     data: Option<(i128, i128)>,
+    /// Bounds of the children that have data.
+    span: Option<(i128, i128)>,
     lower_marker: Option<i128>,
     upper_marker: Option<i128>,
     alignment: i64,
@@ -85,6 +90,7 @@ impl Gather {
             elements: 0,
             external: 0,
             data: None,
+            span: None,
             lower_marker: None,
             upper_marker: None,
             alignment: 1,
@@ -102,6 +108,9 @@ impl Gather {
             let (from, to) = (low + i128::from(bounds.true_lb), high + i128::from(bounds.true_ub));
             let (lb, ub) = self.data.unwrap_or((from, to));
             self.data = Some((lb.min(from), ub.max(to)));
+            let (from, to) = (low + i128::from(bounds.lb), high + i128::from(bounds.ub));
+            let (lb, ub) = self.span.unwrap_or((from, to));
+            self.span = Some((lb.min(from), ub.max(to)));
             self.alignment = self.alignment.max(bounds.alignment);
             let known = *self.element_bytes.get_or_insert(bounds.element_bytes);
             self.element_bytes = Some(if known == bounds.element_bytes { known } else { None });
@@ -128,11 +137,9 @@ impl Gather {
     /// The bounds of all that was added.
     pub fn finish(self) -> Result<Bounds, Fault> {
         let (true_lb, true_ub) = self.data.unwrap_or((0, 0));
-        let data_or = |marker: Option<i128>, bound| {
-            marker.unwrap_or(if self.data.is_some() { bound } else { 0 })
-        };
-        let mut lb = data_or(self.lower_marker, true_lb);
-        let mut ub = data_or(self.upper_marker, true_ub);
+        let (lower, upper) = self.span.unwrap_or((0, 0));
+        let mut lb = self.lower_marker.unwrap_or(lower);
+        let mut ub = self.upper_marker.unwrap_or(upper);
         if self.data.is_none() {
             // A marker alone is both bounds.
             lb = self.lower_marker.or(self.upper_marker).unwrap_or(0);

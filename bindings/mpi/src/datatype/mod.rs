@@ -8,7 +8,7 @@
 //! Invariants:
 //! 1. Packed bytes come in the order of the type map, not of addresses.
 //! 2. `lb` and `ub` follow markers where there are any (MPI_Type_create_resized); else they are the
-//!    bounds of the data, `ub` rounded up so that the extent is a multiple of the alignment.
+//!    bounds of the children, `ub` rounded up so that the extent is a multiple of the alignment.
 //! 3. All sums were checked when the type was made: nothing overflows later.
 //!
 //! Not here: handles, names that users give, attributes, and whether a handle was committed.
