@@ -103,6 +103,11 @@ impl DerefMut for Entry {
 impl Drop for Entry {
     #[inline(always)]
     fn drop(&mut self) {
+        // Another thread of this process sleeps: what this call left behind (a message to
+        // ourselves, a completed request) may be what it waits for.
+        if SLEEPING.load(Ordering::Relaxed) > 0 {
+            self.look_for_sleepers();
+        }
         LOCK.unlock(self.held);
     }
 }
@@ -145,6 +150,14 @@ impl Entry {
             self.sleeper.wake_all();
         }
         done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_for_sleepers(&mut self) {
+        if !self.runtime.is_null() && STATE.load(Ordering::Relaxed) == RUNNING {
+            self.progress();
+        }
     }
 
     /// Lets the works of active requests advance; each is out of its place meanwhile.
