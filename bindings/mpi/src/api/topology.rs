@@ -51,9 +51,9 @@ pub unsafe fn MPI_Dims_create<A: Abi>(nnodes: c_int, ndims: c_int, dims: *mut c_
         if nnodes < 1 || ndims < 0 || (ndims > 0 && dims.is_null()) {
             return error(class::DIMS, format!("{nnodes} processes in {ndims} dimensions"));
         }
-        // SAFETY: the array has ndims elements, says the caller.
         let dims = match ndims {
             0 => &mut [][..],
+            // SAFETY: the array has ndims elements, says the caller.
             n => unsafe { std::slice::from_raw_parts_mut(dims, n as usize) },
         };
         if dims.iter().any(|&d| d < 0) {
