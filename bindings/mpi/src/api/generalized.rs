@@ -33,15 +33,15 @@ fn query_as<A: Abi>(
     }
 }
 
-fn call_free(entry: &mut Entry, function: *const c_void, extra: *mut c_void) -> c_int {
-    if function.is_null() {
-        return 0;
-    }
+/// Calls the free callback; its canonical error code.
+fn call_free(entry: &mut Entry, g: &Generalized) -> c_int {
+    let (function, extra) = (g.free, g.extra_state);
     type Function = unsafe extern "C" fn(*mut c_void) -> c_int;
     // SAFETY: the user passed a function of this type to MPI_Grequest_start.
     let function = unsafe { std::mem::transmute::<*const c_void, Function>(function) };
     // SAFETY: as the user asked; the lock is not held.
-    entry.outside(|| unsafe { function(extra) })
+    let code = entry.outside(|| unsafe { function(extra) });
+    (g.error_in)(code)
 }
 
 /// The status that the user's query callback gives.
@@ -56,17 +56,20 @@ pub(crate) fn query(entry: &mut Entry, g: &Generalized) -> Finished {
 /// Query and free callbacks, as a Wait or Test calls them.
 pub(crate) fn conclude(entry: &mut Entry, g: &Generalized) -> Finished {
     let mut ended = query(entry, g);
-    let code = call_free(entry, g.free, g.extra_state);
+    let code = call_free(entry, g);
     if code != 0 && ended.error.is_none() {
         ended.error = Some(make(code, "the free function of a generalized request failed"));
     }
     ended
 }
 
+/// What the cancel callback needs: function, state, whether complete, how its codes are read.
+pub(crate) type CancelParts = (*const c_void, *mut c_void, bool, fn(c_int) -> c_int);
+
 /// The cancel callback.
 pub(crate) fn cancel(
     entry: &mut Entry,
-    (function, extra, complete): (*const c_void, *mut c_void, bool),
+    (function, extra, complete, error_in): CancelParts,
 ) -> Result {
     type Function = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
     // SAFETY: the user passed a function of this type to MPI_Grequest_start.
@@ -74,7 +77,7 @@ pub(crate) fn cancel(
     // SAFETY: as the user asked; the lock is not held.
     match entry.outside(|| unsafe { function(extra, c_int::from(complete)) }) {
         0 => Ok(()),
-        code => error(code, "the cancel function of a generalized request failed"),
+        code => error(error_in(code), "the cancel function of a generalized request failed"),
     }
 }
 
@@ -96,6 +99,7 @@ pub unsafe fn MPI_Grequest_start<A: Abi>(
             cancel: cancel_fn,
             extra_state,
             complete: false,
+            error_in: A::error_in,
         })));
         // SAFETY: `request` is writable, says the caller.
         unsafe { *request = handle::<A>(HandleKind::Request, code)? };
@@ -115,7 +119,7 @@ pub unsafe fn MPI_Grequest_complete<A: Abi>(request: A::Handle) -> c_int {
         if let Some(at) = entry.orphans.iter().position(|&o| o == code) {
             entry.orphans.swap_remove(at);
             if let Some(Request::Generalized(g)) = entry.requests.remove(code) {
-                call_free(entry, g.free, g.extra_state);
+                call_free(entry, &g);
             }
         }
         Ok(())

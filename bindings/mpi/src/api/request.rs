@@ -524,7 +524,9 @@ pub unsafe fn MPI_Cancel<A: Abi>(request: *mut A::Handle) -> c_int {
                 Some(Request::Transfer(t)) => (Some(t.id), None),
                 _ => (None, None),
             },
-            Some(Request::Generalized(g)) => (None, Some((g.cancel, g.extra_state, g.complete))),
+            Some(Request::Generalized(g)) => {
+                (None, Some((g.cancel, g.extra_state, g.complete, g.error_in)))
+            }
             Some(Request::Work(_)) => {
                 return error(
                     class::REQUEST,
@@ -536,6 +538,11 @@ pub unsafe fn MPI_Cancel<A: Abi>(request: *mut A::Handle) -> c_int {
         };
         if let Some(id) = transfer {
             entry.worker.cancel(id);
+            // A message to ourselves is asked for, found and given back in three looks: users who
+            // look at the request next should see what became of it.
+            for _ in 0..3 {
+                entry.progress();
+            }
         }
         match generalized {
             Some(parts) => generalized::cancel(entry, parts),

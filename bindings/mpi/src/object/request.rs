@@ -83,6 +83,8 @@ pub struct Generalized {
     pub extra_state: *mut c_void,
     /// MPI_Grequest_complete was called.
     pub complete: bool,
+    /// How the callbacks' error codes are read.
+    pub error_in: fn(std::ffi::c_int) -> std::ffi::c_int,
 }
 
 /// Starts a persistent request once more.
