@@ -3,7 +3,7 @@
 //! context. Linear over the lowest member; data of users goes through schedules instead.
 
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Result, error};
 use crate::object::comm::Comm;
 use crate::object::request::finished;
 use strait_transport::envelope::{Envelope, Pattern, Peer};
@@ -134,6 +134,37 @@ impl Circle {
             requests.push(self.post_receive(entry, root, bytes));
         }
         self.finish(entry, &requests)
+    }
+
+    /// How a collective call stands: fails on all members when it failed on one, and otherwise gives
+    /// every member's words. Each member's own error says the cause; the others name the member.
+    pub fn settle<T, const N: usize>(
+        &self,
+        entry: &mut Entry,
+        mine: Result<T>,
+        words: [i64; N],
+    ) -> Result<(T, Vec<[i64; N]>)> {
+        let code = mine.as_ref().err().map_or(0, |error| error.code);
+        let mut bytes = code.to_le_bytes().to_vec();
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        let each = bytes.len();
+        let all = self.allgather(entry, &bytes)?;
+        let mine = mine?;
+        let mut words_of_all = Vec::with_capacity(self.members.len());
+        for (rank, said) in all.chunks_exact(each).enumerate() {
+            let (code, words) = said.split_at(size_of_val(&code));
+            let code = i32::from_le_bytes(code.try_into().expect("four bytes"));
+            if code != 0 {
+                let what = crate::api::describe(Some(entry), code);
+                return error(code, format!("the call failed on rank {rank} of the group: {what}"));
+            }
+            let mut numbers = [0; N];
+            for (number, bytes) in numbers.iter_mut().zip(words.chunks_exact(size_of::<i64>())) {
+                *number = i64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+            }
+            words_of_all.push(numbers);
+        }
+        Ok((mine, words_of_all))
     }
 
     /// Returns when all members have called.

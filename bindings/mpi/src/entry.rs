@@ -18,6 +18,9 @@ use std::sync::atomic::Ordering;
 use strait_transport::bootstrap::Origin;
 use strait_transport::worker::{Next, Waiter};
 
+mod object;
+pub use self::object::{on_default_file, on_file, on_win};
+
 /// Names of the calls that can block, as hang reports show them; the id of a call is its place here
 /// plus one.
 pub const BLOCKING_CALLS: &[&str] = &[
@@ -69,6 +72,18 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_Comm_detach_buffer",
     "MPI_Comm_flush_buffer",
     "MPI_Request_free",
+    "MPI_File_open",
+    "MPI_File_close",
+    "MPI_File_set_size",
+    "MPI_File_preallocate",
+    "MPI_File_set_view",
+    "MPI_File_set_atomicity",
+    "MPI_Win_create",
+    "MPI_Win_allocate",
+    "MPI_Win_allocate_shared",
+    "MPI_Win_create_dynamic",
+    "MPI_Win_free",
+    "MPI_Win_fence",
 ];
 
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.

@@ -9,11 +9,13 @@ use crate::object::attribute::Keyval;
 use crate::object::comm::{COMM_SELF, COMM_WORLD, Comm, CommRef};
 use crate::object::datatype::DatatypeRef;
 use crate::object::errhandler::{ErrhandlerRef, UserErrhandler};
+use crate::object::file::FileRef;
 use crate::object::group::Group;
 use crate::object::info::InfoData;
 use crate::object::op::UserOp;
 use crate::object::request::{BsendBuffer, Request};
 use crate::object::session::Session;
+use crate::object::window::WinRef;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -106,6 +108,12 @@ pub struct Runtime {
     pub infos: Slab<InfoData>,
     /// Sessions.
     pub sessions: Slab<Session>,
+    /// Open files.
+    pub files: Slab<FileRef>,
+    /// What MPI_FILE_NULL holds: the handler of new files, and of calls that name no file.
+    pub file_errhandler: ErrhandlerRef,
+    /// Windows.
+    pub windows: Slab<WinRef>,
     /// Users' error handlers.
     pub errhandlers: Slab<Rc<UserErrhandler>>,
     /// Keyvals by number.
@@ -160,6 +168,9 @@ impl Runtime {
             messages: Slab::new(HandleKind::Message),
             infos: Slab::new(HandleKind::Info),
             sessions: Slab::new(HandleKind::Session),
+            files: Slab::new(HandleKind::File),
+            file_errhandler: ErrhandlerRef::Return,
+            windows: Slab::new(HandleKind::Win),
             errhandlers: Slab::new(HandleKind::Errhandler),
             keyvals: HashMap::new(),
             next_keyval: crate::object::attribute::FIRST_KEYVAL,

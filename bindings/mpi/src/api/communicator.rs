@@ -157,7 +157,7 @@ pub(crate) fn local_context(context: u32, local_first: bool) -> u32 {
 }
 
 /// The context that the first member proposes.
-fn agree(entry: &mut Entry, circle: &Circle) -> Result<u32> {
+pub(crate) fn agree(entry: &mut Entry, circle: &Circle) -> Result<u32> {
     let mut bytes = [0; 4];
     if circle.me == 0 {
         bytes = entry.propose_context()?.to_le_bytes();

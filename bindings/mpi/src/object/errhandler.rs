@@ -39,6 +39,13 @@ pub enum ErrhandlerRef {
 }
 
 impl ErrhandlerRef {
+    /// One more handle or object has it.
+    pub fn hold(&self) {
+        if let ErrhandlerRef::User(_, user) = self {
+            user.references.set(user.references.get() + 1);
+        }
+    }
+
     /// The predefined handler of a code.
     pub fn predefined(code: Code) -> Option<ErrhandlerRef> {
         match code {

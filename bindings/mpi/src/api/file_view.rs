@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! File views and the individual file pointer (MPI-5.0 sections 14.3 and 14.4.3).
+
+use crate::abi::{Abi, Family, HandleKind};
+use crate::agreement::Circle;
+use crate::api::arguments::{committed_type, out, put_string, string};
+use crate::api::communicator::info_of;
+use crate::api::datatype::new_handle;
+use crate::datatype::Type;
+use crate::entry::{Entry, on_file};
+use crate::error::{Result, class, error};
+use crate::object::file::{File, View, mode};
+use std::ffi::{c_char, c_int};
+use std::sync::Arc;
+
+/// Canonical starting points of a seek.
+const SEEK_CUR: c_int = 401;
+const SEEK_END: c_int = 402;
+const SEEK_SET: c_int = 403;
+
+/// Checks a view against the file and itself.
+fn check_view<A: Abi>(file: &File, disp: i64, etype: &Type, filetype: &Type) -> Result<i64> {
+    let displacement = if disp == A::DISPLACEMENT_CURRENT {
+        if !file.has(mode::SEQUENTIAL) {
+            let text = "MPI_DISPLACEMENT_CURRENT is for files opened with MPI_MODE_SEQUENTIAL";
+            return error(class::ARG, text);
+        }
+        file.view.borrow().displacement
+    } else {
+        file.seekable()?;
+        disp
+    };
+    if displacement < 0 {
+        return error(class::ARG, format!("the displacement is {disp}; it must not be negative"));
+    }
+    if etype.size() <= 0 || filetype.size() % etype.size() != 0 {
+        let text = format!(
+            "a filetype of {} bytes is not made of whole etypes of {} bytes",
+            filetype.size(),
+            etype.size()
+        );
+        return error(class::TYPE, text);
+    }
+    if etype.true_lb() < 0 || filetype.true_lb() < 0 {
+        return error(class::TYPE, "a view cannot have negative displacements");
+    }
+    Ok(displacement)
+}
+
+/// The representations that there are; both leave the bytes as they are in memory.
+fn check_representation(name: &str) -> Result {
+    match name {
+        "native" | "internal" => Ok(()),
+        _ => error(
+            class::UNSUPPORTED_DATAREP,
+            format!("the data representation {name:?} is not built yet in Strait"),
+        ),
+    }
+}
+
+pub unsafe fn MPI_File_set_view<A: Abi>(
+    fh: A::File,
+    disp: i64,
+    etype: A::Handle,
+    filetype: A::Handle,
+    datarep: *const c_char,
+    info: A::Handle,
+) -> c_int {
+    on_file::<A>("MPI_File_set_view", fh, |entry, file| {
+        let view = (|| {
+            let (etype, filetype) =
+                (committed_type::<A>(entry, etype)?, committed_type::<A>(entry, filetype)?);
+            let displacement = check_view::<A>(file, disp, etype, filetype)?;
+            // SAFETY: a C string, says the caller.
+            let representation = unsafe { string(datarep) }?;
+            check_representation(&representation)?;
+            let (etype, filetype) = (etype.clone(), filetype.clone());
+            Ok((View { displacement, etype, filetype, representation }, info_of::<A>(entry, info)?))
+        })();
+        let extent = view.as_ref().map_or(0, |(view, _)| view.etype.extent());
+        let circle = Circle::of_comm(&file.comm);
+        let ((view, hints), extents) = circle.settle(entry, view, [extent])?;
+        if extents.iter().any(|said| said[0] != extent) {
+            return error(class::NOT_SAME, "the ranks passed etypes of different extents");
+        }
+        *file.view.borrow_mut() = view;
+        file.position.set(0);
+        let mut kept = file.info.borrow_mut();
+        hints.iter().for_each(|(key, value)| kept.set(key, value));
+        Ok(())
+    })
+}
+
+/// A type of a view for the caller: the constant's handle, or a committed one of its own.
+fn give_type<A: Abi>(entry: &mut Entry, ty: &Arc<Type>) -> Result<A::Handle> {
+    if let Some(code) = ty.code() {
+        return Ok(A::handle_out(HandleKind::Datatype, code));
+    }
+    let object = new_handle::<A>(entry, ty.clone())?;
+    object.committed.set(true);
+    Ok(A::handle_out(HandleKind::Datatype, object.code.get()))
+}
+
+pub unsafe fn MPI_File_get_view<A: Abi>(
+    fh: A::File,
+    disp: *mut i64,
+    etype: *mut A::Handle,
+    filetype: *mut A::Handle,
+    datarep: *mut c_char,
+) -> c_int {
+    on_file::<A>("MPI_File_get_view", fh, |entry, file| {
+        let view = file.view.borrow().clone();
+        let (disp, etype) = (out(disp, "disp")?, out(etype, "etype")?);
+        let (filetype, datarep) = (out(filetype, "filetype")?, out(datarep, "datarep")?);
+        // SAFETY: checked not to be null; writable, says the caller, and the text has
+        // MPI_MAX_DATAREP_STRING bytes.
+        unsafe {
+            *disp = view.displacement;
+            *etype = give_type::<A>(entry, &view.etype)?;
+            *filetype = give_type::<A>(entry, &view.filetype)?;
+            put_string(&view.representation, datarep, A::LIMITS.datarep);
+        }
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_File_get_byte_offset<A: Abi>(fh: A::File, offset: i64, disp: *mut i64) -> c_int {
+    on_file::<A>("MPI_File_get_byte_offset", fh, |_, file| {
+        file.seekable()?;
+        if offset < 0 {
+            return error(class::ARG, format!("the offset is {offset}; it must not be negative"));
+        }
+        // SAFETY: checked not to be null; writable, says the caller.
+        unsafe { *out(disp, "disp")? = file.view.borrow().byte_of(offset)? };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_File_seek<A: Abi>(fh: A::File, offset: i64, whence: c_int) -> c_int {
+    on_file::<A>("MPI_File_seek", fh, |_, file| {
+        file.seekable()?;
+        let from = match A::constant_in(Family::Seek, whence) {
+            SEEK_SET => 0,
+            SEEK_CUR => file.position.get(),
+            SEEK_END => file.view.borrow().end_of(file.bytes()?)?,
+            _ => return error(class::ARG, format!("{whence} is no MPI_SEEK_*")),
+        };
+        match from.checked_add(offset) {
+            Some(position) if position >= 0 => file.position.set(position),
+            _ => {
+                let text = format!("seeking {offset} from {from} leaves the view");
+                return error(class::ARG, text);
+            }
+        }
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_File_get_position<A: Abi>(fh: A::File, offset: *mut i64) -> c_int {
+    on_file::<A>("MPI_File_get_position", fh, |_, file| {
+        file.seekable()?;
+        // SAFETY: checked not to be null; writable, says the caller.
+        unsafe { *out(offset, "offset")? = file.position.get() };
+        Ok(())
+    })
+}

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Windows as objects: making, freeing, naming (MPI-5.0 sections 12.2 and 7.8).
+//!
+//! Memory of MPI_Win_allocate and MPI_Win_allocate_shared is one mapping that all members share when
+//! they are on one host; MPI_Win_allocate falls back to private memory. What the members decide
+//! together goes through `Circle::settle`: nobody is left waiting because one of them refused.
+//!
+//! Not built yet: remote accesses and their synchronization. MPI_Win_fence is here because with no
+//! access to complete it is a barrier, which orders loads and stores to shared memory.
+
+use crate::abi::{Abi, CountOut, Family, HandleKind};
+use crate::agreement::Circle;
+use crate::api::arguments::{PROC_NULL, handle, out, put_string, string};
+use crate::api::attribute::delete_all;
+use crate::api::communicator::{MAX_OBJECT_NAME, agree, give_group, info_of};
+use crate::api::errhandler::{acquire, describe, let_go};
+use crate::entry::{Entry, on_comm, on_process, on_win};
+use crate::error::{MpiError, Result, class, error, make};
+use crate::object::comm::{Comm, CommRef};
+use crate::object::errhandler::ErrhandlerRef;
+use crate::object::info::InfoData;
+use crate::object::shared_memory::{self, Mapping};
+use crate::object::window::{Facts, Flavor, Region, UNIFIED, WIN_NULL, Win, WinRef, lay_out};
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int, c_void};
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
+
+/// Regions of MPI_Win_allocate, and of shared windows that may have gaps, begin at multiples of it:
+/// two cache lines, since processors fetch them in pairs.
+const REGION_ALIGNMENT: usize = 128;
+
+/// What one member asks for.
+struct Wish {
+    flavor: Flavor,
+    /// The user's memory, of MPI_Win_create.
+    base: *mut c_void,
+    bytes: isize,
+    unit: i64,
+    info: Result<InfoData>,
+}
+
+impl Wish {
+    /// Refuses what no window can be.
+    fn check(self, comm: &CommRef) -> Result<InfoData> {
+        let Wish { flavor, base, bytes, unit, info } = self;
+        if comm.is_inter() {
+            return error(class::COMM, "a window needs an intracommunicator");
+        }
+        if bytes < 0 {
+            return error(class::SIZE, format!("the size is {bytes}; it must not be negative"));
+        }
+        if unit <= 0 {
+            return error(class::DISP, format!("disp_unit is {unit}; it must be positive"));
+        }
+        if flavor == Flavor::Create && base.is_null() && bytes > 0 {
+            return error(class::BASE, format!("the base is NULL but the size is {bytes}"));
+        }
+        info
+    }
+}
+
+/// Memory of a window that is about to be made.
+struct Place {
+    base: *mut c_void,
+    memory: Option<Mapping>,
+    shared: bool,
+}
+
+#[cold]
+fn no_memory(code: c_int, bytes: usize, problem: &io::Error) -> Box<MpiError> {
+    make(code, format!("{bytes} bytes of memory cannot be shared: {problem}"))
+}
+
+/// One memory for all members; the first one makes it. Fails on all or none.
+fn share(entry: &mut Entry, circle: &Circle, bytes: usize) -> Result<Mapping> {
+    let failed = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG | libc::EINVAL) => {
+            no_memory(class::NO_MEM, bytes, &error)
+        }
+        _ => no_memory(class::RMA_SHARED, bytes, &error),
+    };
+    let mut made = Ok((None, [0; 4]));
+    if circle.me == 0 {
+        made = shared_memory::create(bytes)
+            .and_then(|file| Ok((shared_memory::address_of(&file)?, file)))
+            .map(|(address, file)| (Some(file), address))
+            .map_err(failed);
+    }
+    let address = made.as_ref().map_or([0; 4], |(_, address)| *address);
+    let ((file, _), addresses) = circle.settle(entry, made, address)?;
+    let mapped = match &file {
+        Some(file) => Mapping::shared(file, bytes),
+        None => shared_memory::open(addresses[0]).and_then(|file| Mapping::shared(&file, bytes)),
+    };
+    // The first one's descriptor stays open until all have answered.
+    Ok(circle.settle(entry, mapped.map_err(failed), [])?.0)
+}
+
+/// Makes the memory of a window that brings its own.
+fn allocate(
+    entry: &mut Entry,
+    circle: &Circle,
+    must_share: bool,
+    one_host: bool,
+    regions: &[Region],
+    total: usize,
+) -> Result<Place> {
+    let mine = regions[circle.me];
+    if must_share && !one_host {
+        let text = "shared windows need all ranks on one host";
+        let mut error = make(class::RMA_SHARED, text);
+        error.help = "split the communicator with MPI_Comm_split_type(MPI_COMM_TYPE_SHARED) first";
+        return Err(error);
+    }
+    if total == 0 {
+        return Ok(Place { base: std::ptr::null_mut(), memory: None, shared: false });
+    }
+    if one_host {
+        match share(entry, circle, total) {
+            Ok(memory) => {
+                let base = memory.base().wrapping_add(mine.offset).cast();
+                return Ok(Place { base, memory: Some(memory), shared: true });
+            }
+            Err(error) if must_share => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let bytes = mine.bytes.max(1);
+    let memory = Mapping::private(bytes).map_err(|problem| {
+        make(class::NO_MEM, format!("the system has no {bytes} bytes of memory: {problem}"))
+    });
+    let (memory, _) = circle.settle(entry, memory, [])?;
+    Ok(Place { base: memory.base().cast(), memory: Some(memory), shared: false })
+}
+
+/// Whether the hints allow gaps between the regions of a shared window.
+fn may_have_gaps(info: &Result<InfoData>) -> bool {
+    info.as_ref().is_ok_and(|info| info.get("alloc_shared_noncontig") == Some("true"))
+}
+
+/// Makes a window with the others.
+fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Result<Win> {
+    let Wish { flavor, base, bytes, unit, .. } = wish;
+    let circle = Circle::of_comm(comm);
+    let gaps = i64::from(flavor != Flavor::Shared || may_have_gaps(&wish.info));
+    let words = [bytes as i64, unit, entry.job.first_local_rank.into(), gaps];
+    let (info, said) = circle.settle(entry, wish.check(comm), words)?;
+    let context = agree(entry, &circle)?;
+    let alignment = if said.iter().all(|words| words[3] != 0) { REGION_ALIGNMENT } else { 1 };
+    let sizes: Vec<usize> = said.iter().map(|words| words[0] as usize).collect();
+    let own = matches!(flavor, Flavor::Allocate | Flavor::Shared);
+    let (offsets, total) = match lay_out(&sizes, alignment) {
+        Some(layout) => layout,
+        None if own => return error(class::SIZE, "the sizes of all ranks are too large together"),
+        None => (vec![0; sizes.len()], 0),
+    };
+    let region = |(words, &offset): (&[i64; 4], &usize)| Region {
+        bytes: words[0] as usize,
+        unit: words[1],
+        offset,
+    };
+    let regions: Vec<Region> = said.iter().zip(&offsets).map(region).collect();
+    let place = if own {
+        let one_host = said.iter().all(|words| words[2] == said[0][2]);
+        allocate(entry, &circle, flavor == Flavor::Shared, one_host, &regions, total)?
+    } else {
+        Place { base, memory: None, shared: false }
+    };
+    Ok(Win {
+        code: Cell::new(WIN_NULL),
+        comm: Comm::new(context, comm.group.clone(), None, ErrhandlerRef::Return),
+        flavor,
+        base: place.base,
+        regions,
+        memory: place.memory,
+        shared: place.shared,
+        attached: RefCell::default(),
+        facts: Box::new(Facts {
+            bytes,
+            unit: c_int::try_from(unit).unwrap_or(c_int::MAX),
+            flavor: A::constant_out(Family::WinFlavor, flavor as c_int),
+            model: A::constant_out(Family::WinModel, UNIFIED),
+        }),
+        name: RefCell::default(),
+        info: RefCell::new(info),
+        errhandler: RefCell::new(ErrhandlerRef::Fatal),
+        attributes: RefCell::default(),
+    })
+}
+
+/// Registers a new window and writes its handle.
+unsafe fn give<A: Abi>(entry: &mut Entry, win: Win, place: *mut A::Handle) -> Result<WinRef> {
+    let win = Rc::new(win);
+    let code = entry.windows.insert(win.clone());
+    // SAFETY: writable, says the caller.
+    unsafe { *place = handle::<A>(HandleKind::Win, code)? };
+    win.code.set(code.unwrap_or(WIN_NULL));
+    Ok(win)
+}
+
+pub unsafe fn MPI_Win_create<A: Abi>(
+    base: *mut c_void,
+    size: isize,
+    disp_unit: i64,
+    info: A::Handle,
+    comm: A::Handle,
+    win: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>("MPI_Win_create", comm, |entry, comm| {
+        let place = out(win, "win")?;
+        let info = info_of::<A>(entry, info);
+        let wish = Wish { flavor: Flavor::Create, base, bytes: size, unit: disp_unit, info };
+        let new = make_together::<A>(entry, comm, wish)?;
+        // SAFETY: this function's own conditions.
+        unsafe { give::<A>(entry, new, place)? };
+        Ok(())
+    })
+}
+
+/// The two functions that bring memory.
+unsafe fn with_memory<A: Abi>(
+    name: &'static str,
+    flavor: Flavor,
+    (bytes, unit, info): (isize, i64, A::Handle),
+    comm: A::Handle,
+    baseptr: *mut c_void,
+    win: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>(name, comm, |entry, comm| {
+        let place = out(win, "win")?;
+        let baseptr = out(baseptr.cast::<*mut c_void>(), "baseptr")?;
+        let wish = Wish {
+            flavor,
+            base: std::ptr::null_mut(),
+            bytes,
+            unit,
+            info: info_of::<A>(entry, info),
+        };
+        let new = make_together::<A>(entry, comm, wish)?;
+        // SAFETY: this function's own conditions.
+        let new = unsafe { give::<A>(entry, new, place)? };
+        // SAFETY: writable, says the caller.
+        unsafe { *baseptr = new.base };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_allocate<A: Abi>(
+    size: isize,
+    disp_unit: i64,
+    info: A::Handle,
+    comm: A::Handle,
+    baseptr: *mut c_void,
+    win: *mut A::Handle,
+) -> c_int {
+    let what = (size, disp_unit, info);
+    let name = "MPI_Win_allocate";
+    // SAFETY: this function's own conditions.
+    unsafe { with_memory::<A>(name, Flavor::Allocate, what, comm, baseptr, win) }
+}
+
+pub unsafe fn MPI_Win_allocate_shared<A: Abi>(
+    size: isize,
+    disp_unit: i64,
+    info: A::Handle,
+    comm: A::Handle,
+    baseptr: *mut c_void,
+    win: *mut A::Handle,
+) -> c_int {
+    let what = (size, disp_unit, info);
+    let name = "MPI_Win_allocate_shared";
+    // SAFETY: this function's own conditions.
+    unsafe { with_memory::<A>(name, Flavor::Shared, what, comm, baseptr, win) }
+}
+
+pub unsafe fn MPI_Win_create_dynamic<A: Abi>(
+    info: A::Handle,
+    comm: A::Handle,
+    win: *mut A::Handle,
+) -> c_int {
+    on_comm::<A>("MPI_Win_create_dynamic", comm, |entry, comm| {
+        let place = out(win, "win")?;
+        let info = info_of::<A>(entry, info);
+        let base = std::ptr::null_mut();
+        let wish = Wish { flavor: Flavor::Dynamic, base, bytes: 0, unit: 1, info };
+        let new = make_together::<A>(entry, comm, wish)?;
+        // SAFETY: this function's own conditions.
+        unsafe { give::<A>(entry, new, place)? };
+        Ok(())
+    })
+}
+
+fn dynamic(win: &Win) -> Result {
+    match win.flavor {
+        Flavor::Dynamic => Ok(()),
+        _ => error(
+            class::RMA_FLAVOR,
+            format!("{} was not made by MPI_Win_create_dynamic", win.describe()),
+        ),
+    }
+}
+
+pub unsafe fn MPI_Win_attach<A: Abi>(win: A::Handle, base: *mut c_void, size: isize) -> c_int {
+    on_win::<A>("MPI_Win_attach", win, |_, win| {
+        dynamic(win)?;
+        let Ok(bytes) = usize::try_from(size) else {
+            return error(class::SIZE, format!("the size is {size}; it must not be negative"));
+        };
+        let start = base.addr();
+        let Some(end) = start.checked_add(bytes) else {
+            return error(class::RMA_ATTACH, format!("{size} bytes from {base:p} are no memory"));
+        };
+        let mut attached = win.attached.borrow_mut();
+        let overlaps = |&(from, length): &(usize, usize)| from < end && start < from + length;
+        if attached.iter().any(overlaps) {
+            let text = "the memory overlaps memory that is attached already";
+            return error(class::RMA_ATTACH, text);
+        }
+        attached.push((start, bytes));
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_detach<A: Abi>(win: A::Handle, base: *const c_void) -> c_int {
+    on_win::<A>("MPI_Win_detach", win, |_, win| {
+        dynamic(win)?;
+        let mut attached = win.attached.borrow_mut();
+        match attached.iter().position(|(start, _)| *start == base.addr()) {
+            Some(at) => attached.swap_remove(at),
+            None => return error(class::RMA_ATTACH, format!("{base:p} is not attached")),
+        };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_shared_query<A: Abi>(
+    win: A::Handle,
+    rank: c_int,
+    size: *mut isize,
+    disp_unit: CountOut,
+    baseptr: *mut c_void,
+) -> c_int {
+    on_win::<A>("MPI_Win_shared_query", win, |_, win| {
+        let place = out(baseptr.cast::<*mut c_void>(), "baseptr")?;
+        let size = out(size, "size")?;
+        if disp_unit.is_null() {
+            return error(class::ARG, "the argument disp_unit is NULL");
+        }
+        if win.flavor == Flavor::Dynamic {
+            let text = format!("{} has no memory of its own: it is dynamic", win.describe());
+            return error(class::RMA_FLAVOR, text);
+        }
+        let members = win.regions.len();
+        let rank = match usize::try_from(rank) {
+            Ok(rank) if rank < members => rank,
+            _ if A::rank_in(rank) == PROC_NULL => {
+                win.regions.iter().position(|region| region.bytes > 0).unwrap_or(0)
+            }
+            _ => {
+                let text = format!("the rank is {rank}, but the window has {members} ranks");
+                return error(class::RANK, text);
+            }
+        };
+        // What this process cannot reach is shown as nothing.
+        let nothing = Region { bytes: 0, ..win.regions[rank] };
+        let (base, region) = win.reachable(rank).unwrap_or((std::ptr::null_mut(), nothing));
+        // SAFETY: checked not to be null; writable, says the caller.
+        unsafe {
+            *place = base;
+            *size = region.bytes as isize;
+            disp_unit.set(region.unit);
+        }
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_free<A: Abi>(win: *mut A::Handle) -> c_int {
+    // SAFETY: readable, says the caller.
+    on_win::<A>("MPI_Win_free", unsafe { *win }, |entry, object| {
+        delete_all::<A>(entry, HandleKind::Win, object.code.get(), &object.attributes)?;
+        // Memory may go away only when nobody uses it any more.
+        Circle::of_comm(&object.comm).barrier(entry)?;
+        entry.windows.remove(object.code.get());
+        let handler = object.errhandler.replace(ErrhandlerRef::Fatal);
+        let_go(entry, &handler);
+        // SAFETY: writable, says the caller.
+        unsafe { *win = A::handle_out(HandleKind::Win, WIN_NULL) };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_fence<A: Abi>(assert: c_int, win: A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_fence", win, |entry, win| {
+        const KNOWN: c_int = 1024 | 2048 | 4096 | 8192 | 16384;
+        if A::constant_in(Family::WinAssert, assert) & !KNOWN != 0 {
+            return error(class::ASSERT, format!("{assert} is no sum of MPI_MODE_*"));
+        }
+        // Stores before it are seen by loads after it, in all members: this fence, the messages of
+        // the barrier, and the others' fence.
+        // SYNC(window.fence): pairs with the same fence of every other member.
+        fence(Ordering::SeqCst);
+        Circle::of_comm(&win.comm).barrier(entry)?;
+        // SYNC(window.fence): as above.
+        fence(Ordering::SeqCst);
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_get_group<A: Abi>(win: A::Handle, group: *mut A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_get_group", win, |entry, win| {
+        // SAFETY: this function's own conditions.
+        unsafe { give_group::<A>(entry, win.comm.group.clone(), group) }
+    })
+}
+
+pub unsafe fn MPI_Win_set_name<A: Abi>(win: A::Handle, win_name: *const c_char) -> c_int {
+    on_win::<A>("MPI_Win_set_name", win, |_, win| {
+        // SAFETY: a C string, says the caller.
+        *win.name.borrow_mut() = unsafe { string(win_name)? };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_get_name<A: Abi>(
+    win: A::Handle,
+    win_name: *mut c_char,
+    resultlen: *mut c_int,
+) -> c_int {
+    let put = |name: &str| {
+        let (text, length) = (out(win_name, "win_name")?, out(resultlen, "resultlen")?);
+        // SAFETY: the array has MPI_MAX_OBJECT_NAME bytes, says the caller.
+        unsafe { *length = put_string(name, text, MAX_OBJECT_NAME) };
+        Ok(())
+    };
+    // The standard gives the null handle a name.
+    if A::handle_in(HandleKind::Win, win) == WIN_NULL {
+        return on_process::<A>("MPI_Win_get_name", |_| put("MPI_WIN_NULL"));
+    }
+    on_win::<A>("MPI_Win_get_name", win, |_, win| put(&win.name.borrow()))
+}
+
+pub unsafe fn MPI_Win_set_info<A: Abi>(win: A::Handle, info: A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_set_info", win, |entry, win| {
+        let hints = info_of::<A>(entry, info)?;
+        let mut kept = win.info.borrow_mut();
+        hints.iter().for_each(|(key, value)| kept.set(key, value));
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_get_info<A: Abi>(win: A::Handle, info_used: *mut A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_get_info", win, |entry, win| {
+        let place = out(info_used, "info_used")?;
+        let code = entry.infos.insert(win.info.borrow().clone());
+        // SAFETY: writable, says the caller.
+        unsafe { *place = handle::<A>(HandleKind::Info, code)? };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_set_errhandler<A: Abi>(win: A::Handle, errhandler: A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_set_errhandler", win, |entry, win| {
+        let new = acquire::<A>(entry, HandleKind::Win, errhandler)?;
+        let old = win.errhandler.replace(new);
+        let_go(entry, &old);
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_get_errhandler<A: Abi>(win: A::Handle, errhandler: *mut A::Handle) -> c_int {
+    on_win::<A>("MPI_Win_get_errhandler", win, |_, win| {
+        let place = out(errhandler, "errhandler")?;
+        let handler = win.errhandler.borrow();
+        handler.hold();
+        // SAFETY: writable, says the caller.
+        unsafe { *place = A::handle_out(HandleKind::Errhandler, handler.code()) };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Win_call_errhandler<A: Abi>(win: A::Handle, errorcode: c_int) -> c_int {
+    let canonical = A::error_in(errorcode);
+    let mut found = false;
+    let result = on_win::<A>("MPI_Win_call_errhandler", win, |entry, _| {
+        found = true;
+        Err(make(canonical, describe(Some(entry), canonical)))
+    });
+    // The handler was called: that is success.
+    if found { 0 } else { result }
+}

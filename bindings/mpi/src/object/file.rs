@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Open files: a descriptor per process, what the group agreed on, and this process's view
+//! (MPI-5.0 chapter 14).
+//!
+//! Offsets count etypes of the view. Its data bytes lie side by side in the file when the filetype
+//! has no holes; only such views can be used to move data so far, the others are kept and shown.
+
+use crate::abi::Code;
+use crate::datatype::Type;
+use crate::error::{MpiError, Result, class, error, make};
+use crate::object::comm::Comm;
+use crate::object::errhandler::ErrhandlerRef;
+use crate::object::info::InfoData;
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Code of MPI_FILE_NULL.
+pub const FILE_NULL: Code = 0x118;
+
+/// Canonical access modes.
+pub mod mode {
+    #![allow(missing_docs)]
+    pub const APPEND: i32 = 1;
+    pub const CREATE: i32 = 2;
+    pub const DELETE_ON_CLOSE: i32 = 4;
+    pub const EXCL: i32 = 8;
+    pub const RDONLY: i32 = 16;
+    pub const RDWR: i32 = 32;
+    pub const SEQUENTIAL: i32 = 64;
+    pub const UNIQUE_OPEN: i32 = 128;
+    pub const WRONLY: i32 = 256;
+    /// All of them.
+    pub const ALL: i32 = 511;
+    /// Exactly one must be there.
+    pub const DIRECTION: i32 = RDONLY | RDWR | WRONLY;
+}
+
+/// An open file.
+pub struct File {
+    /// Its handle.
+    pub code: Cell<Code>,
+    /// The members, with contexts of their own: the user may free the communicator of the open.
+    pub comm: Comm,
+    /// As this process named it.
+    pub path: PathBuf,
+    /// Canonical access mode.
+    pub mode: c_int,
+    /// The descriptor.
+    pub file: std::fs::File,
+    /// What of the file this process sees.
+    pub view: RefCell<View>,
+    /// The individual file pointer, in etypes.
+    pub position: Cell<i64>,
+    /// MPI_File_set_atomicity.
+    pub atomic: Cell<bool>,
+    /// Something was written since the last sync.
+    pub unsynced: Cell<bool>,
+    /// Hints.
+    pub info: RefCell<InfoData>,
+    /// Error handler.
+    pub errhandler: RefCell<ErrhandlerRef>,
+}
+
+/// A file as it is shared.
+pub type FileRef = Rc<File>;
+
+/// What of a file a process sees.
+#[derive(Clone)]
+pub struct View {
+    /// Where it begins, in bytes.
+    pub displacement: i64,
+    /// The unit of offsets.
+    pub etype: Arc<Type>,
+    /// The template that is repeated over the file.
+    pub filetype: Arc<Type>,
+    /// "native" or "internal", which are the same here.
+    pub representation: String,
+}
+
+impl View {
+    /// Bytes, from the beginning.
+    pub fn bytes() -> View {
+        const BYTE: Code = 0x247;
+        let byte = crate::datatype::predefined(BYTE).expect("MPI_BYTE exists");
+        View {
+            displacement: 0,
+            etype: byte.clone(),
+            filetype: byte.clone(),
+            representation: "native".into(),
+        }
+    }
+
+    /// Where its first data byte lies, if its data bytes lie side by side.
+    pub fn start(&self) -> Option<i64> {
+        // Two of them are one run only if they have no holes and no gap between them.
+        let (offset, _) = self.filetype.contiguous_bytes(2)?;
+        self.displacement.checked_add(offset)
+    }
+
+    /// The byte of the file at an offset in etypes.
+    pub fn byte_of(&self, offset: i64) -> Result<i64> {
+        let Some(start) = self.start() else {
+            return Err(with_holes());
+        };
+        match offset.checked_mul(self.etype.size()).and_then(|bytes| bytes.checked_add(start)) {
+            Some(byte) => Ok(byte),
+            None => error(class::ARG, format!("the offset {offset} is beyond any file")),
+        }
+    }
+
+    /// The first offset, in etypes, that lies wholly behind a file of that many bytes.
+    pub fn end_of(&self, bytes: i64) -> Result<i64> {
+        let Some(start) = self.start() else {
+            return Err(with_holes());
+        };
+        let seen = (bytes - start).max(0) as u64;
+        Ok(seen.div_ceil(self.etype.size() as u64) as i64)
+    }
+}
+
+#[cold]
+fn with_holes() -> Box<MpiError> {
+    make(class::UNSUPPORTED_OPERATION, "file views with holes are not built yet in Strait")
+}
+
+impl File {
+    /// What messages call it.
+    pub fn describe(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    /// Whether the mode has this bit.
+    pub fn has(&self, bit: c_int) -> bool {
+        self.mode & bit != 0
+    }
+
+    /// Refuses what changes a file that was opened to be read only.
+    pub fn writable(&self) -> Result {
+        if self.has(mode::RDONLY) {
+            return error(
+                class::READ_ONLY,
+                format!("{} was opened with MPI_MODE_RDONLY", self.describe()),
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses offsets and sizes on a file that is passed through once.
+    pub fn seekable(&self) -> Result {
+        if self.has(mode::SEQUENTIAL) {
+            return error(
+                class::UNSUPPORTED_OPERATION,
+                format!("{} was opened with MPI_MODE_SEQUENTIAL", self.describe()),
+            );
+        }
+        Ok(())
+    }
+
+    /// Bytes in the file now.
+    pub fn bytes(&self) -> Result<i64> {
+        let found = self.file.metadata().map_err(|error| self.failed("cannot be looked at", error));
+        Ok(found?.len() as i64)
+    }
+
+    /// An error of the system about this file.
+    #[cold]
+    pub fn failed(&self, what: &str, error: std::io::Error) -> Box<MpiError> {
+        make(class_of(&error), format!("{} {what}: {error}", self.describe()))
+    }
+}
+
+/// The class of an error of the system about a file.
+pub fn class_of(error: &std::io::Error) -> c_int {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => class::NO_SUCH_FILE,
+        Some(libc::EEXIST) => class::FILE_EXISTS,
+        Some(libc::EACCES | libc::EPERM) => class::ACCESS,
+        Some(libc::EROFS) => class::READ_ONLY,
+        Some(libc::ENOTDIR | libc::EISDIR | libc::ENAMETOOLONG | libc::ELOOP) => class::BAD_FILE,
+        Some(libc::EBUSY | libc::ETXTBSY) => class::FILE_IN_USE,
+        Some(libc::ENOSPC | libc::EFBIG) => class::NO_SPACE,
+        Some(libc::EDQUOT) => class::QUOTA,
+        Some(libc::ENOMEM) => class::NO_MEM,
+        _ => class::IO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datatype::{Form, predefined};
+
+    #[test]
+    fn offsets_count_etypes_from_the_displacement() {
+        let mut view = View::bytes();
+        assert_eq!(view.byte_of(7).unwrap(), 7);
+        assert_eq!(view.end_of(7).unwrap(), 7);
+        let int = predefined(0x209).unwrap().clone();
+        let size = int.size();
+        assert!(size > 1);
+        (view.displacement, view.etype, view.filetype) = (3, int.clone(), int);
+        assert_eq!(view.byte_of(2).unwrap(), 3 + 2 * size);
+        assert_eq!(view.end_of(2).unwrap(), 0);
+        assert_eq!(view.end_of(3 + size).unwrap(), 1);
+        assert_eq!(view.end_of(3 + size + 1).unwrap(), 2);
+        assert_eq!(view.byte_of(i64::MAX).unwrap_err().code, class::ARG);
+    }
+
+    #[test]
+    fn a_filetype_with_a_hole_is_refused_by_name() {
+        let int = predefined(0x209).unwrap();
+        let holed = Type::resized(Form::Int, 0, 2 * int.size(), int).unwrap();
+        let view = View { filetype: holed, etype: int.clone(), ..View::bytes() };
+        assert_eq!(view.start(), None);
+        assert_eq!(view.byte_of(0).unwrap_err().code, class::UNSUPPORTED_OPERATION);
+    }
+}
