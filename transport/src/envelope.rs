@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a message says of itself, and what a receive accepts: 32 bits each for context, source, tag.
+//! What a message says of itself and what a receive accepts: 32 bits each for context, source, tag.
 #![forbid(unsafe_code)]
 
 /// Index of a peer (another process's worker) in a worker's endpoint table.

@@ -13,7 +13,7 @@ pub unsafe trait Layout: Send + Sync {
     /// Packed bytes of one element.
     fn packed_bytes(&self) -> usize;
 
-    /// Copies packed bytes `offset .. offset + into.len()` of `count` elements at `base` into `into`.
+    /// Copies packed bytes `offset .. offset + into.len()` of `count` elements at `base` to `into`.
     ///
     /// # Safety
     /// `base` points to `count` readable elements of this layout, and the range lies within them.

@@ -10,8 +10,8 @@
 //! Sleep and wake is the store-buffer problem: the publisher stores a message and loads the bell,
 //! the sleeper stores the bell and loads the messages, and both must not miss. Either both sides
 //! make a full fence between their store and their load, or the rare side (the sleeper) makes one
-//! on everybody's behalf: membarrier(GLOBAL_EXPEDITED) runs a full barrier on every core that runs a
-//! thread of a process that registered. Then the publisher's fence may be a compiler fence:
+//! on everybody's behalf: membarrier(GLOBAL_EXPEDITED) runs a full barrier on every core that runs
+//! a thread of a process that registered. Then the publisher's fence may be a compiler fence:
 //! its store and load are in program order, and the barrier falls before, between or after them.
 //! Before: its load comes after the sleeper's store and sees the bell. After or between: its store
 //! comes before the barrier's end, and the sleeper's look sees the message.

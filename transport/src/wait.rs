@@ -245,6 +245,7 @@ impl Sleepers {
     /// What a thread sleeps on without holding the worker; take it after [`Sleepers::arm`].
     pub fn sleeper(&self) -> Sleeper {
         let place = Arc::clone(&self.place);
+        // SYNC(wait.wakes): the count before the caller's last look; a later one ends the sleep.
         let wakes = place.wakes.load(Acquire);
         Sleeper { place, armed: self.armed, way: self.way, wakes }
     }

@@ -88,8 +88,8 @@ impl EntryLock {
     pub fn lock(&self) -> Held {
         if self.owner.load(Ordering::Relaxed) == thread_token() {
             self.inside.store(true, Ordering::Relaxed);
-            compiler_fence(Ordering::SeqCst);
             // SYNC(entry.revoked): with the barrier of `revoke`, invariant 2.
+            compiler_fence(Ordering::SeqCst);
             if !self.revoked.load(Ordering::Acquire) {
                 return Held::Fast;
             }

@@ -154,44 +154,46 @@ fn grow(inner: impl Strategy<Value = Pair> + Clone + 'static) -> impl Strategy<V
             (Type::resized(form, lb, extent, &t).unwrap(), m.resized(lb, extent))
         }),
         one.clone().prop_map(|(t, m)| (Type::dup(&t), m)),
-        (form(), proptest::collection::vec((0..3i64, -40..41i64, one), 0..4)).prop_map(
-            |(form, fields)| {
-                let mut map = Map::default();
-                for (length, at, (_, m)) in &fields {
-                    for i in 0..*length {
-                        map.place(m, at + i * m.extent());
-                    }
-                }
-                let lengths: Vec<_> = fields.iter().map(|f| f.0).collect();
-                let at: Vec<_> = fields.iter().map(|f| f.1).collect();
-                let types: Vec<_> = fields.iter().map(|f| f.2.0.clone()).collect();
-                (Type::structure(form, &lengths, &at, &types).unwrap(), map)
-            }
-        ),
-        (
-            form(),
-            proptest::collection::vec((1..4i64, 0..4i64, 0..4i64), 1..4),
-            any::<bool>(),
-            inner
-        )
-            .prop_map(|(form, shape, c, (t, m))| {
-                let shape: Vec<_> = shape
-                    .into_iter()
-                    .map(|(size, sub, start)| {
-                        let sub = sub.clamp(1, size);
-                        (size, sub, start.min(size - sub))
-                    })
-                    .collect();
-                let sizes: Vec<_> = shape.iter().map(|s| s.0).collect();
-                let subsizes: Vec<_> = shape.iter().map(|s| s.1).collect();
-                let starts: Vec<_> = shape.iter().map(|s| s.2).collect();
-                let order = if c { Order::C } else { Order::Fortran };
-                let made = Type::subarray(form, &sizes, &subsizes, &starts, order, &t).unwrap();
-                let chosen: Vec<Vec<i64>> =
-                    shape.iter().map(|s| (s.2..s.2 + s.1).collect()).collect();
-                (made, array(&m, &sizes, &chosen, order))
-            }),
+        structure(inner.clone()),
+        subarray(inner),
     ]
+}
+
+fn structure(inner: impl Strategy<Value = Pair> + 'static) -> impl Strategy<Value = Pair> {
+    (form(), proptest::collection::vec((0..3i64, -40..41i64, inner), 0..4)).prop_map(
+        |(form, fields)| {
+            let mut map = Map::default();
+            for (length, at, (_, m)) in &fields {
+                for i in 0..*length {
+                    map.place(m, at + i * m.extent());
+                }
+            }
+            let lengths: Vec<_> = fields.iter().map(|f| f.0).collect();
+            let at: Vec<_> = fields.iter().map(|f| f.1).collect();
+            let types: Vec<_> = fields.iter().map(|f| f.2.0.clone()).collect();
+            (Type::structure(form, &lengths, &at, &types).unwrap(), map)
+        },
+    )
+}
+
+fn subarray(inner: impl Strategy<Value = Pair> + 'static) -> impl Strategy<Value = Pair> {
+    (form(), proptest::collection::vec((1..4i64, 0..4i64, 0..4i64), 1..4), any::<bool>(), inner)
+        .prop_map(|(form, shape, c, (t, m))| {
+            let shape: Vec<_> = shape
+                .into_iter()
+                .map(|(size, sub, start)| {
+                    let sub = sub.clamp(1, size);
+                    (size, sub, start.min(size - sub))
+                })
+                .collect();
+            let sizes: Vec<_> = shape.iter().map(|s| s.0).collect();
+            let subsizes: Vec<_> = shape.iter().map(|s| s.1).collect();
+            let starts: Vec<_> = shape.iter().map(|s| s.2).collect();
+            let order = if c { Order::C } else { Order::Fortran };
+            let made = Type::subarray(form, &sizes, &subsizes, &starts, order, &t).unwrap();
+            let chosen: Vec<Vec<i64>> = shape.iter().map(|s| (s.2..s.2 + s.1).collect()).collect();
+            (made, array(&m, &sizes, &chosen, order))
+        })
 }
 
 /// The elements of an array with the chosen indices, by walking over all elements.

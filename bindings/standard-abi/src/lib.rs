@@ -6,6 +6,7 @@
 #![allow(non_snake_case)]
 
 /// Only inside a module can the names of the generated text not collide with ours.
+#[expect(clippy::unnecessary_cast, reason = "counts of both widths are cast alike")]
 mod exports {
     use std::ffi::{c_char, c_int, c_void};
 

@@ -6,7 +6,7 @@
 //! operand of a logical operation. Together they are a [`Basic`].
 //!
 //! Rules of all operations:
-//! 1. The left operand is the one of the lower rank; the order is kept, `into` may be either of them.
+//! 1. The left operand is the one of the lower rank; the order is kept, `into` may be either.
 //! 2. Integers wrap around. Nothing panics and nothing depends on the build profile.
 //! 3. MAX and MIN of floating numbers propagate NaN: if one operand is NaN, so is the result. So
 //!    the answer does not depend on the algorithm. Which sign a zero gets when both occur does.

@@ -149,7 +149,8 @@ struct Answer {
 /// Imports mpi4py without MPI_Init, and says which MPI library came with it.
 const SCRIPT: &str = r#"
 import json, sys
-answer = dict(version="%d.%d.%d" % sys.version_info[:3], mpi4py=None, kinds=[], library=None, error=None)
+version = "%d.%d.%d" % sys.version_info[:3]
+answer = dict(version=version, mpi4py=None, kinds=[], library=None, error=None)
 try:
     import glob, os
     import mpi4py

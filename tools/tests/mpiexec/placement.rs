@@ -60,7 +60,8 @@ fn a_program_with_a_foreign_library_is_a_named_error() {
     let library = here.join("libmpi.so.40");
     std::fs::write(&library, [0; 4096]).unwrap();
     let script = format!(
-        "import mmap, time; f = open('{}', 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n\
+        "import mmap, time; f = open('{}', 'rb')\n\
+         m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n\
          time.sleep(20)",
         library.display()
     );

@@ -85,8 +85,8 @@ pub trait Lane {
     /// `into` is writable and not otherwise used during the call.
     unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get;
 
-    /// Delivers up to `budget` messages; returns how many, losses counted. Never blocks. Also pushes out what was
-    /// queued (sockets).
+    /// Delivers up to `budget` messages; returns how many, losses counted. Never blocks. Also
+    /// pushes out what was queued (sockets).
     fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize;
 
     /// Whether everything that `short` and `fragment` accepted has left this process.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Constructors of datatypes, commit, free, dup (MPI-5.0 sections 5.1.2 to 5.1.10 and 19.1.5).
 //!
-//! A constructor makes a `Type` of checked arguments and gives it a handle. The twins that take only
-//! scalars are two functions around one body, since the type must know which of them made it.
+//! A constructor makes a `Type` of checked arguments and gives it a handle. The twins that take
+//! only scalars are two functions around one body: the type must know which of them made it.
 
 use crate::abi::{Abi, Code, Counts, Family, HandleKind};
 use crate::api::arguments::{UNDEFINED, any_type, handle, out};

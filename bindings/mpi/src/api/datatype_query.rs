@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a datatype is: sizes, bounds, names, how it was made (MPI-5.0 sections 5.1.5 to 5.1.13, 7.8,
-//! 19.1.5).
+//! What a datatype is: sizes, bounds, names, how it was made (MPI-5.0 sections 5.1.5 to 5.1.13,
+//! 7.8, 19.1.5).
 
 use crate::abi::{Abi, Code, CountOut, Family, HandleKind};
 use crate::api::arguments::{UNDEFINED, any_type, out, put_string, string};

@@ -3,7 +3,8 @@
 //!
 //! Both are the same construction, from the dense dimension outwards: what is chosen of a dimension
 //! is a list of ranges of indices; an element of the dimension is what was chosen of all denser
-//! ones, resized to the bytes between two indices. At the end the extent is that of the whole array.
+//! ones, resized to the bytes between two indices. At the end the extent is that of the whole
+//! array.
 
 use super::build::{Arguments, Fault, Form, Order};
 use super::{Combiner, Type};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Bounds and sizes of a type map, gathered child by child.
 //!
-//! Markers are what MPI_Type_create_resized leaves in a type map (once MPI_LB and MPI_UB): where one
-//! occurs anywhere in a map, the bound is the outermost marker and the data does not count. Sums
-//! are made in 128 bits and checked once, at the end.
+//! Markers are what MPI_Type_create_resized leaves in a type map (once MPI_LB and MPI_UB): where
+//! one occurs anywhere in a map, the bound is the outermost marker and the data does not count.
+//! Sums are made in 128 bits and checked once, at the end.
 //!
 //! Without markers a copy of a child spans from its lower to its upper bound, padding included, and
 //! the whole is padded to the alignment again: as C lays out structs in structs.

@@ -2,8 +2,8 @@
 //! The predefined datatypes: one row each.
 //!
 //! Codes are the standard ABI's; the few types that only the MPICH ABI knows have private ones from
-//! 0x300 on (`crate::abi`). Types that this library does not have are rows of `ABSENT`: their handles
-//! are valid constants, but every use is an error and their size is undefined.
+//! 0x300 on (`crate::abi`). Types that this library does not have are rows of `ABSENT`: their
+//! handles are valid constants, but every use is an error and their size is undefined.
 
 use super::Type;
 use crate::abi::{BFLOAT16, C_FLOAT16, Code, LB, UB};

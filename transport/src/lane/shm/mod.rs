@@ -135,7 +135,9 @@ impl ShmLane {
             self.chunks.memory.wanted().store(1, Relaxed);
         }
         self.deaths.watch(&self.node, sleepers);
-        // The heavy fence of the bell comes next: it orders these wishes, too, before the looks.
+        // SYNC(room.sleep): the heavy fence of the bell comes next: it orders these wishes, too,
+        // before the looks of `is_quiet`; the receiver's side is `show_room`.
+        // SYNC(slab.sleep): the same, with `Endpoint::give_back` on the other side.
     }
 
     /// The last look before sleep: no message, no room that was missed, no death.
