@@ -3,9 +3,11 @@
 //! context. Linear over the lowest member; data of users goes through schedules instead.
 
 use crate::entry::Entry;
-use crate::error::{Result, error};
+use crate::error::{Result, class, error, make};
 use crate::object::comm::Comm;
 use crate::object::request::finished;
+use crate::object::shared_memory::{self, Mapping};
+use std::io;
 use strait_transport::envelope::{Envelope, Pattern, Peer};
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
@@ -165,6 +167,35 @@ impl Circle {
             words_of_all.push(numbers);
         }
         Ok((mine, words_of_all))
+    }
+
+    /// One zeroed memory for all members, which are on one host; the first one makes it. Fails on
+    /// all or none.
+    pub fn share(&self, entry: &mut Entry, bytes: usize) -> Result<Mapping> {
+        let failed = |problem: io::Error| {
+            let code = match problem.raw_os_error() {
+                Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG | libc::EINVAL) => class::NO_MEM,
+                _ => class::RMA_SHARED,
+            };
+            make(code, format!("{bytes} bytes of memory cannot be shared: {problem}"))
+        };
+        let mut made = Ok((None, [0; 4]));
+        if self.me == 0 {
+            made = shared_memory::create(bytes)
+                .and_then(|file| Ok((shared_memory::address_of(&file)?, file)))
+                .map(|(address, file)| (Some(file), address))
+                .map_err(failed);
+        }
+        let address = made.as_ref().map_or([0; 4], |(_, address)| *address);
+        let ((file, _), addresses) = self.settle(entry, made, address)?;
+        let mapped = match &file {
+            Some(file) => Mapping::shared(file, bytes),
+            None => {
+                shared_memory::open(addresses[0]).and_then(|file| Mapping::shared(&file, bytes))
+            }
+        };
+        // The first one's descriptor stays open until all have answered.
+        Ok(self.settle(entry, mapped.map_err(failed), [])?.0)
     }
 
     /// Returns when all members have called.

@@ -78,6 +78,7 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_File_preallocate",
     "MPI_File_set_view",
     "MPI_File_set_atomicity",
+    "MPI_File_seek_shared",
     "MPI_Win_create",
     "MPI_Win_allocate",
     "MPI_Win_allocate_shared",

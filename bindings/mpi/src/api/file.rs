@@ -13,7 +13,7 @@ use crate::entry::{Entry, on_default_file, on_file};
 use crate::error::{Result, class, error, make};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
-use crate::object::file::{FILE_NULL, File, FileRef, View, class_of, mode};
+use crate::object::file::{FILE_NULL, File, FileRef, SharedPosition, View, class_of, mode};
 use crate::object::info::InfoData;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, OsStr, c_char, c_int};
@@ -76,6 +76,19 @@ fn open_here(path: &Path, amode: c_int, first: bool) -> Result<std::fs::File> {
     Ok(file)
 }
 
+/// A place for the shared file pointer; nothing when the members share no memory.
+fn share_position(entry: &mut Entry, circle: &Circle) -> Result<Option<SharedPosition>> {
+    if circle.members.len() == 1 {
+        return Ok(Some(SharedPosition::new(None)));
+    }
+    let host = entry.job.first_local_rank.into();
+    let (_, hosts) = circle.settle(entry, Ok(()), [host])?;
+    if hosts.iter().any(|said| said != &hosts[0]) {
+        return Ok(None);
+    }
+    Ok(circle.share(entry, SharedPosition::BYTES).ok().map(|m| SharedPosition::new(Some(m))))
+}
+
 /// The members agree on the mode, the first one opens (and creates), then the others do.
 fn open_together(
     entry: &mut Entry,
@@ -104,6 +117,14 @@ fn open_together(
     // All begin where the first one saw the end: another may write before the last has looked.
     let (file, ends) = circle.settle(entry, opened, [end as i64])?;
     let start = if amode & mode::APPEND != 0 { ends[0][0] } else { 0 };
+    let shared_position = share_position(entry, &circle)?;
+    if let Some(position) = &shared_position
+        && circle.me == 0
+    {
+        position.store(start);
+    }
+    // Nobody moves the shared pointer before it stands at its beginning.
+    circle.barrier(entry)?;
     let errhandler = entry.file_errhandler.clone();
     errhandler.hold();
     Ok(File {
@@ -114,6 +135,7 @@ fn open_together(
         file,
         view: RefCell::new(View::bytes()),
         position: Cell::new(start),
+        shared_position,
         atomic: Cell::new(false),
         unsynced: Cell::new(false),
         info: RefCell::new(info),

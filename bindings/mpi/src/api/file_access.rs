@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Reading and writing at an offset or at the individual file pointer (MPI-5.0 section 14.4).
+//! Reading and writing at an offset or at one of the two file pointers (MPI-5.0 section 14.4).
 //!
 //! One `pread` or `pwrite` for memory that lies side by side, a packed copy between otherwise. In
 //! atomic mode the bytes are locked in the file meanwhile: by every process of the group, since all
-//! of them are in atomic mode. Views with holes, shared pointers and the nonblocking forms are not
+//! of them are in atomic mode. Views with holes, the collective and the nonblocking forms are not
 //! built yet.
 
 use crate::abi::{Abi, Status};
@@ -29,8 +29,10 @@ enum Direction {
 enum At {
     /// An explicit offset, in etypes.
     Offset(i64),
-    /// The individual file pointer, which moves on.
+    /// The individual file pointer, which moves on by what was moved.
     Pointer,
+    /// The shared file pointer, which moves on by what was asked for.
+    Shared,
 }
 
 /// Reads until `into` is full or the file ends.
@@ -135,8 +137,14 @@ unsafe fn transfer(
 }
 
 /// Refuses what the mode of the open excludes.
-fn allowed(file: &File, direction: Direction) -> Result {
-    file.seekable()?;
+fn allowed(file: &File, direction: Direction, at: At) -> Result {
+    match at {
+        At::Offset(offset) if offset < 0 => {
+            return error(class::ARG, format!("the offset is {offset}; it must not be negative"));
+        }
+        At::Offset(_) | At::Pointer => file.seekable()?,
+        At::Shared => {}
+    }
     match direction {
         Direction::Write => file.writable(),
         Direction::Read if file.has(mode::WRONLY) => {
@@ -154,20 +162,18 @@ unsafe fn access<A: Abi>(
     payload: Payload,
     status: *mut A::Status,
 ) -> Result {
-    allowed(file, direction)?;
+    allowed(file, direction, at)?;
     let etype_bytes = file.view.borrow().etype.size();
-    let offset = match at {
-        At::Offset(offset) if offset < 0 => {
-            return error(class::ARG, format!("the offset is {offset}; it must not be negative"));
-        }
-        At::Offset(offset) => offset,
-        At::Pointer => file.position.get(),
-    };
     let bytes = payload.bytes() as i64;
     if bytes % etype_bytes != 0 {
         let text = format!("{bytes} bytes are not whole etypes of {etype_bytes} bytes");
         return error(class::TYPE, text);
     }
+    let offset = match at {
+        At::Offset(offset) => offset,
+        At::Pointer => file.position.get(),
+        At::Shared => file.shared()?.advance(bytes / etype_bytes),
+    };
     let byte = file.view.borrow().byte_of(offset)?;
     if byte.checked_add(bytes).is_none() {
         return error(class::ARG, format!("the offset {offset} is beyond any file"));
@@ -256,4 +262,28 @@ pub unsafe fn MPI_File_write<A: Abi>(
     let (how, memory) = ((Direction::Write, At::Pointer), (buf, count, datatype));
     // SAFETY: this function's own conditions.
     unsafe { call::<A>("MPI_File_write", fh, how, memory, status) }
+}
+
+pub unsafe fn MPI_File_read_shared<A: Abi>(
+    fh: A::File,
+    buf: *mut c_void,
+    count: i64,
+    datatype: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
+    let (how, memory) = ((Direction::Read, At::Shared), (buf.cast_const(), count, datatype));
+    // SAFETY: this function's own conditions.
+    unsafe { call::<A>("MPI_File_read_shared", fh, how, memory, status) }
+}
+
+pub unsafe fn MPI_File_write_shared<A: Abi>(
+    fh: A::File,
+    buf: *const c_void,
+    count: i64,
+    datatype: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
+    let (how, memory) = ((Direction::Write, At::Shared), (buf, count, datatype));
+    // SAFETY: this function's own conditions.
+    unsafe { call::<A>("MPI_File_write_shared", fh, how, memory, status) }
 }

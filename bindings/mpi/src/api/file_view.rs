@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! File views and the individual file pointer (MPI-5.0 sections 14.3 and 14.4.3).
+//! File views and the two file pointers (MPI-5.0 sections 14.3, 14.4.3 and 14.4.4).
 
 use crate::abi::{Abi, Family, HandleKind};
 use crate::agreement::Circle;
@@ -85,6 +85,12 @@ pub unsafe fn MPI_File_set_view<A: Abi>(
         }
         *file.view.borrow_mut() = view;
         file.position.set(0);
+        if let Some(position) = &file.shared_position {
+            if circle.me == 0 {
+                position.store(0);
+            }
+            circle.barrier(entry)?;
+        }
         let mut kept = file.info.borrow_mut();
         hints.iter().for_each(|(key, value)| kept.set(key, value));
         Ok(())
@@ -136,22 +142,25 @@ pub unsafe fn MPI_File_get_byte_offset<A: Abi>(fh: A::File, offset: i64, disp: *
     })
 }
 
+/// Where a seek leads.
+fn target_of(file: &File, offset: i64, whence: c_int, current: i64) -> Result<i64> {
+    let from = match whence {
+        SEEK_SET => 0,
+        SEEK_CUR => current,
+        SEEK_END => file.view.borrow().end_of(file.bytes()?)?,
+        _ => return error(class::ARG, "whence is no MPI_SEEK_*"),
+    };
+    match from.checked_add(offset) {
+        Some(position) if position >= 0 => Ok(position),
+        _ => error(class::ARG, format!("seeking {offset} from {from} leaves the view")),
+    }
+}
+
 pub unsafe fn MPI_File_seek<A: Abi>(fh: A::File, offset: i64, whence: c_int) -> c_int {
     on_file::<A>("MPI_File_seek", fh, |_, file| {
         file.seekable()?;
-        let from = match A::constant_in(Family::Seek, whence) {
-            SEEK_SET => 0,
-            SEEK_CUR => file.position.get(),
-            SEEK_END => file.view.borrow().end_of(file.bytes()?)?,
-            _ => return error(class::ARG, format!("{whence} is no MPI_SEEK_*")),
-        };
-        match from.checked_add(offset) {
-            Some(position) if position >= 0 => file.position.set(position),
-            _ => {
-                let text = format!("seeking {offset} from {from} leaves the view");
-                return error(class::ARG, text);
-            }
-        }
+        let whence = A::constant_in(Family::Seek, whence);
+        file.position.set(target_of(file, offset, whence, file.position.get())?);
         Ok(())
     })
 }
@@ -161,6 +170,32 @@ pub unsafe fn MPI_File_get_position<A: Abi>(fh: A::File, offset: *mut i64) -> c_
         file.seekable()?;
         // SAFETY: checked not to be null; writable, says the caller.
         unsafe { *out(offset, "offset")? = file.position.get() };
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_File_seek_shared<A: Abi>(fh: A::File, offset: i64, whence: c_int) -> c_int {
+    on_file::<A>("MPI_File_seek_shared", fh, |entry, file| {
+        let whence = A::constant_in(Family::Seek, whence);
+        let circle = Circle::of_comm(&file.comm);
+        let checked = file.seekable().and_then(|()| file.shared());
+        let (position, said) = circle.settle(entry, checked, [offset, whence.into()])?;
+        if said.iter().any(|words| words != &said[0]) {
+            return error(class::NOT_SAME, "the ranks passed different offsets or starting points");
+        }
+        let mut moved = Ok(());
+        if circle.me == 0 {
+            moved = target_of(file, offset, whence, position.load()).map(|to| position.store(to));
+        }
+        circle.settle(entry, moved, []).map(|_| ())
+    })
+}
+
+pub unsafe fn MPI_File_get_position_shared<A: Abi>(fh: A::File, offset: *mut i64) -> c_int {
+    on_file::<A>("MPI_File_get_position_shared", fh, |_, file| {
+        file.seekable()?;
+        // SAFETY: checked not to be null; writable, says the caller.
+        unsafe { *out(offset, "offset")? = file.shared()?.load() };
         Ok(())
     })
 }

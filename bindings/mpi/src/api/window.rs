@@ -15,15 +15,14 @@ use crate::api::attribute::delete_all;
 use crate::api::communicator::{MAX_OBJECT_NAME, agree, give_group, info_of};
 use crate::api::errhandler::{acquire, describe, let_go};
 use crate::entry::{Entry, on_comm, on_process, on_win};
-use crate::error::{MpiError, Result, class, error, make};
+use crate::error::{Result, class, error, make};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::info::InfoData;
-use crate::object::shared_memory::{self, Mapping};
+use crate::object::shared_memory::Mapping;
 use crate::object::window::{Facts, Flavor, Region, UNIFIED, WIN_NULL, Win, WinRef, lay_out};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
-use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -68,36 +67,6 @@ struct Place {
     shared: bool,
 }
 
-#[cold]
-fn no_memory(code: c_int, bytes: usize, problem: &io::Error) -> Box<MpiError> {
-    make(code, format!("{bytes} bytes of memory cannot be shared: {problem}"))
-}
-
-/// One memory for all members; the first one makes it. Fails on all or none.
-fn share(entry: &mut Entry, circle: &Circle, bytes: usize) -> Result<Mapping> {
-    let failed = |error: io::Error| match error.raw_os_error() {
-        Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG | libc::EINVAL) => {
-            no_memory(class::NO_MEM, bytes, &error)
-        }
-        _ => no_memory(class::RMA_SHARED, bytes, &error),
-    };
-    let mut made = Ok((None, [0; 4]));
-    if circle.me == 0 {
-        made = shared_memory::create(bytes)
-            .and_then(|file| Ok((shared_memory::address_of(&file)?, file)))
-            .map(|(address, file)| (Some(file), address))
-            .map_err(failed);
-    }
-    let address = made.as_ref().map_or([0; 4], |(_, address)| *address);
-    let ((file, _), addresses) = circle.settle(entry, made, address)?;
-    let mapped = match &file {
-        Some(file) => Mapping::shared(file, bytes),
-        None => shared_memory::open(addresses[0]).and_then(|file| Mapping::shared(&file, bytes)),
-    };
-    // The first one's descriptor stays open until all have answered.
-    Ok(circle.settle(entry, mapped.map_err(failed), [])?.0)
-}
-
 /// Makes the memory of a window that brings its own.
 fn allocate(
     entry: &mut Entry,
@@ -118,7 +87,7 @@ fn allocate(
         return Ok(Place { base: std::ptr::null_mut(), memory: None, shared: false });
     }
     if one_host {
-        match share(entry, circle, total) {
+        match circle.share(entry, total) {
             Ok(memory) => {
                 let base = memory.base().wrapping_add(mine.offset).cast();
                 return Ok(Place { base, memory: Some(memory), shared: true });

@@ -55,6 +55,8 @@ const FILES: &[&str] = &[
     "objmodel",
     "subclass",
     "handle",
+    "win",
+    "file",
 ];
 const RANKS: &[usize] = &[1, 2, 3, 4];
 const SECONDS: u64 = 150;
