@@ -11,11 +11,14 @@
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
+use std::collections::BTreeMap;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
+use strait_transport::bootstrap::contract::ENV_NODE_FD;
 
 /// When to look at the maps of ranks that have not joined, counted from their start.
 /// The first ones are for programs that live shortly.
@@ -108,12 +111,30 @@ pub struct Foreign {
 pub fn look(pid: u32, ours: Option<&Path>) -> Option<Foreign> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let (library, family) = find_library(&maps, ours)?;
+    if is_strait(&library) {
+        // Ours from another place: if it is of another build, joining the job says so.
+        return None;
+    }
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let program = program
         .as_deref()
         .and_then(Path::file_name)
         .map_or_else(|| format!("process {pid}"), |name| name.to_string_lossy().into_owned());
     Some(Foreign { program, library, family })
+}
+
+/// Whether a library is Strait's: it holds the names of our environment. Asked once for a file.
+fn is_strait(library: &str) -> bool {
+    static KNOWN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().expect("nothing panics with the lock held");
+    if let Some(&answer) = known.get(library) {
+        return answer;
+    }
+    let mark = ENV_NODE_FD.as_bytes();
+    let answer = std::fs::read(library)
+        .is_ok_and(|bytes| bytes.windows(mark.len()).any(|window| window == mark));
+    known.insert(library.to_owned(), answer);
+    answer
 }
 
 fn find_library(maps: &str, ours: Option<&Path>) -> Option<(String, &'static str)> {
@@ -173,6 +194,19 @@ pub fn describe(size: u32, foreign: Option<&Foreign>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn our_own_library_is_known_by_its_content() {
+        let place = std::env::temp_dir().join(format!("strait-mark-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let (ours, other) = (place.join("ours"), place.join("other"));
+        std::fs::write(&ours, b"... STRAIT_NODE_FD ...").unwrap();
+        std::fs::write(&other, b"... PMI_FD ...").unwrap();
+        assert!(super::is_strait(ours.to_str().unwrap()));
+        assert!(!super::is_strait(other.to_str().unwrap()));
+        assert!(!super::is_strait("/nowhere/libmpi_abi.so.1"));
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
     use super::*;
 
     #[test]
