@@ -138,7 +138,7 @@ impl Circle {
         self.finish(entry, &requests)
     }
 
-    /// How a collective call stands: fails on all members when it failed on one, and otherwise gives
+    /// How a collective call stands: fails on all members when it failed on one, otherwise gives
     /// every member's words. Each member's own error says the cause; the others name the member.
     pub fn settle<T, const N: usize>(
         &self,

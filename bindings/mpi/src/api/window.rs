@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Windows as objects: making, freeing, naming (MPI-5.0 sections 12.2 and 7.8).
 //!
-//! Memory of MPI_Win_allocate and MPI_Win_allocate_shared is one mapping that all members share when
-//! they are on one host; MPI_Win_allocate falls back to private memory. What the members decide
-//! together goes through `Circle::settle`: nobody is left waiting because one of them refused.
+//! Memory of MPI_Win_allocate and MPI_Win_allocate_shared is one mapping that all members share
+//! when they are on one host; MPI_Win_allocate falls back to private memory. What the members
+//! decide together goes through `Circle::settle`: nobody is left waiting because one of them
+//! refused.
 //!
 //! Not built yet: remote accesses and their synchronization. MPI_Win_fence is here because with no
 //! access to complete it is a barrier, which orders loads and stores to shared memory.

@@ -2,8 +2,8 @@
 //! Wrappers of calls that name a file or a window: their errors go to that object's handler.
 //!
 //! A call that names no file (MPI_File_open, MPI_File_delete), or a bad one, goes to the handler of
-//! MPI_FILE_NULL, which returns unless the user changed it (MPI-5.0 section 14.7). A bad window goes
-//! to the handler of MPI_COMM_SELF: there is no window whose handler could be called.
+//! MPI_FILE_NULL, which returns unless the user changed it (MPI-5.0 section 14.7). A bad window
+//! goes to the handler of MPI_COMM_SELF: there is no window whose handler could be called.
 
 use super::{Entry, die, fatal_text, not_running, raise};
 use crate::abi::{Abi, Code, HandleKind};

@@ -3,8 +3,8 @@
 //! memfd, the others open it below /proc while it is held open, and it lives as long as anybody
 //! maps it. A process that dies leaves nothing behind.
 //!
-//! Who opens checks device and inode: a number below /proc of another pid namespace, or of a process
-//! that took over the number, is somebody else's file.
+//! Who opens checks device and inode: a number below /proc of another pid namespace, or of a
+//! process that took over the number, is somebody else's file.
 
 use std::fs::File;
 use std::io;
