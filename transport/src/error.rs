@@ -21,12 +21,16 @@ pub enum Submit {
 #[error("{0}")]
 pub struct Error(pub Box<Kind>);
 
+/// How every [`Kind::PeerLost`] goes on after the name of the peer: by these words the launcher
+/// tells a rank that lost another one from the rank that failed first.
+pub const IS_LOST: &str = " is lost: ";
+
 /// Kinds of operating errors. Each message says what happened, with whom, and why.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Kind {
     /// A peer died or its connection broke.
-    #[error("peer {} is lost: {reason}", peer.0)]
+    #[error("peer {}{IS_LOST}{reason}", peer.0)]
     PeerLost { peer: Peer, reason: String },
     /// A system call failed.
     #[error("{what}: {source_text} (errno {errno})")]

@@ -11,14 +11,15 @@ use crate::lock::Held;
 use crate::object::comm::{COMM_NULL, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::request::{Finished, Request};
-use crate::runtime::{BEFORE, FORKED, LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE};
+use crate::runtime::{LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE};
 use std::ffi::c_int;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
-use strait_transport::bootstrap::Origin;
 use strait_transport::worker::{Next, Waiter};
 
+mod ending;
 mod object;
+pub use self::ending::{die, die_outside, fatal_text, not_running, outside_text, remember};
 pub use self::object::{on_default_file, on_file, on_win};
 
 /// Names of the calls that can block, as hang reports show them; the id of a call is its place here
@@ -86,6 +87,11 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_Win_free",
     "MPI_Win_fence",
 ];
+
+/// The id of a call, 0 for one that cannot block.
+fn call_id(name: &str) -> u32 {
+    BLOCKING_CALLS.iter().position(|call| *call == name).map_or(0, |index| index as u32 + 1)
+}
 
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.
 const PUBLISH_AFTER: u32 = 64;
@@ -270,7 +276,7 @@ impl Entry {
     }
 
     fn publish_call(&mut self) {
-        let id = BLOCKING_CALLS.iter().position(|c| *c == self.name).map_or(0, |i| i as u32 + 1);
+        let id = call_id(self.name);
         self.job.node.record(self.job.local_rank).publish_call(id);
     }
 
@@ -397,64 +403,6 @@ pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiEr
         }
     }
     A::error_out(error.code)
-}
-
-/// What a fatal error says: what, where, what to do.
-fn fatal_text(entry: &Entry, place: &str, error: &MpiError) -> String {
-    let mut text = format!(
-        "error: {}\n  --> rank {} on host {}, {} on {place}",
-        error.text, entry.job.rank, entry.job.host, entry.name
-    );
-    if !error.help.is_empty() {
-        text += &format!("\n  help: {}", error.help);
-    }
-    text
-}
-
-/// Ends the job: the first one's text is what mpiexec prints; a job of one prints it itself.
-pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
-    let job = &entry.job;
-    job.node.record(job.local_rank).leave_report(text);
-    job.node.request_abort(job.rank, code);
-    if job.origin != Origin::Launched {
-        eprintln!("{text}");
-    }
-    // SAFETY: flushes what the program printed through C's streams; then the process ends without
-    // running destructors that might call MPI.
-    unsafe {
-        libc::fflush(std::ptr::null_mut());
-        libc::_exit(if code == 0 { 1 } else { code & 0xFF })
-    }
-}
-
-/// A call before MPI_Init or after MPI_Finalize. With errors fatal (nobody could have changed that)
-/// the process ends with a sentence, except after Finalize, where interpreters at exit must live.
-#[cold]
-#[inline(never)]
-fn not_running<A: Abi>(name: &'static str) -> c_int {
-    // SYNC(runtime.state): as in Entry::open.
-    if STATE.load(Ordering::Acquire) == BEFORE {
-        eprintln!(
-            "error: {name} was called before MPI_Init\n  help: call MPI_Init or MPI_Init_thread \
-             first"
-        );
-        // SAFETY: as in `die`.
-        unsafe {
-            libc::fflush(std::ptr::null_mut());
-            libc::_exit(1)
-        }
-    }
-    // SYNC(runtime.state): as in Entry::open.
-    if STATE.load(Ordering::Acquire) == FORKED {
-        eprintln!(
-            "error: {name} was called in a forked child (pid {}): MPI belongs to its parent\n  \
-             help: start MPI programs with mpiexec, or call MPI only in the parent",
-            std::process::id()
-        );
-    } else {
-        eprintln!("strait: {name} was called after MPI_Finalize; it does nothing");
-    }
-    A::error_out(class::OTHER)
 }
 
 /// What a function that is exported but not built answers: it names itself.

@@ -189,6 +189,12 @@ impl Runtime {
         Peer(self.job.rank)
     }
 
+    /// A peer that is known to be dead, if there is one.
+    pub fn any_lost(&mut self) -> Option<Peer> {
+        self.is_lost(None);
+        self.lost.iter().next().copied()
+    }
+
     /// Whether a peer is known to be dead.
     pub fn is_lost(&mut self, peer: Option<Peer>) -> bool {
         for (peer, _) in self.worker.lost() {

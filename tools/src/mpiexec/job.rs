@@ -21,7 +21,7 @@ use super::signals::{self, Arrived, Canary, Exit, Signals};
 use super::start::{self, Started, Starter};
 use super::stdin_copy::StdinCopy;
 use super::tree;
-use super::waiting::Look;
+use super::waiting::{self, Look};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -46,6 +46,12 @@ const EVENTS_MAX: usize = 64;
 const LEFT_TIME: Duration = Duration::from_millis(100);
 /// How long the canary may take to die of a signal to the group.
 const FORWARD_TIME: Duration = Duration::from_millis(100);
+/// Ends that we hear of within this time count as simultaneous: the kernel closes the connections
+/// of a dead process before we can reap it, so those who lost it may be heard of first.
+const SETTLE_TIME: Duration = Duration::from_millis(20);
+/// Weight of an end that the rank itself announced, and of one that another rank caused.
+const ABORTED: u8 = 0;
+const COLLATERAL: u8 = 5;
 
 /// A rank.
 struct Rank {
@@ -344,33 +350,28 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Keeps the first cause: of ends heard of at once the most telling one, and never that of a
+    /// rank that ended because it had lost another.
     fn judge(&mut self, mut candidates: Vec<(u32, Failed)>) {
         // Those that we ended did not fail by themselves.
         let ended = self.ending.as_ref().map_or(&[][..], |ending| &ending.ended_by_us);
         candidates.retain(|(rank, _)| !ended.contains(rank));
         self.failed += candidates.len();
-        let aborter = self.aborter().map(|(rank, _)| rank);
-        let order = |(rank, why): &(u32, Failed)| {
-            let kind = match why {
-                _ if Some(*rank) == aborter => 0,
-                _ if self.is_collateral(*rank) => 5,
-                Failed::Exit(Exit::Signal(_)) => 1,
-                Failed::NoFinalize | Failed::ProcessInside(_) => 2,
-                Failed::Exit(Exit::Code(_)) => {
-                    let is_running = self.node.record(*rank).state() == RankState::Running;
-                    if is_running { 3 } else { 4 }
-                }
-            };
-            (kind, *rank)
-        };
-        candidates.sort_by_key(order);
-        let Some((rank, why)) = candidates.first().copied() else { return };
-        let is_known = self.first.as_ref().is_some_and(|first| !self.is_collateral(first.rank));
-        if is_known && Some(rank) != aborter || self.first.is_some() && self.is_collateral(rank) {
-            return;
+        let best =
+            candidates.into_iter().min_by_key(|(rank, why)| (self.weight(*rank, *why), *rank));
+        let Some((rank, why)) = best else { return };
+        if let Some(first) = &self.first {
+            let (old, new) = (self.weight(first.rank, first.why), self.weight(rank, why));
+            let is_settled = self.begun.elapsed() > first.after + SETTLE_TIME;
+            let cause = self.ending.as_ref().map(|ending| &ending.cause);
+            let is_aborter = matches!(cause, Some(Cause::Abort(aborter, _)) if *aborter == rank);
+            if new >= old || is_settled && old < COLLATERAL && !is_aborter {
+                return;
+            }
         }
+        let aborted = self.aborter().filter(|(aborter, _)| *aborter == rank);
         if let Some(Ending { cause: cause @ Cause::Failed(_), .. }) = &mut self.ending {
-            *cause = Cause::Failed(rank);
+            *cause = aborted.map_or(Cause::Failed(rank), |(rank, code)| Cause::Abort(rank, code));
         }
         let record = self.node.record(rank);
         let sample = record.call();
@@ -391,10 +392,24 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// How little an end tells of the cause, for ends that are heard of at once.
+    fn weight(&self, rank: u32, why: Failed) -> u8 {
+        match why {
+            _ if self.aborter().is_some_and(|(aborter, _)| aborter == rank) => ABORTED,
+            _ if self.is_collateral(rank) => COLLATERAL,
+            Failed::Exit(Exit::Signal(_)) => 1,
+            Failed::NoFinalize | Failed::ProcessInside(_) => 2,
+            Failed::Exit(Exit::Code(_)) => {
+                let is_running = self.node.record(rank).state() == RankState::Running;
+                if is_running { 3 } else { 4 }
+            }
+        }
+    }
+
     /// Whether a rank ended the job because it lost another one: the other one is the cause, and
     /// its end is known or will be in a moment.
     fn is_collateral(&self, rank: u32) -> bool {
-        self.node.record(rank).report().is_some_and(|text| text.contains(" is lost: "))
+        self.node.record(rank).report().is_some_and(|text| waiting::tells_of_a_loss(&text))
     }
 
     /// Who called MPI_Abort, or was ended by a fatal error of its own, with which code.
@@ -481,9 +496,15 @@ impl<'a> Job<'a> {
     }
 
     fn report(&self) -> String {
+        let abort_text = match self.ending.as_ref().map(|ending| &ending.cause) {
+            Some(Cause::Abort(rank, _)) => self.node.record(*rank).report(),
+            _ => None,
+        };
         report::text(&report::Facts {
             host: &self.plan.host,
             first: self.first.as_ref(),
+            abort_text: abort_text.as_deref(),
+            size: self.plan.size(),
             failed: self.failed,
             ending: self.ending.as_ref(),
         })

@@ -79,6 +79,10 @@ pub struct Facts<'a> {
     pub host: &'a str,
     /// The failure, if a rank failed.
     pub first: Option<&'a FirstFailure>,
+    /// What the rank that aborted left for us.
+    pub abort_text: Option<&'a str>,
+    /// How many ranks the job has.
+    pub size: u32,
     /// How many ranks failed by themselves.
     pub failed: usize,
     /// The ending, if others had to be ended.
@@ -99,7 +103,7 @@ pub fn text(facts: &Facts<'_>) -> String {
         Some(Cause::Failed(_)) | None => {
             let Some(first) = facts.first else { return String::new() };
             let quiet = matches!(first.why, Failed::Exit(Exit::Code(_))) && first.text.is_none();
-            if facts.ending.is_none() && quiet {
+            if facts.size == 1 && quiet {
                 return String::new();
             }
             let ended = facts.ending.map_or(0, |ending| ending.ended_by_us.len());
@@ -132,14 +136,23 @@ pub fn text(facts: &Facts<'_>) -> String {
 }
 
 fn abort_lines(facts: &Facts<'_>, rank: u32, code: i32, lines: &mut Vec<String>) {
-    lines.push(format!("error[S0108]: rank {rank} ended the job by MPI_Abort with code {code}"));
-    if let Some(first) = facts.first.filter(|first| first.rank == rank) {
-        let (host, pid) = (facts.host, first.pid);
-        lines.push(format!(
-            "   rank {rank}  host {host}  pid {pid}  after {:.1} s",
-            first.after.as_secs_f64()
-        ));
-        indented(first.text.as_deref(), lines);
+    let first = facts.first.filter(|first| first.rank == rank);
+    // A fatal error comes with its own headline; without one the program called MPI_Abort.
+    let text = facts.abort_text.unwrap_or("");
+    if text.starts_with("error[") {
+        lines.extend(text.lines().map(str::to_owned));
+        if !text.contains(&format!("rank {rank} ")) {
+            lines.push(format!("   it was rank {rank} on host {}", facts.host));
+        }
+    } else {
+        let line = format!("error[S0108]: rank {rank} ended the job by MPI_Abort with code {code}");
+        lines.push(line);
+        if let Some(first) = first {
+            let (host, pid) = (facts.host, first.pid);
+            let after = first.after.as_secs_f64();
+            lines.push(format!("   rank {rank}  host {host}  pid {pid}  after {after:.1} s"));
+        }
+        indented(Some(text), lines);
     }
     if abort_code(code) != code {
         lines.push(format!(
@@ -199,10 +212,24 @@ mod tests {
             text: None,
             call: None,
         };
-        let facts = Facts { host: "vm", first: Some(&first), failed: 1, ending: None };
+        let facts = Facts {
+            host: "vm",
+            first: Some(&first),
+            abort_text: None,
+            size: 1,
+            failed: 1,
+            ending: None,
+        };
         assert_eq!(text(&facts), "");
         first.text = Some("what\nwhere".into());
-        let facts = Facts { host: "vm", first: Some(&first), failed: 1, ending: None };
+        let facts = Facts {
+            host: "vm",
+            first: Some(&first),
+            abort_text: None,
+            size: 1,
+            failed: 1,
+            ending: None,
+        };
         let text = text(&facts);
         assert!(text.contains("   rank 0  host vm  pid 7  exit code 3 after 0.1 s"), "{text}");
         assert!(text.contains("   | what\n   | where"), "{text}");

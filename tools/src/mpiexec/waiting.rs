@@ -6,6 +6,7 @@
 use super::values::ranks_named;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use strait_transport::error::IS_LOST;
 use strait_transport::node::{CallSample, Node, RankState};
 
 /// What a rank was seen to do.
@@ -21,6 +22,11 @@ pub enum Doing {
     NotStarted,
     /// After Finalize.
     Finalized,
+}
+
+/// Whether the text that a rank left says that it ends because it lost another rank.
+pub fn tells_of_a_loss(text: &str) -> bool {
+    text.contains(IS_LOST)
 }
 
 /// One look at some ranks.
@@ -66,7 +72,11 @@ impl Look {
                 RankState::Absent => Doing::NotStarted,
                 RankState::Finalized => Doing::Finalized,
                 RankState::Running if new.call == 0 => Doing::OutsideMpi,
-                RankState::Running if new == *old => {
+                // A rank that lost a peer leaves its call, says so, and waits there for its end.
+                RankState::Running
+                    if new == *old
+                        || record.report().is_some_and(|text| tells_of_a_loss(&text)) =>
+                {
                     let unnamed = || format!("call {}", new.call);
                     Doing::Waiting(node.call_name(new.call).unwrap_or_else(unnamed))
                 }

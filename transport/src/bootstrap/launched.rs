@@ -92,6 +92,20 @@ impl Environment {
         }
     }
 
+    /// Leaves a report without joining; `false` where nobody would find it, or where a process
+    /// around this one is the rank.
+    pub(super) fn report(&self, code: i32, text: &str) -> bool {
+        let node = self.inherited().and_then(|descriptor| Node::open(descriptor).ok());
+        let Some(node) = node.filter(|node| self.check(&node.plan()).is_ok()) else { return false };
+        let record = node.record(self.local_rank(&node));
+        if record.pid() != 0 {
+            return false;
+        }
+        record.leave_report(text);
+        node.request_abort(self.rank, code);
+        true
+    }
+
     fn join_inherited(&self, node: Node) -> Result<Joined> {
         self.check(&node.plan())?;
         if let Some(reason) = self.claim(&node)? {

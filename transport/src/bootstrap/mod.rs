@@ -71,6 +71,15 @@ pub fn attach() -> Result<Job> {
     singleton(reason)
 }
 
+/// Leaves a text for the launcher's report, and asks for the job's end, in the name of a process
+/// that our launcher started and that has not joined. `false` when there is no such launcher, or
+/// this process is not the one that is meant: the caller then says it itself.
+pub fn report_unjoined(code: i32, text: &str) -> bool {
+    let variable = |name: &str| std::env::var(name).ok();
+    let environment = Environment::read(&variable).ok().flatten();
+    environment.is_some_and(|environment| environment.report(code, text))
+}
+
 /// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
 pub fn finalize(job: &Job) {
     job.node.record(job.local_rank).set_state(RankState::Finalized);

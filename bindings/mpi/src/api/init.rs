@@ -4,10 +4,11 @@
 use crate::abi::{Abi, Family, HandleKind};
 use crate::api::attribute::delete_all;
 use crate::api::buffered::flush_all;
-use crate::entry::{Entry, any_time, die, on_process};
+use crate::entry::{Entry, any_time, die, die_outside, on_process, outside_text, remember};
 use crate::runtime::{self, BEFORE, FINALIZED, FORKED, RUNNING, STATE};
 use std::ffi::{c_char, c_int};
 use std::sync::atomic::Ordering;
+use strait_transport::error::IS_LOST;
 
 fn init<A: Abi>(name: &str, required: c_int) -> c_int {
     // SYNC(runtime.state): as in Entry::open.
@@ -15,21 +16,22 @@ fn init<A: Abi>(name: &str, required: c_int) -> c_int {
         BEFORE => {}
         state => {
             let when = if state == RUNNING { "twice" } else { "after MPI_Finalize" };
-            eprintln!("error: {name} was called {when}");
-            // SAFETY: the process ends at once; nothing of ours is used afterwards.
-            unsafe { libc::_exit(1) }
+            let help = "call it once; MPI_Initialized tells whether it was called";
+            let text = outside_text(name, when, help);
+            match Entry::open("MPI_Init") {
+                Some(entry) => die(&entry, 1, &text),
+                None => die_outside(1, &text),
+            }
         }
     }
     match runtime::start::<A>(required) {
         Ok(started) => started.provided,
         Err(error) => {
-            let mut text = format!("error: {}\n  --> {name}", error.text);
+            let mut text = format!("error[S0110]: {name} failed: {}", error.text);
             if !error.help.is_empty() {
                 text += &format!("\n  help: {}", error.help);
             }
-            eprintln!("{text}");
-            // SAFETY: as above.
-            unsafe { libc::_exit(1) }
+            die_outside(1, &text)
         }
     }
 }
@@ -100,6 +102,7 @@ pub unsafe fn MPI_Finalize<A: Abi>() -> c_int {
         let comm_self = entry.comm_self.clone();
         delete_all::<A>(entry, HandleKind::Comm, comm_self.code.get(), &comm_self.attributes)?;
         quiesce(entry);
+        remember(entry);
         // SAFETY: the lock is held and the entry is not used after this.
         unsafe { runtime::stop() };
         Ok(())
@@ -114,16 +117,19 @@ pub unsafe fn MPI_Abort<A: Abi>(comm: A::Handle, errorcode: c_int) -> c_int {
                 .comm(A::handle_in(HandleKind::Comm, comm))
                 .map_or_else(|| "an unknown communicator".to_string(), |c| c.describe());
             let note = if code == 0 { " (the job ends with 1: it was aborted)" } else { "" };
-            let text = format!(
+            let mut text = format!(
                 "MPI_Abort was called by rank {} on host {}, on {place}, with code {code}{note}",
                 entry.job.rank, entry.job.host
             );
+            // Who gives up because another one is gone is not the cause.
+            if let Some(peer) = entry.any_lost() {
+                text += &format!("\nnote: rank {}{IS_LOST}its end came first", peer.0);
+            }
             die(entry, code, &text)
         }
-        // SAFETY: there is nothing of ours to take down.
-        None => unsafe {
-            eprintln!("MPI_Abort was called outside MPI, with code {code}");
-            libc::_exit(if code == 0 { 1 } else { code & 0xFF })
-        },
+        None => {
+            let text = format!("MPI_Abort was called outside MPI, with code {code}");
+            die_outside(code, &text)
+        }
     })
 }

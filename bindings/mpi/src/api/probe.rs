@@ -11,6 +11,7 @@ use crate::object::request::{Finished, MESSAGE_NO_PROC, MESSAGE_NULL};
 use crate::runtime::ClaimedMessage;
 use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{Pattern, Peer};
+use strait_transport::error::IS_LOST;
 use strait_transport::worker::{Arrival, MessageId};
 
 fn status_of(arrival: &Arrival) -> Status {
@@ -52,7 +53,7 @@ fn arrival_or_lost(comm: &CommRef, arrival: Option<Arrival>) -> Result<Status> {
         Some(arrival) => Ok(status_of(&arrival)),
         None => error(
             class::PROC_ABORTED,
-            format!("the process that is probed for in {} is lost", comm.describe()),
+            format!("the process probed for{IS_LOST}no message can come in {}", comm.describe()),
         ),
     }
 }

@@ -8,7 +8,7 @@ use crate::abi::{Abi, Code, HandleKind};
 use crate::api::arguments::{handle, out, put_string, string};
 use crate::api::communicator::give_group;
 use crate::api::errhandler::{acquire, create, describe, let_go};
-use crate::entry::{Entry, die, on_process};
+use crate::entry::{Entry, die, fatal_text, on_process};
 use crate::error::{MpiError, Result, class, error, make};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::group::Group;
@@ -64,9 +64,8 @@ fn raise<A: Abi>(entry: &mut Entry, session: Code, error: &MpiError) -> c_int {
         }
         Some(ErrhandlerRef::Return) | None => {}
         Some(ErrhandlerRef::Fatal | ErrhandlerRef::Abort) => {
-            let (rank, host, name) = (entry.job.rank, &entry.job.host, entry.name);
-            let place = format!("  --> rank {rank} on host {host}, {name} on a session");
-            die(entry, 1, &format!("error: {}\n{place}", error.text))
+            let text = fatal_text(entry, "a session", error);
+            die(entry, 1, &text)
         }
     }
     A::error_out(error.code)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // Ends in the way that its first argument names, for the tests of mpiexec's report:
 //     well | exit CODE RANK | return CODE RANK | segv RANK | kill RANK | abort CODE RANK
-//     abortall CODE | truncate | badrank | early | late
-// Where one rank ends alone, the others wait in a barrier.
+//     abortall CODE | truncate | badrank | early | late | release | finalize CODE RANK
+//     giveup RANK
+// Where one rank ends alone, the others wait in a barrier; in a receive from it for finalize; in a
+// receive that returns errors for giveup, after which they call MPI_Abort.
 #include <mpi.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +35,23 @@ static void alone(const char *how, int code) {
     if (is(how, "abort")) MPI_Abort(MPI_COMM_WORLD, code);
 }
 
+// One rank finalizes and returns a code while the others wait for its message.
+static int finalized(int code, int who) {
+    if (rank != who) MPI_Recv(&code, 1, MPI_INT, who, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    usleep(200000);
+    MPI_Finalize();
+    return code;
+}
+
+// One rank dies; the others see the error and end the job themselves, as Python programs do.
+static void given_up(int who) {
+    int value;
+    if (rank == who) alone("kill", 0);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Recv(&value, 1, MPI_INT, who, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
 int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "well";
     int first = argc > 2 ? atoi(argv[2]) : 0, second = argc > 3 ? atoi(argv[3]) : 0;
@@ -45,11 +64,16 @@ int main(int argc, char **argv) {
     if (is(how, "truncate")) truncated();
     if (is(how, "badrank")) MPI_Send(&value, 1, MPI_INT, 99, 0, MPI_COMM_WORLD);
     if (is(how, "abortall")) MPI_Abort(MPI_COMM_WORLD, first);
+    if (is(how, "finalize")) return finalized(first, second);
+    if (is(how, "giveup")) given_up(first);
     int lonely = is(how, "exit") || is(how, "segv") || is(how, "kill") || is(how, "abort");
     if (lonely && rank == who) alone(how, first);
     MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Comm twin;
+    MPI_Comm_dup(MPI_COMM_WORLD, &twin);
     MPI_Finalize();
     if (is(how, "late")) MPI_Barrier(MPI_COMM_WORLD);
+    if (is(how, "release")) printf("%s\n", MPI_Comm_free(&twin) ? "refused" : "accepted");
     if (is(how, "return") && rank == second) return first;
     return 0;
 }
