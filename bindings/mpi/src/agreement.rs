@@ -125,6 +125,30 @@ impl Circle {
         Ok(all)
     }
 
+    /// All members' bytes, one after another; members may give different numbers of them.
+    pub fn allgatherv(&self, entry: &mut Entry, mine: &[u8]) -> Result<Vec<u8>> {
+        let lengths = self.allgather(entry, &(mine.len() as u64).to_le_bytes())?;
+        let length = |c: &[u8]| u64::from_le_bytes(c.try_into().expect("eight bytes")) as usize;
+        let lengths: Vec<usize> = lengths.chunks_exact(8).map(length).collect();
+        let mut all = vec![0; lengths.iter().sum()];
+        if self.me == 0 {
+            let (own, mut rest) = all.split_at_mut(mine.len());
+            own.copy_from_slice(mine);
+            let mut requests = Vec::new();
+            for (member, &length) in lengths.iter().enumerate().skip(1) {
+                let (slot, more) = rest.split_at_mut(length);
+                requests.push(self.post_receive(entry, member, slot));
+                rest = more;
+            }
+            self.finish(entry, &requests)?;
+        } else {
+            let sent = self.post_send(entry, 0, mine);
+            self.finish(entry, sent.as_slice())?;
+        }
+        self.bcast(entry, 0, &mut all)?;
+        Ok(all)
+    }
+
     /// The root's bytes for all.
     pub fn bcast(&self, entry: &mut Entry, root: usize, bytes: &mut [u8]) -> Result {
         let mut requests = Vec::new();

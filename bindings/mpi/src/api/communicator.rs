@@ -142,12 +142,13 @@ pub(crate) unsafe fn give_comm<A: Abi>(
     Ok(comm)
 }
 
-/// A copy of `comm` on another context, without what users hung on it.
+/// A copy of `comm` on another context: groups and topology, without what users hung on it.
 pub(crate) fn same_groups(comm: &Comm, context: u32) -> Comm {
     let handler = comm.errhandler.borrow().clone();
     let mut copy = Comm::new(context, comm.group.clone(), comm.remote.clone(), handler);
     copy.local_first = comm.local_first;
     copy.local_context = local_context(context, comm.local_first);
+    copy.topology.replace(comm.topology.borrow().clone());
     copy
 }
 
@@ -343,7 +344,12 @@ fn chosen(choices: &[Choice], range: std::ops::Range<usize>, color: i32) -> Vec<
     members
 }
 
-fn split(entry: &mut Entry, comm: &CommRef, color: i32, key: i32) -> Result<Option<Comm>> {
+pub(crate) fn split(
+    entry: &mut Entry,
+    comm: &CommRef,
+    color: i32,
+    key: i32,
+) -> Result<Option<Comm>> {
     let circle = Circle::of_comm(comm);
     let choices = choices(entry, &circle, color, key)?;
     if color == UNDEFINED {

@@ -9,6 +9,7 @@ use crate::object::attribute::AttributeTable;
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::group::Group;
 use crate::object::info::InfoData;
+use crate::object::topology::Topology;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use strait_transport::envelope::Peer;
@@ -53,10 +54,6 @@ pub struct Comm {
     /// Buffer attached to this communicator for buffered sends.
     pub buffer: RefCell<Option<crate::object::request::BsendBuffer>>,
 }
-
-/// Virtual topologies (not built yet beyond the type: MPI_Topo_test answers UNDEFINED).
-#[derive(Clone, Debug)]
-pub enum Topology {}
 
 impl Comm {
     /// A communicator without attributes, with the given parts.

@@ -13,5 +13,6 @@ pub mod op;
 pub mod request;
 pub mod session;
 pub mod shared_memory;
+pub mod topology;
 pub mod user_error;
 pub mod window;
