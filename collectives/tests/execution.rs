@@ -81,18 +81,26 @@ impl Binding for Shared {
     }
 }
 
-/// Runs all to the end; the answers in rank order.
+/// Runs all to the end; the answers in rank order. A rank looks again only after progress, as one
+/// that sleeps in between would: `Pending` must leave nothing behind that could be collected.
 fn run(net: &SimNet, workers: &mut [Worker], executions: &mut [Execution]) -> Vec<Progress> {
     let mut answers: Vec<Option<Progress>> = vec![None; executions.len()];
+    let mut sleeps = vec![false; executions.len()];
     for _ in 0..200_000 {
         net.advance(1);
         for (rank, execution) in executions.iter_mut().enumerate() {
-            workers[rank].progress();
+            if workers[rank].progress() == 0 && sleeps[rank] {
+                continue;
+            }
+            sleeps[rank] = true;
             // SAFETY: the bindings own their memory and live in the executions.
             match unsafe { execution.advance(&mut workers[rank]) } {
                 Progress::Pending => {}
-                // SAFETY: as above.
-                Progress::Compute => unsafe { execution.compute() },
+                Progress::Compute => {
+                    // SAFETY: as above.
+                    unsafe { execution.compute() };
+                    sleeps[rank] = false;
+                }
                 ended => answers[rank] = Some(ended),
             }
         }

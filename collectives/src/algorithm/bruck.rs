@@ -2,8 +2,8 @@
 //! Bruck's allgather: every rank keeps the blocks in its own rotation (`A[o]` is the block of rank
 //! `r + o`) and doubles them each round.
 //!
-//! Five ranks: round 1 fetches A[0] of r + 1 as A[1]; round 2 fetches A[0..2] of r + 2 as A[2..4];
-//! round 4 fetches A[0..1] of r + 4 as A[4..5]; then A is copied out in two pieces.
+//! Five ranks: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of r + 2 as
+//! `A[2..4]`; round 4 fetches `A[0..1]` of r + 4 as `A[4..5]`; then A is copied out in two pieces.
 //!
 //! q = ceil(log2 p) messages per rank, blocks p (p - 1). The last carries c = p - 2^(q-1) blocks
 //! and waits only for these, so the longest chain is max(q - 1, 1 + ceil(log2 c)).

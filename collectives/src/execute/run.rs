@@ -132,8 +132,16 @@ impl Execution {
                 return self.failed();
             }
             // SAFETY: the caller's promise.
-            unsafe { self.post(worker) };
-            if self.local.is_empty() || self.is_stopped {
+            let posted = unsafe { self.post(worker) };
+            if self.is_stopped {
+                break;
+            }
+            if self.local.is_empty() {
+                // A receive may have ended as it was posted, and no progress will say so: who
+                // goes to sleep after `Pending` must have nothing left to collect.
+                if posted {
+                    continue;
+                }
                 break;
             }
             if self.binding.as_ref().is_some_and(|binding| binding.calls_user_code()) {
@@ -250,17 +258,19 @@ impl Execution {
         }
     }
 
-    /// Posts the messages that are ready, receives first.
+    /// Posts the messages that are ready, receives first; whether there were any.
     ///
     /// # Safety
     /// As [`Execution::advance`].
-    unsafe fn post(&mut self, worker: &mut Worker) {
+    unsafe fn post(&mut self, worker: &mut Worker) -> bool {
+        let mut posted = false;
         loop {
             // The lists are stacks, but what is ready at one time is between different ranks.
             let step = match self.receives.pop().or_else(|| self.sends.pop()) {
                 Some(step) if !self.is_stopped => step,
-                _ => return,
+                _ => return posted,
             };
+            posted = true;
             let binding = self.binding.as_ref().expect("it is there until drop");
             match self.schedule.steps()[step as usize] {
                 Step::Send { to, what } => {
