@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The library that cargo built for this test.
+/// The library: in the directory that STRAIT_TEST_LIBRARIES names, or beside this test, where
+/// `cargo build` puts it. Cargo does not build a cdylib for tests.
 pub fn library(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("STRAIT_TEST_LIBRARIES") {
+        return Path::new(&folder).join(name);
+    }
     let test = std::env::current_exe().expect("a path of this test");
     let folder = test.parent().expect("a folder of this test");
     let found = [folder.join(name), folder.join("..").join(name)].into_iter().find(|p| p.exists());
-    found.unwrap_or_else(|| panic!("no {name} in or above {}", folder.display()))
+    found.unwrap_or_else(|| panic!("no {name} in or above {}: cargo build it", folder.display()))
 }
 
 /// Exported (functions, data).

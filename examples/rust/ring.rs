@@ -9,11 +9,11 @@ use std::ptr;
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Comm(#[expect(dead_code, reason = "only C looks inside")] usize);
+struct Comm(usize);
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Datatype(#[expect(dead_code, reason = "only C looks inside")] usize);
+struct Datatype(usize);
 
 const COMM_WORLD: Comm = Comm(0x101);
 const INT: Datatype = Datatype(0x209);

@@ -12,7 +12,7 @@ pub enum Submit {
     Sent,
     /// No room now: try again after progress. A normal answer, never an error.
     Full,
-    /// The peer is gone: [`Error::PeerLost`] has been or will be reported through the inbox.
+    /// The peer is gone: [`Kind::PeerLost`] has been or will be reported through the inbox.
     Lost,
 }
 

@@ -2,8 +2,10 @@
 //! Dynamic handles: slab index and generation in 32 bits, so that a stale one is detected until
 //! the generation wraps.
 //!
-//!     requests   111 ggggg iiiiiiiiiiiiiiiiiiiiiiii      5 bits generation, 24 bits index
-//!     others     110 kkkk ggggggg iiiiiiiiiiiiiiiiii     kind, 7 bits generation, 18 bits index
+//! ```text
+//! requests   111 ggggg iiiiiiiiiiiiiiiiiiiiiiii      5 bits generation, 24 bits index
+//! others     110 kkkk ggggggg iiiiiiiiiiiiiiiiii     kind, 7 bits generation, 18 bits index
+//! ```
 //!
 //! Bits 31-30 are ones: above the first page of the standard ABI, and none of the MPICH ABI's
 //! predefined codes.

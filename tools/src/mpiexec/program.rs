@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub struct Resolved {
     /// The file for execve.
     pub path: PathBuf,
-    /// Its arguments, argv[0] included.
+    /// Its arguments, `argv[0]` included.
     pub argv: Vec<OsString>,
     /// One line for the user, when we chose something for him.
     pub note: Option<String>,

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a request handle stands for.
 //!
-//!     Transfer    one send or receive of the transport
-//!     Work        several steps: collectives, Isendrecv
-//!     Generalized the user completes it
-//!     Done        ended, its status not yet asked for
-//!     Persistent  inactive, or one of the above while active
+//! ```text
+//! Transfer    one send or receive of the transport
+//! Work        several steps: collectives, Isendrecv
+//! Generalized the user completes it
+//! Done        ended, its status not yet asked for
+//! Persistent  inactive, or one of the above while active
+//! ```
 
 use crate::abi::{Code, Status};
 use crate::entry::Entry;

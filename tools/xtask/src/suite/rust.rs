@@ -33,11 +33,21 @@ pub fn clippy(suite: &Suite) -> Result<Tally, String> {
 }
 
 pub fn docs(suite: &Suite) -> Result<Tally, String> {
-    let task = cargo(suite, "docs").args(["doc", "--quiet", "--workspace", "--no-deps"]);
-    one("cargo doc", task.env("RUSTDOCFLAGS", "-D warnings"))
+    let task = cargo(suite, "docs").args([
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    one("cargo doc", task.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
 }
 
 pub fn unit(suite: &Suite) -> Result<Tally, String> {
+    // The tests of exported symbols look at the libraries that are shipped.
+    suite.need_prefix()?;
+    let libraries = suite.places.target.join("release");
+    let cargo = |suite, log| cargo(suite, log).env("STRAIT_TEST_LIBRARIES", &libraries);
     let mut tally = if in_path("cargo-nextest") {
         let args = ["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"];
         nextest(cargo(suite, "unit").args(args))?
@@ -69,6 +79,7 @@ pub fn loom(suite: &Suite) -> Result<Tally, String> {
         .env("CARGO_TARGET_DIR", suite.places.target.join("loom"))
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
     libtest(task)
 }
