@@ -131,7 +131,7 @@ fn is_release(name: &str) -> bool {
 /// Waits for the signal of mpiexec, which must reach this process whatever the program did about
 /// SIGTERM: nothing of the program runs any more.
 fn await_the_end() {
-    // SAFETY: signal sets are plain data, filled by sigemptyset; the calls change this process only.
+    // SAFETY: signal sets are plain data, filled by sigemptyset; only this process is changed.
     unsafe {
         libc::signal(libc::SIGTERM, libc::SIG_DFL);
         let mut set: libc::sigset_t = std::mem::zeroed();

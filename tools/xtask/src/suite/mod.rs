@@ -10,6 +10,7 @@
 mod bench;
 mod cases;
 mod expected;
+mod idle;
 mod installed;
 mod kill;
 mod mpi4py;
@@ -80,6 +81,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
     Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
     Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
+    Stage { name: "idle", about: "128 waiting ranks use no processor time", run: idle::stage },
     Stage { name: "bench", about: "the benchmarks run and validate", run: bench::stage },
     Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
     Stage { name: "mpi4py", about: "mpi4py's own tests, both faces", run: mpi4py::stage },
