@@ -25,6 +25,7 @@ class Records:
 
     def __init__(self):
         self.file = None
+        self.ended = False
 
     def write(self, word, test=None):
         if self.file is None:
@@ -83,8 +84,15 @@ class Runner(unittest.TextTestRunner):
     def run(self, test):
         result = super().run(test)
         RECORDS.write("end")
+        RECORDS.ended = True
         return result
 
 
 if __name__ == "__main__":
-    main.main(module=None, testRunner=Runner)
+    try:
+        main.main(module=None, testRunner=Runner)
+    except SystemExit:
+        # The records say what failed. An exit code would make the launcher end the other ranks,
+        # which may still be in their last tests.
+        if not RECORDS.ended:
+            raise
