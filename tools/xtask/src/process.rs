@@ -10,7 +10,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,6 +80,12 @@ impl Task {
 
     pub fn limit(mut self, seconds: u64) -> Task {
         self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Leads a process group, as a command of an interactive shell does.
+    pub fn own_group(mut self) -> Task {
+        self.command.process_group(0);
         self
     }
 
@@ -156,6 +162,11 @@ impl Running {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to standard output so far.
+    pub fn written(&self) -> String {
+        read_text(&self.out)
     }
 
     pub fn finish(mut self) -> Result<Outcome, String> {
@@ -246,6 +257,12 @@ pub fn end_marked(mark: &str) {
 pub fn signal(pid: u32, name: &str) {
     // The shell's own `kill`: the standard library has none for processes that are not children.
     let line = format!("kill -{name} {pid} 2>/dev/null");
+    let _ = Command::new("sh").arg("-c").arg(line).status();
+}
+
+/// Sends a signal to a process group that we made.
+pub fn signal_group(leader: u32, name: &str) {
+    let line = format!("kill -s {name} -- -{leader} 2>/dev/null");
     let _ = Command::new("sh").arg("-c").arg(line).status();
 }
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Facts about processes: whether one lives, when it started, whether we are a forked child.
 
+use std::io::Read;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Room for a line of /proc/PID/stat: at most 52 numbers of 20 digits and a command.
+const STAT_BYTES: usize = 1280;
 
 static FORKED: AtomicBool = AtomicBool::new(false);
 static WATCH_FORKS: Once = Once::new();
@@ -28,7 +32,11 @@ pub(crate) fn watch_forks() {
 
 /// Start time of a process in ticks since boot; `None` when it is gone, or a zombie.
 pub(crate) fn started(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // One read: the kernel writes the whole line at once, and the fields wanted are in its front.
+    let mut bytes = [0; STAT_BYTES];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let got = file.read(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes[..got]);
     // The command in parentheses may contain anything: count from the last parenthesis.
     let rest = &text[text.rfind(')')? + 1..];
     let mut fields = rest.split_ascii_whitespace();

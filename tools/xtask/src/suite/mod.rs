@@ -19,6 +19,7 @@ mod programs;
 mod reports;
 mod rust;
 mod scripts;
+mod signals;
 
 use crate::install;
 use crate::places::Places;

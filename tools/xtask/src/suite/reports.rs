@@ -5,7 +5,7 @@
 //! checks mpiexec's code, that its text names what it must, and that it says so once.
 
 use super::cases::{self, Case};
-use super::{Face, Suite, Tally, programs};
+use super::{Face, Suite, Tally, programs, signals};
 use crate::process::{Outcome, marked};
 use std::path::PathBuf;
 
@@ -201,7 +201,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let python = suite.python(Face::Mpich)?;
     let script = suite.places.root.join("bindings/tests/python/ends.py");
     let compiled = vec![binary];
-    let scripted = vec![python, script];
+    let scripted = vec![python.clone(), script];
     let mut list = Vec::new();
     for lanes in suite.lanes() {
         for (ends, program, kind) in [(C_ENDS, &compiled, "C"), (PYTHON_ENDS, &scripted, "Python")]
@@ -211,6 +211,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
                 list.push(Case::new(name, move || run(suite, end, program, *lanes)));
             }
         }
+        list.extend(signals::cases(suite, &python, *lanes));
     }
     let mut tally = Tally::default();
     cases::run(&list, 2, &mut tally);
