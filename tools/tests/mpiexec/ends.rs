@@ -105,6 +105,15 @@ fn the_text_that_a_rank_left_is_shown_once() {
 }
 
 #[test]
+fn a_report_needs_no_join() {
+    let ran = run_ranks(&[], "outside outside outside");
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(ran.err.matches("error[").count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("error[S0109]: a call\n  help: join first\n"), "{}", ran.err);
+    assert!(ran.err.contains("it was rank "), "{}", ran.err);
+}
+
+#[test]
 fn the_mpi_process_may_be_a_grandchild() {
     let inner = crate::rank::program().join(" ");
     let wrap = |words: &str, after: &str| {

@@ -39,6 +39,11 @@ fn rank_program() {
     if word == "early" {
         std::process::exit(6);
     }
+    if word == "outside" {
+        // What the library does at a call before MPI_Init.
+        assert!(bootstrap::report_unjoined(1, "error[S0109]: a call\n  help: join first"));
+        std::process::exit(1);
+    }
     let job = bootstrap::attach().expect("joins");
     let record = job.node.record(job.local_rank);
     job.node.register_call_names(&["MPI_Barrier", "MPI_Recv"]);
