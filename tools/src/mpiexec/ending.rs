@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How a job ends before its ranks end by themselves: why, and in which steps.
 //!
-//!     GRACE --time, or a second signal--> TERM sent --time, or a third--> KILL sent
+//! ```text
+//! GRACE --time, or a second signal--> TERM sent --time, or a third--> KILL sent
+//! ```
 //!
 //! In GRACE the ranks go on: they may fail for the same reason and say so, or handle the signal
 //! that they got. The first cause stays; later ones only hasten the steps.
