@@ -103,6 +103,7 @@ impl Circle {
                 result = result.and(Err(error));
             }
         }
+        entry.let_messages_leave();
         result
     }
 

@@ -244,6 +244,15 @@ impl Entry {
         self.wait_long(&mut done)
     }
 
+    /// At the end of a blocking call that sent: what it sent is under way, not waiting here for a
+    /// first contact with its peer, which would last until this process calls MPI again.
+    #[inline]
+    pub fn let_messages_leave(&mut self) {
+        if self.worker.is_connecting() {
+            self.wait_until(|runtime| !runtime.worker.is_connecting());
+        }
+    }
+
     #[inline(never)]
     fn wait_long(&mut self, done: &mut dyn FnMut(&mut Runtime) -> bool) {
         let mut waiter = Waiter::new();

@@ -217,6 +217,11 @@ impl Lanes {
         count
     }
 
+    /// Whether accepted messages wait for a connection that is being made.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.tcp.as_ref().is_some_and(TcpLane::is_connecting)
+    }
+
     pub(crate) fn is_flushed(&self) -> bool {
         self.loopback.is_flushed()
             && self.shm.as_ref().is_none_or(Lane::is_flushed)

@@ -328,6 +328,13 @@ impl Worker {
         flushed
     }
 
+    /// Whether accepted messages wait for a connection that is being made: that takes progress on
+    /// both sides, so a blocking send stays until it is over.
+    #[inline]
+    pub fn is_connecting(&self) -> bool {
+        self.lanes.is_connecting()
+    }
+
     /// The orderly end (Finalize): no peer will take the end of this process for a loss. Make
     /// progress until [`Worker::is_flushed`] after this, then drop the worker.
     pub fn close(&mut self) {

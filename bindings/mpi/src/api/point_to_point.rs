@@ -109,7 +109,10 @@ fn finish_send(entry: &mut Entry, sent: Option<Sent>) -> Result {
             Some(error) => Err(error),
             None => Ok(()),
         },
-        _ => Ok(()),
+        _ => {
+            entry.let_messages_leave();
+            Ok(())
+        }
     }
 }
 

@@ -168,6 +168,7 @@ impl Running {
                 Progress::Failed(failure) => return Err(error_of(&self.comm, failure)),
                 Progress::Done | Progress::Pending => {
                     self.copy_last();
+                    entry.let_messages_leave();
                     return Ok(());
                 }
             }

@@ -185,6 +185,11 @@ impl TcpLane {
         !self.backlog.is_empty() || !self.losses.is_empty()
     }
 
+    /// Whether messages wait for a connection to be made, which takes the peer's help.
+    pub fn is_connecting(&self) -> bool {
+        self.links.values().any(|link| !link.waiting.is_empty())
+    }
+
     /// Says goodbye to every peer there is a connection to: the orderly end, after which the ends
     /// of connections are no losses. Poll until [`Lane::is_flushed`], then drop the lane.
     pub fn close(&mut self) {
@@ -340,7 +345,7 @@ impl Lane for TcpLane {
     /// this process ended while something it never read lies in its own sockets.
     fn is_flushed(&self) -> bool {
         let mut connections = self.connections.iter();
-        if self.links.values().any(|link| !link.waiting.is_empty())
+        if self.is_connecting()
             || !self.connections.iter().all(|connection| connection.has_sent_all())
         {
             return false;
