@@ -273,6 +273,14 @@ impl Entry {
                 self.publish_call();
             }
             if next == Next::Sleep && self.worker.arm() {
+                // The last look of `arm` may have ended what is waited for without an arrival: a
+                // connection came to be, the last bytes left. Nobody would ring for that.
+                if done(self) {
+                    if SLEEPING.load(Ordering::Relaxed) == 0 {
+                        self.worker.disarm();
+                    }
+                    break;
+                }
                 self.sleep();
                 if done(self) {
                     break;
