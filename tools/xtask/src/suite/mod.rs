@@ -116,7 +116,10 @@ impl Suite {
 
     /// `mpiexec -n COUNT`, over these lanes.
     pub fn mpiexec(&self, ranks: usize, lanes: Lanes) -> Task {
-        let task = Task::new(self.bin("mpiexec")).arg("-n").arg(ranks.to_string());
+        // A shell that started us in the background made us ignore SIGINT, which is inherited; the
+        // cases that send it need what a terminal's shell would give. `env` becomes mpiexec.
+        let task = Task::new("env").arg("--default-signal=INT,QUIT").arg(self.bin("mpiexec"));
+        let task = task.arg("-n").arg(ranks.to_string());
         match lanes {
             Lanes::Shm => task.without_env("STRAIT_LANES"),
             Lanes::Tcp => task.env("STRAIT_LANES", "tcp"),
