@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The shape of user memory: contiguous, or described by a layout that packs and unpacks.
 
+use crate::memory::copy::{FEW_BYTES, copy_few};
 use std::sync::Arc;
 
 /// How the elements of a payload lie in memory. "Packed" bytes are the elements' bytes one after
@@ -100,8 +101,12 @@ impl Payload {
             return;
         }
         match self {
+            // SAFETY: the caller says that the range is writable; `from` is a distinct borrow.
+            Payload::Contiguous { base, .. } if from.len() <= FEW_BYTES => unsafe {
+                copy_few(from.as_ptr(), base.add(offset), from.len())
+            },
             Payload::Contiguous { base, .. } => {
-                // SAFETY: the caller says that the range is writable; `from` is a distinct borrow.
+                // SAFETY: as above.
                 unsafe {
                     std::ptr::copy_nonoverlapping(from.as_ptr(), base.add(offset), from.len())
                 }

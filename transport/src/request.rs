@@ -161,10 +161,11 @@ impl Requests {
         slot.next = NO_REQUEST;
         slot.peer = peer;
         slot.envelope = envelope;
-        slot.payload = payload;
         slot.total = 0;
         slot.moved = 0;
-        slot.stage = stage;
+        // A free slot holds nothing that needs to be dropped, which only we know.
+        std::mem::forget(std::mem::replace(&mut slot.payload, payload));
+        std::mem::forget(std::mem::replace(&mut slot.stage, stage));
         RequestId { index, generation: slot.generation }
     }
 
@@ -237,12 +238,20 @@ impl Requests {
         stage
     }
 
+    /// Puts a live request that is not done into its next stage.
+    #[inline]
+    pub(crate) fn advance(&mut self, index: u32, stage: Stage) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!matches!(slot.stage, Stage::Free { .. } | Stage::Done(_)));
+        // Only a stage that is done holds what needs to be dropped, which only we know.
+        std::mem::forget(std::mem::replace(&mut slot.stage, stage));
+    }
+
     /// Ends a request: a detached one is freed.
     #[inline]
     pub(crate) fn finish(&mut self, index: u32, outcome: Outcome) {
+        self.advance(index, Stage::Done(outcome));
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!matches!(slot.stage, Stage::Free { .. } | Stage::Done(_)));
-        slot.stage = Stage::Done(outcome);
         if slot.detached {
             self.free(index);
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::prototype::{Function, Type, extra_functions, standard_functions};
+use crate::prototype::{Function, Parameter, Type, extra_functions, standard_functions};
 use crate::signature::{HANDLES, name, plain};
 
 /// The two C ABIs.
@@ -71,13 +71,71 @@ pub fn generate_exports(face: Face, implemented: &BTreeSet<String>) -> String {
     text.push_str("type Handle = <Face as strait_mpi::abi::Abi>::Handle;\n");
     text.push_str("type File = <Face as strait_mpi::abi::Abi>::File;\n");
     text.push_str("type Status = <Face as strait_mpi::abi::Abi>::Status;\n\n");
+    let mut shared = BTreeSet::new();
     for function in face.functions() {
-        let call = implemented.contains(&function.body).then(|| call_of_body(&function));
+        let call = implemented.contains(&function.body).then(|| {
+            let name = shared_name(&function);
+            if shared.insert(name.clone()) {
+                write_shared(&mut text, &name, &function);
+            }
+            call_of_shared(&name, &function)
+        });
         for symbol in [Some(function.name.clone()), profiling(&function.name)].iter().flatten() {
             export(&mut text, symbol, &function, call.as_deref());
         }
     }
     text
+}
+
+/// The one machine code of a body: MPI_ and PMPI_ names jump to it, and so do the names with and
+/// without _c when they differ only in numbers that are passed by value, which travel as 64 bits.
+/// Otherwise each name would carry its own copy: four times the code, and four times the time of
+/// the linker's optimisation.
+fn shared_name(function: &Function) -> String {
+    let by_value =
+        function.parameters.iter().zip(&function.differs).all(|(p, d)| !*d || by_count(p));
+    if by_value { format!("body_{}", function.body) } else { format!("body_of_{}", function.name) }
+}
+
+fn by_count(parameter: &Parameter) -> bool {
+    parameter.kind.depth() == 0
+}
+
+fn write_shared(text: &mut String, shared: &str, function: &Function) {
+    let parameters: Vec<_> = function
+        .parameters
+        .iter()
+        .zip(&function.differs)
+        .map(|(p, differs)| match *differs && by_count(p) {
+            true => format!("{}: i64", name(&p.name)),
+            false => format!("{}: {}", name(&p.name), concrete(&p.kind)),
+        })
+        .collect();
+    let result = concrete(&function.result);
+    let body = call_of_body(function);
+    let _ = writeln!(text, "#[inline(never)]");
+    let _ = writeln!(
+        text,
+        "unsafe extern \"C\" fn {shared}({}) -> {result} {{\n    {body}\n}}\n",
+        parameters.join(", ")
+    );
+}
+
+fn call_of_shared(shared: &str, function: &Function) -> String {
+    let arguments: Vec<_> = function
+        .parameters
+        .iter()
+        .zip(&function.differs)
+        .map(|(p, differs)| match *differs && by_count(p) {
+            true => format!("{} as i64", name(&p.name)),
+            false => name(&p.name),
+        })
+        .collect();
+    format!(
+        "// SAFETY: the promises of the caller are those that the body asks for.\n    \
+         unsafe {{ {shared}({}) }}",
+        arguments.join(", ")
+    )
 }
 
 /// A type of the exported function: the face's types by their alias.
@@ -123,7 +181,7 @@ fn argument(name: &str, kind: &Type, differs: bool) -> String {
     }
     let small = kind.word == "int";
     match (kind.depth(), kind.constant) {
-        (0, _) => format!("{name} as i64"),
+        (0, _) => name.to_string(),
         (_, true) if small => format!("abi::Counts::Int({name})"),
         (_, true) => format!("abi::Counts::Long({name}.cast())"),
         (_, false) if small => format!("abi::CountOut::Int({name})"),

@@ -320,9 +320,19 @@ pub fn on_comm<A: Abi>(
     comm: A::Handle,
     body: impl FnOnce(&mut Entry, &CommRef) -> Result,
 ) -> c_int {
-    let Some(mut entry) = Entry::open(name) else {
+    let Some(entry) = Entry::open(name) else {
         return not_running::<A>(name);
     };
+    in_comm::<A>(entry, comm, body)
+}
+
+/// The rest of [`on_comm`], for who has opened the entry already.
+#[inline(always)]
+pub fn in_comm<A: Abi>(
+    mut entry: Entry,
+    comm: A::Handle,
+    body: impl FnOnce(&mut Entry, &CommRef) -> Result,
+) -> c_int {
     let code = A::handle_in(HandleKind::Comm, comm);
     let Some(comm) = entry.comm(code).cloned() else {
         let error = bad_comm(code);

@@ -83,6 +83,12 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Whether `insert` would find a code.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.free_head != NONE || self.entries.len() < self.capacity()
+    }
+
     /// Stores an object; `None` when all codes of the kind are in use.
     #[inline]
     pub fn insert(&mut self, value: T) -> Option<Code> {
@@ -90,7 +96,8 @@ impl<T> Slab<T> {
             let index = self.free_head;
             let entry = &mut self.entries[index as usize];
             self.free_head = entry.next_free;
-            entry.value = Some(value);
+            // A free entry holds nothing that needs to be dropped, which only we know.
+            std::mem::forget(entry.value.replace(value));
             index
         } else {
             if self.entries.len() >= self.capacity() {

@@ -122,6 +122,8 @@ pub struct Runtime {
     pub next_keyval: i32,
     /// Schedules of collective calls that were made before.
     pub schedules: strait_collectives::select::Cache,
+    /// Sizes of predefined types, for messages that are one run of bytes.
+    pub contiguous_sizes: crate::datatype::ContiguousSizes,
     /// Requests whose work advances with progress.
     pub active: Vec<Code>,
     /// Active requests that the user freed: removed when their work ends.
@@ -175,6 +177,7 @@ impl Runtime {
             keyvals: HashMap::new(),
             next_keyval: crate::object::attribute::FIRST_KEYVAL,
             schedules: Default::default(),
+            contiguous_sizes: crate::datatype::ContiguousSizes::new(),
             active: Vec::new(),
             orphans: Vec::new(),
             bsend: None,

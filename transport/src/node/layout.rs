@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What lies where in the node memory: a header page, the table of call names, a page for each
-//! rank's record, then each rank's ring and slab.
+//! rank's record, then each rank's ring, slab and rings of pairs.
 //!
 //! Invariants:
 //! 1. Everything is found by offsets computed from the plan; no pointer is ever stored.
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -65,6 +65,27 @@ const _: () = assert!((CHUNK_COUNT + 1) * 128 <= SLAB_HEAD_BYTES);
 /// Bytes of a slab.
 pub(crate) const SLAB_BYTES: usize =
     SLAB_HEAD_BYTES + SMALL_CHUNK_COUNT * SMALL_CHUNK_BYTES + LARGE_CHUNK_COUNT * LARGE_CHUNK_BYTES;
+
+/// Most rings of pairs of one receiver: as many senders can have one of their own with it.
+pub const PAIR_COUNT_MAX: u32 = 16;
+/// Slots of a pair's ring: a window of 64 messages, the unit of the bandwidth benchmarks.
+pub const PAIR_SLOT_COUNT: u32 = 64;
+/// Bytes of a pair's run: four bodies of the longest kind, so that both sides copy at once.
+pub const PAIR_RUN_BYTES: usize = 4 * LARGE_CHUNK_BYTES;
+/// Before a receiver's rings of pairs: a line of claims, then a line for the head of each.
+pub(crate) const PAIR_HEAD_BYTES: usize = PAGE_BYTES;
+const _: () = assert!((1 + PAIR_COUNT_MAX as usize) * 128 <= PAIR_HEAD_BYTES);
+/// Bytes of one ring of a pair.
+pub(crate) const PAIR_BYTES: usize = PAIR_SLOT_COUNT as usize * SLOT_BYTES + PAIR_RUN_BYTES;
+
+/// Offsets of the parts of one ring of a pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairOffsets {
+    pub(crate) owner: usize,
+    pub(crate) head: usize,
+    pub(crate) slots: usize,
+    pub(crate) run: usize,
+}
 
 /// A line that one side writes.
 #[repr(C, align(128))]
@@ -192,7 +213,33 @@ impl NodeLayout {
     }
 
     pub(crate) fn ring_offset(&self, local_rank: u32) -> usize {
-        self.record_offset(self.local_size) + local_rank as usize * (self.ring_bytes() + SLAB_BYTES)
+        let each = self.ring_bytes() + SLAB_BYTES + self.pairs_bytes();
+        self.record_offset(self.local_size) + local_rank as usize * each
+    }
+
+    /// Rings of pairs of each receiver.
+    pub(crate) fn pair_count(&self) -> u32 {
+        PAIR_COUNT_MAX.min(self.local_size - 1)
+    }
+
+    fn pairs_bytes(&self) -> usize {
+        match self.pair_count() {
+            0 => 0,
+            count => PAIR_HEAD_BYTES + count as usize * PAIR_BYTES,
+        }
+    }
+
+    pub(crate) fn pair_offsets(&self, local_rank: u32, index: u32) -> PairOffsets {
+        assert!(index < self.pair_count(), "a ring of a pair");
+        let base = self.slab_offset(local_rank) + SLAB_BYTES;
+        let index = index as usize;
+        let slots = base + PAIR_HEAD_BYTES + index * PAIR_BYTES;
+        PairOffsets {
+            owner: base + index * size_of::<AtomicU32>(),
+            head: base + (1 + index) * 128,
+            slots,
+            run: slots + PAIR_SLOT_COUNT as usize * SLOT_BYTES,
+        }
     }
 
     pub(crate) fn slab_offset(&self, local_rank: u32) -> usize {
@@ -207,11 +254,11 @@ impl NodeLayout {
     /// The budget in words: what is reserved, and what a rank can touch at most.
     pub fn describe(&self) -> String {
         let kib = |bytes: usize| bytes.div_ceil(1024);
-        let mine = PAGE_BYTES + self.ring_bytes() + SLAB_BYTES;
+        let mine = PAGE_BYTES + self.ring_bytes() + SLAB_BYTES + self.pairs_bytes();
         format!(
             "node memory for {} ranks: {} KiB reserved, touched on use; each rank {} KiB at most \
              (record {} KiB, ring of {} slots {} KiB, slab {} KiB: {} chunks of {} bytes and {} of \
-             {} KiB); header and call names {} KiB",
+             {} KiB, {} rings of pairs {} KiB); header and call names {} KiB",
             self.local_size,
             kib(self.total_bytes()),
             kib(mine),
@@ -223,6 +270,8 @@ impl NodeLayout {
             SMALL_CHUNK_BYTES,
             LARGE_CHUNK_COUNT,
             kib(LARGE_CHUNK_BYTES),
+            self.pair_count(),
+            kib(self.pairs_bytes()),
             kib(self.record_offset(0)),
         )
     }

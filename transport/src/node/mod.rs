@@ -17,7 +17,8 @@ mod process;
 
 pub use layout::{
     ADDRESS_BYTES_MAX, CHUNK_COUNT, LARGE_CHUNK_BYTES, LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX,
-    NodeLayout, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
+    NodeLayout, PAIR_RUN_BYTES, PAIR_SLOT_COUNT, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES,
+    SMALL_CHUNK_COUNT,
 };
 pub(crate) use layout::{RING_HEAD_BYTES, SLAB_HEAD_BYTES};
 pub use process::is_forked_child;
@@ -74,6 +75,14 @@ pub struct Node {
     layout: NodeLayout,
     /// A copy: the header in the memory is not asked again.
     plan: NodePlan,
+}
+
+/// A ring of a pair in the mapping: claim word, head line, slots, run.
+pub(crate) struct PairPlace {
+    pub(crate) owner: *const u8,
+    pub(crate) head: *const u8,
+    pub(crate) slots: *const u8,
+    pub(crate) run: *const u8,
 }
 
 /// What a rank of the node is doing, as the launcher and the others see it.
@@ -255,6 +264,21 @@ impl Node {
     pub(crate) fn slab_base(&self, local_rank: u32) -> *const u8 {
         assert!(local_rank < self.plan.local_size, "a rank of this node");
         self.at(self.layout.slab_offset(local_rank))
+    }
+
+    /// Where a ring of a pair lies.
+    ///
+    /// # Panics
+    /// If there is no such ring.
+    pub(crate) fn pair_place(&self, receiver: u32, index: u32) -> PairPlace {
+        assert!(receiver < self.plan.local_size, "a rank of this node");
+        let offsets = self.layout.pair_offsets(receiver, index);
+        PairPlace {
+            owner: self.at(offsets.owner),
+            head: self.at(offsets.head),
+            slots: self.at(offsets.slots),
+            run: self.at(offsets.run),
+        }
     }
 
     fn at<T>(&self, offset: usize) -> *const T {

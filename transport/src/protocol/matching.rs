@@ -7,31 +7,35 @@
 //!    first, a receive at the unexpected messages first.
 //! 2. A message goes to the earliest posted receive that accepts it; a receive takes the earliest
 //!    arrived message that it accepts.
-//! 3. An entry is linked in the order list of its context; while its queue is long also in the bin
-//!    of its exact key. A pattern with wildcards is a key like any other, so that an arrival asks
-//!    at most four bins, and the post sequence numbers arbitrate between them.
+//! 3. The posted receives of a context are either all in a plain list (posted.rs) or all in the
+//!    shelf. In the shelf an entry is linked in the order list of its context, and while that is
+//!    long also in the bin of its exact key. A pattern with wildcards is a key like any other, so
+//!    that an arrival asks at most four bins, and sequence numbers arbitrate between them.
 //!
-//! A queue of a context is a plain list while it is short; beyond [`LIST_MAX`] entries it is hashed
-//! until it is empty again. A wildcard receive walks the arrivals of its own context only. All
-//! lists are doubly linked indices in slabs: nothing is allocated in steady state.
+//! Posted receives move to the shelf when a search walked past [`LIST_MAX`] of them in vain, and
+//! stay there until the context has none: messages that come in the order of their receives never
+//! pay for a hash. Unexpected messages are a plain list while they are few; beyond [`LIST_MAX`]
+//! they are hashed until there are none. A wildcard receive walks the arrivals of its own context
+//! only. All lists are doubly linked indices in slabs: nothing is allocated in steady state.
 //!
 //! Not here: bodies, buffers, requests; entries carry what the caller gives them.
 #![forbid(unsafe_code)]
 
+use super::posted::{Found, Posted};
 use super::shelf::Shelf;
 use crate::envelope::{ANY, Envelope, Pattern};
 use std::collections::HashMap;
 
 pub use super::shelf::LIST_MAX;
 
-/// A receive that waits.
+/// A receive that waits in the shelf.
 #[derive(Clone, Copy, Debug)]
-struct Posted {
+struct Shelved {
     sequence: u64,
     request: u32,
 }
 
-/// Names a posted receive, for [`Matching::withdraw`].
+/// Names a posted receive, for [`Matching::withdraw`]: its request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PostedId(u32);
 
@@ -43,7 +47,8 @@ pub struct UnexpectedId(u32);
 /// Both queues. `M` is what is known of an unexpected message.
 pub struct Matching<M> {
     contexts: Contexts,
-    posted: Shelf<Posted>,
+    posted: Posted,
+    shelved: Shelf<Shelved>,
     unexpected: Shelf<M>,
     next_sequence: u64,
 }
@@ -62,20 +67,41 @@ impl<M> Matching<M> {
     pub fn new() -> Matching<M> {
         Matching {
             contexts: Contexts::default(),
-            posted: Shelf::new(),
+            posted: Posted::new(),
+            shelved: Shelf::new(),
             unexpected: Shelf::new(),
             next_sequence: 0,
         }
     }
 
-    /// Posts a receive. The caller has seen that no unexpected message is accepted.
+    /// Posts the receive of a request, which has none posted yet. The caller has seen that no
+    /// unexpected message is accepted.
     #[inline]
     pub fn post(&mut self, pattern: Pattern, request: u32) -> PostedId {
         let context = self.context(pattern.context);
+        if self.shelved.queue(context).count == 0 {
+            self.posted.push(context, pattern.source, pattern.tag, request);
+        } else {
+            self.shelve(context, pattern.source, pattern.tag, request);
+        }
+        PostedId(request)
+    }
+
+    #[inline(never)]
+    fn shelve(&mut self, context: u32, source: u32, tag: u32, request: u32) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let body = Posted { sequence, request };
-        PostedId(self.posted.push(context, pattern.source, pattern.tag, body))
+        let id = self.shelved.push(context, source, tag, Shelved { sequence, request });
+        self.posted.shelve(request, id);
+    }
+
+    /// A search walked far: the receives of this context move to the shelf, in their order.
+    #[cold]
+    #[inline(never)]
+    fn shelve_all(&mut self, context: u32) {
+        while let Some((source, tag, request)) = self.posted.pop(context) {
+            self.shelve(context, source, tag, request);
+        }
     }
 
     /// Takes the posted receive that this arrival belongs to: its request.
@@ -83,28 +109,46 @@ impl<M> Matching<M> {
     pub fn arrive(&mut self, envelope: Envelope) -> Option<u32> {
         let context = self.context(envelope.context);
         let (source, tag) = (envelope.source, envelope.tag);
-        let queue = self.posted.queue(context);
-        let id = if queue.count == 0 {
-            return None;
-        } else if !queue.hashed {
-            self.posted
-                .first_where(context, |s, t| (s == source || s == ANY) && (t == tag || t == ANY))?
-        } else {
+        match self.posted.find(context, source, tag) {
+            Found::Request(request) => {
+                self.posted.remove(request);
+                return Some(request);
+            }
+            Found::None if self.shelved.queue(context).count == 0 => return None,
+            Found::None => {}
+            Found::Far => self.shelve_all(context),
+        }
+        self.arrive_at_shelf(context, source, tag)
+    }
+
+    #[inline(never)]
+    fn arrive_at_shelf(&mut self, context: u32, source: u32, tag: u32) -> Option<u32> {
+        let queue = self.shelved.queue(context);
+        let id = if queue.hashed {
             self.earliest_of_bins(context, source, tag, queue.wild > 0)?
+        } else {
+            self.shelved
+                .first_where(context, |s, t| (s == source || s == ANY) && (t == tag || t == ANY))?
         };
-        Some(self.posted.remove(id).request)
+        Some(self.unshelve(id))
+    }
+
+    fn unshelve(&mut self, id: u32) -> u32 {
+        let request = self.shelved.remove(id).request;
+        self.posted.unshelve(request);
+        request
     }
 
     fn earliest_of_bins(&self, context: u32, source: u32, tag: u32, wild: bool) -> Option<u32> {
-        let mut best = self.posted.bin_first(context, source, tag);
+        let mut best = self.shelved.bin_first(context, source, tag);
         if !wild {
             return best;
         }
         for (source, tag) in [(ANY, tag), (source, ANY), (ANY, ANY)] {
-            let other = self.posted.bin_first(context, source, tag);
+            let other = self.shelved.bin_first(context, source, tag);
             best = match (best, other) {
                 (Some(a), Some(b)) => {
-                    let earlier = self.posted.body(a).sequence < self.posted.body(b).sequence;
+                    let earlier = self.shelved.body(a).sequence < self.shelved.body(b).sequence;
                     Some(if earlier { a } else { b })
                 }
                 (a, b) => a.or(b),
@@ -115,7 +159,12 @@ impl<M> Matching<M> {
 
     /// Takes a posted receive back (cancel, loss of its peer).
     pub fn withdraw(&mut self, id: PostedId) {
-        self.posted.remove(id.0);
+        match self.posted.shelved(id.0) {
+            Some(at) => {
+                self.unshelve(at);
+            }
+            None => self.posted.remove(id.0),
+        }
     }
 
     /// Adds a message that no posted receive accepts.
@@ -172,7 +221,7 @@ impl<M> Matching<M> {
 
     /// Posted receives.
     pub fn posted_count(&self) -> usize {
-        self.posted.count()
+        self.posted.count() + self.shelved.count()
     }
 
     /// Unexpected messages.
@@ -217,7 +266,8 @@ impl<M> Matching<M> {
             }
             None => {
                 contexts.names.push(context);
-                self.posted.add_queue();
+                self.posted.add_list();
+                self.shelved.add_queue();
                 self.unexpected.add_queue();
                 (contexts.names.len() - 1) as u32
             }
@@ -229,9 +279,12 @@ impl<M> Matching<M> {
     /// Forgets the contexts in which nothing waits: communicators come and go.
     fn sweep_contexts(&mut self) {
         let contexts = &mut self.contexts;
-        let (posted, unexpected) = (&self.posted, &self.unexpected);
+        let (posted, shelved) = (&self.posted, &self.shelved);
+        let unexpected = &self.unexpected;
         contexts.indices.retain(|_, index| {
-            let used = posted.queue(*index).count > 0 || unexpected.queue(*index).count > 0;
+            let used = !posted.is_empty(*index)
+                || shelved.queue(*index).count > 0
+                || unexpected.queue(*index).count > 0;
             if !used {
                 contexts.free.push(*index);
             }

@@ -6,4 +6,5 @@ pub mod credit;
 pub mod matching;
 pub(crate) mod message;
 pub mod plan;
+mod posted;
 mod shelf;

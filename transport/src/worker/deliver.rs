@@ -22,17 +22,10 @@ struct Senseless;
 impl Inbox for Core {
     #[inline]
     fn message(&mut self, from: Peer, header: &Header, body: &[u8]) {
-        let sound = from.0 < self.endpoints.len() as u32
-            && match MessageKind::from_byte(header.kind) {
-                Some(MessageKind::Eager) => {
-                    self.eager(from.0, header, body);
-                    true
-                }
-                Some(kind) => self.other(kind, from.0, header, body).is_ok(),
-                None => false,
-            };
-        if !sound {
-            self.counters.senseless += 1;
+        if header.kind == MessageKind::Eager as u8 && from.0 < self.endpoints.len() as u32 {
+            self.eager(from.0, header, body);
+        } else {
+            self.message_other(from, header, body);
         }
     }
 
@@ -43,6 +36,16 @@ impl Inbox for Core {
 }
 
 impl Core {
+    #[inline(never)]
+    fn message_other(&mut self, from: Peer, header: &Header, body: &[u8]) {
+        let sound = from.0 < self.endpoints.len() as u32
+            && MessageKind::from_byte(header.kind)
+                .is_some_and(|kind| self.other(kind, from.0, header, body).is_ok());
+        if !sound {
+            self.counters.senseless += 1;
+        }
+    }
+
     #[inline]
     fn eager(&mut self, from: u32, header: &Header, body: &[u8]) {
         let envelope = header.envelope();

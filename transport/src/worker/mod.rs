@@ -26,7 +26,7 @@ use crate::lane::any::{Allowed, LaneKind, Lanes};
 use crate::lane::sim::SimLane;
 use crate::payload::Payload;
 use crate::protocol::credit;
-use crate::protocol::matching::Matching;
+use crate::protocol::matching::{Matching, UnexpectedId};
 use crate::protocol::message::{Message, Records};
 use crate::protocol::plan::Plan;
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
@@ -60,6 +60,17 @@ pub struct Arrival {
     /// Its envelope.
     pub envelope: Envelope,
     /// Its packed bytes.
+    pub bytes: usize,
+}
+
+/// What a transfer that ended as asked has to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Source of the message.
+    pub source: u32,
+    /// Its tag.
+    pub tag: u32,
+    /// Packed bytes that were delivered.
     pub bytes: usize,
 }
 
@@ -177,8 +188,11 @@ impl Worker {
         payload: Payload,
         mode: SendMode,
     ) -> Sent {
-        // SAFETY: the caller's promise is the condition.
-        if mode == SendMode::Standard && unsafe { self.send_short(to, envelope, &payload) } {
+        if mode == SendMode::Standard
+            && let Payload::Contiguous { base, bytes } = payload
+            // SAFETY: the caller's promise is the condition.
+            && unsafe { self.send_now(to, envelope, base, bytes) }
+        {
             return Sent::Done;
         }
         // SAFETY: as above.
@@ -201,23 +215,41 @@ impl Worker {
         let Pattern { context, source, tag } = pattern;
         let wanted = Envelope { context, source, tag };
         // SAFETY: the caller's promise, which the slot passes on to whoever delivers into it.
-        if let Some(found) = self.core.matching.find(pattern) {
-            let (envelope, message) = self.core.matching.remove(found);
-            let id = self.core.requests.insert(peer, envelope, payload, Stage::Assembling);
-            self.core.begin(id, envelope, message);
-            if !self.core.actions.is_empty() {
-                self.run_actions();
-            }
-            return id;
+        if self.core.matching.unexpected_count() != 0
+            && let Some(found) = self.core.matching.find(pattern)
+        {
+            return self.receive_unexpected(peer, found, payload);
         }
-        if let Some(error) = self.core.loss_of(peer) {
-            let stage = Stage::Done(Outcome::Failed(error));
-            return self.core.requests.insert(peer, wanted, payload, stage);
+        if peer != NO_PEER && self.core.endpoints[peer as usize].lost.is_some() {
+            return self.receive_from_lost(peer, wanted, payload);
         }
         let id = self.core.requests.insert(peer, wanted, payload, Stage::Assembling);
         let posted = self.core.matching.post(pattern, id.index);
-        self.core.requests.at(id.index).stage = Stage::Posted(posted);
+        self.core.requests.advance(id.index, Stage::Posted(posted));
         id
+    }
+
+    #[inline(never)]
+    fn receive_unexpected(
+        &mut self,
+        peer: u32,
+        found: UnexpectedId,
+        payload: Payload,
+    ) -> RequestId {
+        let (envelope, message) = self.core.matching.remove(found);
+        let id = self.core.requests.insert(peer, envelope, payload, Stage::Assembling);
+        self.core.begin(id, envelope, message);
+        if !self.core.actions.is_empty() {
+            self.run_actions();
+        }
+        id
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_from_lost(&mut self, peer: u32, wanted: Envelope, payload: Payload) -> RequestId {
+        let error = self.core.loss_or_unknown(peer);
+        self.core.requests.insert(peer, wanted, payload, Stage::Done(Outcome::Failed(error)))
     }
 
     /// The first unreceived message that the pattern accepts. Makes no progress by itself.
@@ -279,6 +311,20 @@ impl Worker {
             unreachable!("it was done a moment ago");
         };
         Some(Completion { source, tag, bytes, outcome })
+    }
+
+    /// As [`Worker::take`], for a request that ended as asked: envelope and bytes. `None` in all
+    /// other cases, and then nothing was done.
+    #[inline]
+    pub fn take_done(&mut self, request: RequestId) -> Option<Received> {
+        let slot = self.core.requests.get(request)?;
+        if !matches!(slot.stage, Stage::Done(Outcome::Done)) {
+            return None;
+        }
+        let Envelope { source, tag, .. } = slot.envelope;
+        let bytes = slot.moved as usize;
+        self.core.requests.free(request.index);
+        Some(Received { source, tag, bytes })
     }
 
     /// Nobody will ask for this request again: it is freed when it ends.

@@ -35,19 +35,20 @@ enum Launch {
 }
 
 impl Worker {
-    /// The sacred path: a short contiguous standard send to a connected peer with an empty queue.
+    /// The sacred path: a short contiguous standard send to a connected peer with an empty queue
+    /// and credit. `false`: it is not that, or there was no room; nothing was done.
     ///
     /// # Safety
-    /// The payload is readable.
+    /// `base` is readable for `bytes` bytes.
     #[inline]
-    pub(super) unsafe fn send_short(
+    pub unsafe fn send_now(
         &mut self,
         to: Peer,
         envelope: Envelope,
-        payload: &Payload,
+        base: *const u8,
+        bytes: usize,
     ) -> bool {
         let endpoint = &mut self.core.endpoints[to.0 as usize];
-        let Payload::Contiguous { base, bytes } = *payload else { return false };
         if !endpoint.ready || bytes > endpoint.thresholds.short_bytes_max as usize {
             return false;
         }
@@ -57,7 +58,7 @@ impl Worker {
         }
         let body: &[u8] = match bytes {
             0 => &[],
-            // SAFETY: the caller promises that the payload's bytes are readable.
+            // SAFETY: the caller's promise.
             _ => unsafe { std::slice::from_raw_parts(base, bytes) },
         };
         let header = Header::with_envelope(MessageKind::Eager, envelope, bytes);

@@ -41,6 +41,7 @@ mod removed;
 mod request;
 mod request_status;
 mod session;
+pub(crate) mod short;
 mod status;
 mod topology;
 mod window;

@@ -4,7 +4,8 @@
 use crate::abi::{Abi, HandleKind, Status};
 use crate::api::arguments::{destination, envelope, handle, pattern, payload, send_tag};
 use crate::api::buffered::buffered_send;
-use crate::entry::{Entry, on_comm};
+use crate::api::short;
+use crate::entry::{Entry, in_comm, on_comm};
 use crate::error::{Result, class, error};
 use crate::handle::REQUEST_DONE;
 use crate::object::comm::CommRef;
@@ -136,7 +137,28 @@ pub(crate) fn receive_request(comm: &CommRef, id: Option<RequestId>) -> Request 
     }
 }
 
+#[inline(always)]
 unsafe fn blocking<A: Abi>(
+    name: &'static str,
+    buffer: (*const c_void, i64, A::Handle),
+    to: (c_int, c_int),
+    comm: A::Handle,
+    mode: Mode,
+) -> c_int {
+    if mode == Mode::Standard
+        && let Some(mut entry) = Entry::open(name)
+        // SAFETY: the caller's promise.
+        && unsafe { short::send::<A>(&mut entry, buffer, to, comm) }
+    {
+        entry.let_messages_leave();
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { blocking_any::<A>(name, buffer, to, comm, mode) }
+}
+
+#[inline(never)]
+unsafe fn blocking_any<A: Abi>(
     name: &'static str,
     buffer: (*const c_void, i64, A::Handle),
     to: (c_int, c_int),
@@ -151,7 +173,30 @@ unsafe fn blocking<A: Abi>(
     })
 }
 
+#[inline(always)]
 unsafe fn immediate<A: Abi>(
+    name: &'static str,
+    buffer: (*const c_void, i64, A::Handle),
+    to: (c_int, c_int),
+    comm: A::Handle,
+    mode: Mode,
+    request: *mut A::Handle,
+) -> c_int {
+    if mode == Mode::Standard
+        && let Some(mut entry) = Entry::open(name)
+        // SAFETY: the caller's promise.
+        && unsafe { short::send::<A>(&mut entry, buffer, to, comm) }
+    {
+        // SAFETY: `request` is writable, says the caller.
+        unsafe { *request = A::handle_out(HandleKind::Request, REQUEST_DONE) };
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { immediate_any::<A>(name, buffer, to, comm, mode, request) }
+}
+
+#[inline(never)]
+unsafe fn immediate_any<A: Abi>(
     name: &'static str,
     buffer: (*const c_void, i64, A::Handle),
     to: (c_int, c_int),
@@ -285,8 +330,36 @@ pub unsafe fn MPI_Recv<A: Abi>(
     comm: A::Handle,
     status: *mut A::Status,
 ) -> c_int {
+    let (buffer, from) = ((buf, count, datatype), (source, tag));
+    if let Some(mut entry) = Entry::open("MPI_Recv")
+        // SAFETY: this function's own conditions; we wait for completion.
+        && let Some(id) = unsafe { short::receive::<A>(&mut entry, buffer, from, comm) }
+    {
+        entry.wait_until(|rt| rt.worker.is_complete(id));
+        // SAFETY: this function's own conditions.
+        if unsafe { short::take_received::<A>(&mut entry, id, status) } {
+            return 0;
+        }
+        return in_comm::<A>(entry, comm, |entry, _| {
+            let ended = finish(entry, id, true);
+            // SAFETY: `status` is writable or the ignore value, says the caller.
+            unsafe { A::status_write(status, &ended.status) };
+            ended.error.map_or(Ok(()), Err)
+        });
+    }
+    // SAFETY: this function's own conditions.
+    unsafe { receive_any::<A>(buffer, from, comm, status) }
+}
+
+#[inline(never)]
+unsafe fn receive_any<A: Abi>(
+    buffer: (*mut c_void, i64, A::Handle),
+    from: (c_int, c_int),
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> c_int {
     on_comm::<A>("MPI_Recv", comm, |entry, comm| {
-        let wanted = incoming::<A>(entry, comm, (buf, count, datatype), (source, tag))?;
+        let wanted = incoming::<A>(entry, comm, buffer, from)?;
         // SAFETY: the buffer is the caller's promise; we wait for completion.
         let id = unsafe { post_receive(entry, wanted) };
         let ended = match id {
@@ -308,8 +381,28 @@ pub unsafe fn MPI_Irecv<A: Abi>(
     comm: A::Handle,
     request: *mut A::Handle,
 ) -> c_int {
+    let (buffer, from) = ((buf, count, datatype), (source, tag));
+    if let Some(mut entry) = Entry::open("MPI_Irecv")
+        // SAFETY: this function's own conditions.
+        && let Some(code) = unsafe { short::receive_request::<A>(&mut entry, buffer, from, comm) }
+    {
+        // SAFETY: `request` is writable, says the caller.
+        unsafe { *request = A::handle_out(HandleKind::Request, code) };
+        return 0;
+    }
+    // SAFETY: this function's own conditions.
+    unsafe { immediate_receive_any::<A>(buffer, from, comm, request) }
+}
+
+#[inline(never)]
+unsafe fn immediate_receive_any<A: Abi>(
+    buffer: (*mut c_void, i64, A::Handle),
+    from: (c_int, c_int),
+    comm: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
     on_comm::<A>("MPI_Irecv", comm, |entry, comm| {
-        let wanted = incoming::<A>(entry, comm, (buf, count, datatype), (source, tag))?;
+        let wanted = incoming::<A>(entry, comm, buffer, from)?;
         // SAFETY: the buffer is the caller's promise until the request is complete.
         let id = unsafe { post_receive(entry, wanted) };
         let code = entry.requests.insert(receive_request(comm, id));

@@ -5,6 +5,7 @@ use crate::abi::{Abi, Code, HandleKind, Status};
 use crate::api::arguments::UNDEFINED;
 use crate::api::generalized;
 use crate::api::point_to_point::bad_request;
+use crate::api::short;
 use crate::entry::{Entry, on_requests};
 use crate::error::{Result, class, error, make};
 use crate::handle::REQUEST_DONE;
@@ -112,6 +113,18 @@ pub(crate) unsafe fn codes<A: Abi>(
         .collect()
 }
 
+/// Checks all of the caller's requests before anything is done with one.
+unsafe fn check_all<A: Abi>(entry: &Entry, count: c_int, requests: *const A::Handle) -> Result {
+    if count < 0 {
+        return error(class::COUNT, format!("the count is {count}; it must not be negative"));
+    }
+    for i in 0..count as usize {
+        // SAFETY: the array has `count` elements, says the caller.
+        check(entry, A::handle_in(HandleKind::Request, unsafe { *requests.add(i) }))?;
+    }
+    Ok(())
+}
+
 unsafe fn code_of<A: Abi>(entry: &Entry, request: *const A::Handle) -> Result<Code> {
     // SAFETY: readable, says the caller.
     let code = A::handle_in(HandleKind::Request, unsafe { *request });
@@ -161,6 +174,10 @@ unsafe fn settle<A: Abi>(
 pub unsafe fn MPI_Wait<A: Abi>(request: *mut A::Handle, status: *mut A::Status) -> c_int {
     on_requests::<A>("MPI_Wait", |entry, comm| {
         // SAFETY: this function's own conditions.
+        if unsafe { short::retire::<A>(entry, request, status) } {
+            return Ok(());
+        }
+        // SAFETY: this function's own conditions.
         let code = unsafe { code_of::<A>(entry, request)? };
         entry.wait_until(|rt| look(rt, code) != Look::Active);
         // SAFETY: this function's own conditions.
@@ -191,36 +208,46 @@ pub unsafe fn MPI_Test<A: Abi>(
     })
 }
 
-/// Retires all of them; MPI_ERR_IN_STATUS if one failed, with each status' error field set.
+/// Waits for all of `count` checked requests, one after the other, and retires each as it ends;
+/// MPI_ERR_IN_STATUS if one failed, with each status' error field set.
 unsafe fn settle_all<A: Abi>(
     entry: &mut Entry,
-    codes: &[Code],
+    count: usize,
     requests: *mut A::Handle,
     statuses: *mut A::Status,
     comm: &mut Option<CommRef>,
 ) -> Result {
     let ignore = A::is_status_ignore(statuses);
-    let mut errors = Vec::new();
-    let mut first = None;
-    for (i, &code) in codes.iter().enumerate() {
+    let mut failed = Vec::new();
+    for i in 0..count {
+        let request = requests.wrapping_add(i);
         let status = if ignore { statuses } else { statuses.wrapping_add(i) };
-        // SAFETY: the arrays have an element for each code, says the caller.
-        let result = unsafe { settle::<A>(entry, code, requests.add(i), status, comm) };
-        errors.push(result.as_ref().err().map_or(0, |e| e.code));
-        if let Err(error) = result {
-            first.get_or_insert((i, error));
+        // SAFETY: the arrays have `count` elements, says the caller.
+        unsafe {
+            if short::retire::<A>(entry, request, status) {
+                continue;
+            }
+            let code = A::handle_in(HandleKind::Request, *request);
+            entry.wait_until(|rt| look(rt, code) != Look::Active);
+            if !short::retire::<A>(entry, request, status)
+                && let Err(error) = settle::<A>(entry, code, request, status, comm)
+            {
+                failed.push((i, error));
+            }
         }
     }
-    let Some((at, error)) = first else {
+    let Some((at, error)) = failed.first() else {
         return Ok(());
     };
+    let text = format!("request {at} of {count}: {}", error.text);
     if !ignore {
-        for (i, code) in errors.into_iter().enumerate() {
+        for i in 0..count {
+            let code = failed.iter().find(|(at, _)| *at == i).map_or(0, |(_, e)| e.code);
             // SAFETY: as above.
             unsafe { A::status_write_error(statuses.add(i), A::error_out(code)) };
         }
     }
-    Err(make(class::IN_STATUS, format!("request {at} of {}: {}", codes.len(), error.text)))
+    Err(make(class::IN_STATUS, text))
 }
 
 pub unsafe fn MPI_Waitall<A: Abi>(
@@ -230,16 +257,11 @@ pub unsafe fn MPI_Waitall<A: Abi>(
 ) -> c_int {
     on_requests::<A>("MPI_Waitall", |entry, comm| {
         // SAFETY: this function's own conditions.
-        let codes = unsafe { codes::<A>(entry, count, array_of_requests)? };
-        let mut ended = 0;
-        entry.wait_until(|rt| {
-            while ended < codes.len() && look(rt, codes[ended]) != Look::Active {
-                ended += 1;
-            }
-            ended == codes.len()
-        });
+        unsafe { check_all::<A>(entry, count, array_of_requests)? };
         // SAFETY: this function's own conditions.
-        unsafe { settle_all::<A>(entry, &codes, array_of_requests, array_of_statuses, comm) }
+        unsafe {
+            settle_all::<A>(entry, count as usize, array_of_requests, array_of_statuses, comm)
+        }
     })
 }
 
@@ -258,7 +280,9 @@ pub unsafe fn MPI_Testall<A: Abi>(
         unsafe {
             *flag = c_int::from(ended);
             match ended {
-                true => settle_all::<A>(entry, &codes, array_of_requests, array_of_statuses, comm),
+                true => {
+                    settle_all::<A>(entry, codes.len(), array_of_requests, array_of_statuses, comm)
+                }
                 false => Ok(()),
             }
         }

@@ -23,7 +23,9 @@ mod program;
 
 pub use array::{DEFAULT_LENGTH, Distribution};
 pub use build::{Fault, Form, Order};
-pub use named::{Class, absent_name, codes, is_absent, match_size, predefined, value_index};
+pub use named::{
+    Class, ContiguousSizes, absent_name, codes, is_absent, match_size, predefined, value_index,
+};
 
 use crate::abi::{Code, LB};
 use bounds::Bounds;

@@ -213,6 +213,42 @@ pub fn predefined(code: Code) -> Option<&'static Arc<Type>> {
     table.get(code.checked_sub(FIRST)? as usize)?.as_ref()
 }
 
+/// For each predefined type whether any number of its elements is one run of bytes that begins at
+/// the buffer, and the size of one: a table of numbers, since every short message asks.
+pub struct ContiguousSizes([u16; (LAST - FIRST + 1) as usize]);
+
+/// Not such a type.
+const SCATTERED: u16 = u16::MAX;
+
+impl ContiguousSizes {
+    /// The table.
+    pub fn new() -> ContiguousSizes {
+        let mut sizes = [SCATTERED; (LAST - FIRST + 1) as usize];
+        for code in codes() {
+            let Some(ty) = predefined(code) else { continue };
+            let size = ty.size();
+            let is_run = ty.contiguous_bytes(2) == Some((0, 2 * size as usize));
+            if size > 0 && is_run && size < i64::from(SCATTERED) {
+                sizes[(code - FIRST) as usize] = size as u16;
+            }
+        }
+        ContiguousSizes(sizes)
+    }
+
+    /// Bytes of an element.
+    #[inline(always)]
+    pub fn of(&self, code: Code) -> Option<u16> {
+        let size = *self.0.get(code.wrapping_sub(FIRST) as usize)?;
+        (size != SCATTERED).then_some(size)
+    }
+}
+
+impl Default for ContiguousSizes {
+    fn default() -> ContiguousSizes {
+        ContiguousSizes::new()
+    }
+}
+
 /// Every canonical code that [`predefined`] knows.
 pub fn codes() -> impl Iterator<Item = Code> {
     (FIRST..=LAST).filter(|&code| predefined(code).is_some())

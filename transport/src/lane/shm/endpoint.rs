@@ -3,6 +3,7 @@
 
 use super::bell;
 use super::cells::{MappedRing, Rest};
+use super::pairs::OutPair;
 use super::peer_copy;
 use super::ring::Producer;
 use super::slab::{ChunkList, give_back};
@@ -38,6 +39,8 @@ pub(super) struct Endpoint {
     reads: Reads,
     /// A filled message that found its ring full.
     pub(super) pending: Option<Box<(u64, Rest)>>,
+    /// A ring of our own with it, or how far we are from one.
+    pub(super) pair: OutPair,
 }
 
 // SAFETY: the bell pointer leads into the node's mapping, which `ring` keeps; it is an atomic.
@@ -55,6 +58,7 @@ impl Endpoint {
             is_lost: false,
             reads: if may_read { Reads::Untried } else { Reads::Refused },
             pending: None,
+            pair: OutPair::new(),
         }
     }
 
@@ -89,6 +93,11 @@ impl Endpoint {
             }
         }
         self.reads == Reads::Work && !self.is_lost
+    }
+
+    /// Whether there is room for any one message now.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.pair.has_room().unwrap_or_else(|| self.ring.has_room())
     }
 
     pub(super) fn refuse_get(&mut self) {

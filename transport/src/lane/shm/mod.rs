@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The lane between processes of one host: a ring per receiver, a slab of chunks per sender, and
-//! reads of the peer's memory through the kernel where they work.
+//! The lane between processes of one host: a ring per receiver, a slab of chunks per sender, rings
+//! of their own for pairs that talk often, and reads of the peer's memory through the kernel where
+//! they work.
 //!
 //! A body of up to 96 bytes travels in the ring's slot, of up to 32 in the slot's first cache line.
 //! A larger one (up to 16 KiB) is written into a chunk of the sender's slab; the slot names the
@@ -10,9 +11,9 @@
 //! Invariants:
 //! 1. A message is either in a ring or in its endpoint's `pending` place; while something is
 //!    pending for a peer, nothing later goes to that peer. So order is kept.
-//! 2. Header words and slot bodies are copied out before they are used. A chunk's number and
-//!    length are checked; its bytes are lent to the inbox as they are, which copies them and
-//!    decides nothing by a byte that it reads twice.
+//! 2. Header words are copied out before they are used. A chunk's number and length are checked;
+//!    the bytes of a body are lent to the inbox as they are, which copies them and decides nothing
+//!    by a byte that it reads twice.
 //! 3. What a peer sent before it died is delivered before its loss.
 //!
 //! Not here: matching and protocols (protocol/), sleeping (wait.rs), the node's layout (node/).
@@ -21,6 +22,9 @@ pub mod bell;
 pub mod cells;
 mod death;
 mod endpoint;
+pub mod pair;
+mod pair_slot;
+mod pairs;
 mod peer_copy;
 pub mod ring;
 pub mod slab;
@@ -29,12 +33,14 @@ use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::{Job, Origin};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
+use crate::memory::copy::copy_few;
 use crate::node::{LARGE_CHUNK_BYTES, Node, RankState};
 use crate::sync::full_fence;
 use crate::wire::header::{Header, MessageKind};
 use cells::{INLINE_BYTES, MappedRing, Rest};
 use death::Deaths;
 use endpoint::{Endpoint, OutChunks, chunk_bytes};
+use pairs::InPairs;
 use ring::Consumer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,6 +62,8 @@ pub struct ShmLane {
     first_rank: u32,
     local_rank: u32,
     inbound: Consumer<MappedRing>,
+    /// Rings of senders that have one of their own.
+    pairs: InPairs,
     /// What of `inbound`'s head was shown to senders that sleep for room.
     room_shown: u64,
     endpoints: Vec<Endpoint>,
@@ -105,6 +113,7 @@ impl ShmLane {
             first_rank: job.first_local_rank,
             local_rank: job.local_rank,
             inbound,
+            pairs: InPairs::new(),
             room_shown: 0,
             endpoints,
             chunks: OutChunks::new(&node, job.local_rank),
@@ -142,13 +151,16 @@ impl ShmLane {
 
     /// The last look before sleep: no message, no room that was missed, no death.
     pub fn is_quiet(&mut self) -> bool {
-        let room = self.starved.iter().any(|i| self.endpoints[*i as usize].ring.has_room())
+        let room = self.starved.iter().any(|i| self.endpoints[*i as usize].has_room())
             || (self.starved_of_chunks && self.chunks.has_room());
         if room {
             self.starved.clear();
             self.starved_of_chunks = false;
         }
-        !room && self.inbound.is_empty() && !self.deaths.any(&self.node, true)
+        !room
+            && self.pairs.is_empty()
+            && self.inbound.is_empty()
+            && !self.deaths.any(&self.node, true)
     }
 
     #[inline]
@@ -177,9 +189,11 @@ impl ShmLane {
     }
 
     /// What is unusual about a peer, before something is sent to it; `None` when that may go on.
-    #[cold]
     fn attend(&mut self, local_rank: usize) -> Option<Submit> {
         let endpoint = &mut self.endpoints[local_rank];
+        if !endpoint.needs_attention() {
+            return None;
+        }
         if endpoint.is_lost {
             return Some(Submit::Lost);
         }
@@ -233,6 +247,7 @@ impl ShmLane {
     #[cold]
     fn show_room(&mut self) {
         self.room_shown = self.inbound.released();
+        // The wishes for room in rings of pairs stand in the same place.
         // SYNC(room.sleep): head before the look at the wish; the sender's side is its wish before
         // its look at head, with the heavy fence of `bell::announce` between. Once per batch.
         full_fence();
@@ -290,6 +305,7 @@ impl ShmLane {
             return false;
         }
         endpoint.is_lost = true;
+        endpoint.pair.forget();
         if endpoint.pending.take().is_some() {
             self.pending_count -= 1;
         }
@@ -306,7 +322,7 @@ impl ShmLane {
             // SAFETY: the body fits the slot's body (the caller checked), and is not in it.
             unsafe {
                 let into = (&raw mut (*slot).body).cast::<u8>();
-                std::ptr::copy_nonoverlapping(body.as_ptr(), into, body.len());
+                copy_few(body.as_ptr(), into, body.len());
             }
         })
     }
@@ -341,18 +357,12 @@ impl Lane for ShmLane {
 
     #[inline]
     fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit {
-        assert!(body.len() <= INLINE_BYTES, "a short body fits a slot");
         let local_rank = self.local(peer);
-        if self.endpoints[local_rank].needs_attention()
-            && let Some(answer) = self.attend(local_rank)
-        {
-            return answer;
+        if let Some(ring) = &mut self.endpoints[local_rank].pair.ring {
+            let pushed = pairs::push_inline(ring, header, body);
+            return self.pushed_to_pair(local_rank, pushed, header.kind);
         }
-        if !self.push_inline(local_rank, header, body) {
-            return self.no_room(local_rank, header.kind);
-        }
-        self.ring_bell(local_rank);
-        Submit::Sent
+        self.short_shared(local_rank, header, body)
     }
 
     fn fragment(
@@ -364,9 +374,11 @@ impl Lane for ShmLane {
     ) -> Submit {
         assert!(bytes <= FRAGMENT_BYTES_MAX, "a fragment fits a chunk");
         let local_rank = self.local(peer);
-        if self.endpoints[local_rank].needs_attention()
-            && let Some(answer) = self.attend(local_rank)
-        {
+        if let Some(ring) = &mut self.endpoints[local_rank].pair.ring {
+            let pushed = pairs::push_filled(ring, header, bytes, fill);
+            return self.pushed_to_pair(local_rank, pushed, header.kind);
+        }
+        if let Some(answer) = self.attend(local_rank) {
             return answer;
         }
         // Room is looked for before the chunk is filled: a full ring must not cost the filling.
@@ -398,6 +410,7 @@ impl Lane for ShmLane {
             self.pending_count += 1;
             let _ = self.starve(local_rank);
         }
+        self.count_shared(local_rank);
         Submit::Sent
     }
 
@@ -417,23 +430,18 @@ impl Lane for ShmLane {
 
     #[inline]
     fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
-        let (first_rank, endpoints, node) = (self.first_rank, &self.endpoints, &self.node);
-        let mut mad = None;
-        let count = self.inbound.poll(budget, |word, rest| {
-            let from = (word >> 32) as u32 & 0x3fff_ffff;
-            let Some(endpoint) = endpoints.get(from as usize) else { return };
-            if endpoint.is_lost {
-                return;
-            }
-            // SAFETY: `poll` lends a published slot's rest for the call.
-            if !unsafe { deliver(node, endpoint, Peer(first_rank + from), word, rest, inbox) } {
-                mad = Some(from);
-            }
+        let endpoints = &self.endpoints;
+        let polled = self.pairs.poll(self.first_rank, budget, inbox, |from| {
+            endpoints.get(from as usize).is_none_or(|endpoint| endpoint.is_lost)
         });
-        if let Some(from) = mad {
+        let mut count = polled.count;
+        if let Some(from) = polled.mad {
             self.expel(from, inbox);
         }
-        if self.inbound.released() != self.room_shown {
+        if count < budget {
+            count += self.poll_shared(inbox, budget - count);
+        }
+        if polled.released || self.inbound.released() != self.room_shown {
             self.show_room();
         }
         if self.pending_count != 0 {
@@ -448,6 +456,57 @@ impl Lane for ShmLane {
 }
 
 impl ShmLane {
+    /// Looks at the ring that everybody may use.
+    #[inline]
+    fn poll_shared<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        let (first_rank, endpoints, node) = (self.first_rank, &self.endpoints, &self.node);
+        let (pairs, me) = (&mut self.pairs, self.local_rank);
+        let mut mad = None;
+        let count = self.inbound.poll(budget, |word, rest| {
+            let from = (word >> 32) as u32 & 0x3fff_ffff;
+            let Some(endpoint) = endpoints.get(from as usize) else { return };
+            if endpoint.is_lost {
+                return;
+            }
+            let sound = if word as u8 == pairs::MOVED {
+                // SAFETY: `poll` lends a published slot's rest for the call.
+                pairs.add(node, me, from, unsafe { (*rest).extra })
+            } else {
+                // SAFETY: as above.
+                unsafe { deliver(node, endpoint, Peer(first_rank + from), word, rest, inbox) }
+            };
+            if !sound {
+                mad = Some(from);
+            }
+        });
+        if let Some(from) = mad {
+            self.expel(from, inbox);
+        }
+        count
+    }
+
+    /// [`Lane::short`] by the ring that everybody may use.
+    #[inline(never)]
+    fn short_shared(&mut self, local_rank: usize, header: &Header, body: &[u8]) -> Submit {
+        assert!(body.len() <= INLINE_BYTES, "a short body fits a slot");
+        if let Some(answer) = self.attend(local_rank) {
+            return answer;
+        }
+        if !self.push_inline(local_rank, header, body) {
+            return self.no_room(local_rank, header.kind);
+        }
+        self.ring_bell(local_rank);
+        self.count_shared(local_rank);
+        Submit::Sent
+    }
+
+    #[inline]
+    fn count_shared(&mut self, local_rank: usize) {
+        if self.endpoints[local_rank].pair.is_due() {
+            self.move_to_pair(local_rank);
+        }
+    }
+
     /// A peer wrote nonsense: nothing is exchanged with it any more.
     #[cold]
     fn expel<I: Inbox>(&mut self, local_rank: u32, inbox: &mut I) {
@@ -491,13 +550,9 @@ unsafe fn deliver<I: Inbox>(
         if bytes > INLINE_BYTES {
             return false;
         }
-        let mut body = [0_u8; INLINE_BYTES];
-        // SAFETY: `bytes` was checked against the slot's body; the copy is ours.
-        unsafe {
-            let from = (&raw const (*rest).body).cast::<u8>();
-            std::ptr::copy_nonoverlapping(from, body.as_mut_ptr(), bytes);
-        }
-        inbox.message(peer, &header, &body[..bytes]);
+        // SAFETY: `bytes` was checked against the slot's body, which is ours during the call.
+        let body = unsafe { std::slice::from_raw_parts((&raw const (*rest).body).cast(), bytes) };
+        inbox.message(peer, &header, body);
         return true;
     }
     // SAFETY: the first four bytes of the body, which the slot always has.
