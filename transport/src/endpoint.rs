@@ -6,7 +6,7 @@
 //!    is not empty, every later one goes to its end.
 //! 2. Control messages wait in `control`, which is emptied first; they may overtake sends, because
 //!    each of them concerns only messages that have left or arrived already.
-//! 3. `ready` says that a short send may go straight to the lane.
+//! 3. `ready_below` says that a short send may go straight to the lane.
 //! 4. At most one eager message of several fragments is on its way from a peer: `assembly`.
 #![forbid(unsafe_code)]
 
@@ -38,8 +38,9 @@ pub(crate) enum Assembly {
 
 /// One peer.
 pub(crate) struct Endpoint {
-    /// A short send may go straight to the lane: connected, not lost, nothing queued.
-    pub(crate) ready: bool,
+    /// A standard send of fewer bytes may go straight to the lane: zero, or one more than what is
+    /// short if the lane is connected, the peer not lost, and nothing queued.
+    pub(crate) ready_below: u32,
     /// The lane was asked what it can do.
     pub(crate) connected: bool,
     /// It was asked again about fetching, after the peer was seen running.
@@ -63,7 +64,7 @@ const _: () = assert!(size_of::<Endpoint>() <= 128);
 impl Endpoint {
     pub(crate) fn new(lane: LaneKind, grant: usize) -> Endpoint {
         Endpoint {
-            ready: false,
+            ready_below: 0,
             connected: false,
             fetch_settled: false,
             active: false,
@@ -83,12 +84,13 @@ impl Endpoint {
         self.control.is_empty() && self.sends.is_empty() && self.streams.is_empty()
     }
 
-    /// Recomputes `ready`.
+    /// Recomputes `ready_below`.
     pub(crate) fn update_ready(&mut self) {
-        self.ready = self.connected
+        let ready = self.connected
             && self.lost.is_none()
             && self.control.is_empty()
             && self.sends.is_empty();
+        self.ready_below = if ready { self.thresholds.short_bytes_max + 1 } else { 0 };
     }
 }
 

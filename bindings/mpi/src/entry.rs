@@ -261,6 +261,9 @@ impl Entry {
             LOCK.unlock(self.held);
             let next = waiter.pause();
             self.held = LOCK.lock();
+            if waiter.is_spinning() {
+                self.worker.watch();
+            }
             if self.progress() > 0 {
                 waiter = Waiter::new();
             }

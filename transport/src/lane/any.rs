@@ -12,10 +12,10 @@ use super::sim::SimLane;
 use super::tcp::TcpLane;
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
-use crate::envelope::Peer;
+use crate::envelope::{Envelope, Peer};
 use crate::error::{Error, Kind, Result, Submit};
 use crate::wait::Sleepers;
-use crate::wire::header::Header;
+use crate::wire::header::{Header, MessageKind};
 
 /// Which lane an endpoint uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,6 +142,49 @@ impl Lanes {
         }
     }
 
+    /// A plain message: eager, and nobody waits for an acknowledgement. `false`: no room, or the
+    /// peer is lost; nothing was done.
+    ///
+    /// # Safety
+    /// `base` is readable for `bytes` bytes, which are at most the lane's `short_bytes_max`.
+    #[inline(always)]
+    pub(crate) unsafe fn plain(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        envelope: Envelope,
+        base: *const u8,
+        bytes: usize,
+    ) -> bool {
+        if kind == LaneKind::Shm
+            && let Some(shm) = &mut self.shm
+            // SAFETY: the caller's promise.
+            && let Some(sent) = unsafe { shm.plain(peer, envelope, base, bytes) }
+        {
+            return sent;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.plain_by_short(kind, peer, envelope, base, bytes) }
+    }
+
+    #[inline(never)]
+    unsafe fn plain_by_short(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        envelope: Envelope,
+        base: *const u8,
+        bytes: usize,
+    ) -> bool {
+        let body: &[u8] = match bytes {
+            0 => &[],
+            // SAFETY: the caller's promise.
+            _ => unsafe { std::slice::from_raw_parts(base, bytes) },
+        };
+        let header = Header::with_envelope(MessageKind::Eager, envelope, bytes);
+        self.short(kind, peer, &header, body) == Submit::Sent
+    }
+
     #[inline]
     pub(crate) fn fragment(
         &mut self,
@@ -202,6 +245,12 @@ impl Lanes {
             count += sim.poll(inbox, BUDGET);
         }
         count
+    }
+
+    /// Whether a poll would find a message of this host; always, if there is no shared memory.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.shm.as_ref().is_none_or(ShmLane::has_news)
     }
 
     /// A poll of sockets is a system call: beside shared memory it is made now and then, and again

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! bytes here: 64 MiB up to 16384 ranks. An eager message costs its buffer's class plus
-//! [`ENTRY_BYTES`] for the entry in the unexpected queue, both exact, so the sum counts real bytes.
+//! [`ENTRY_BYTES`] for the entry in the unexpected queue (short ones as much as one of 16 or of 96
+//! bytes), so the sum counts real bytes, and some that are not there.
 //! The cost comes back when the message is received, in batches of half a grant: a sender without
 //! messages in flight has at least half a grant, and [`eager_bytes_max`] keeps the dearest eager
 //! message below that, so nobody is stuck in rendezvous for ever.
@@ -45,9 +46,16 @@ pub const fn grant(size: usize) -> usize {
 }
 
 /// What an eager message of `bytes` costs while it is not received.
-#[inline]
+#[inline(always)]
 pub const fn cost(bytes: usize) -> usize {
-    ENTRY_BYTES + pool::class_bytes(RECORD_BYTES + bytes)
+    // The small ones are numbers: the sum is asked for at both ends of every short message.
+    if bytes <= 16 {
+        ENTRY_BYTES + pool::class_bytes(RECORD_BYTES + 16)
+    } else if bytes <= 96 {
+        ENTRY_BYTES + pool::class_bytes(RECORD_BYTES + 96)
+    } else {
+        ENTRY_BYTES + pool::class_bytes(RECORD_BYTES + bytes)
+    }
 }
 
 /// The largest eager message under a grant: four of them fit.

@@ -44,7 +44,7 @@ impl Core {
             return;
         }
         endpoint.lost = Some(error.clone());
-        endpoint.ready = false;
+        endpoint.ready_below = 0;
         endpoint.control.clear();
         endpoint.sends = List::EMPTY;
         endpoint.streams = List::EMPTY;

@@ -20,7 +20,7 @@ use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind}
 struct Senseless;
 
 impl Inbox for Core {
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, from: Peer, header: &Header, body: &[u8]) {
         if header.kind == MessageKind::Eager as u8 && from.0 < self.endpoints.len() as u32 {
             self.eager(from.0, header, body);
@@ -46,7 +46,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn eager(&mut self, from: u32, header: &Header, body: &[u8]) {
         let envelope = header.envelope();
         let synchronous = header.flags & FLAG_SYNCHRONOUS != 0;

@@ -78,6 +78,9 @@ pub struct Received {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MessageId(pub RequestId);
 
+/// Looks of [`Worker::watch`]: some 100 ns, a small part of what a message needs to go and return.
+const WATCH_LOOKS: u32 = 32;
+
 /// The engine. `&mut self` everywhere: the caller holds the one lock.
 pub struct Worker {
     core: Core,
@@ -355,6 +358,17 @@ impl Worker {
             done += self.flush();
         }
         done
+    }
+
+    /// Looks closely at the places where messages of this host arrive; returns when there is one,
+    /// or after [`WATCH_LOOKS`] looks. Makes no progress by itself.
+    #[inline]
+    pub fn watch(&self) {
+        for _ in 0..WATCH_LOOKS {
+            if self.lanes.has_news() {
+                return;
+            }
+        }
     }
 
     /// Peers that were lost since the last call.

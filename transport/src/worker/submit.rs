@@ -40,7 +40,7 @@ impl Worker {
     ///
     /// # Safety
     /// `base` is readable for `bytes` bytes.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn send_now(
         &mut self,
         to: Peer,
@@ -49,20 +49,12 @@ impl Worker {
         bytes: usize,
     ) -> bool {
         let endpoint = &mut self.core.endpoints[to.0 as usize];
-        if !endpoint.ready || bytes > endpoint.thresholds.short_bytes_max as usize {
-            return false;
-        }
         let cost = credit::cost(bytes);
-        if !endpoint.credit.covers(cost) {
+        if bytes >= endpoint.ready_below as usize || !endpoint.credit.covers(cost) {
             return false;
         }
-        let body: &[u8] = match bytes {
-            0 => &[],
-            // SAFETY: the caller's promise.
-            _ => unsafe { std::slice::from_raw_parts(base, bytes) },
-        };
-        let header = Header::with_envelope(MessageKind::Eager, envelope, bytes);
-        let sent = self.lanes.short(endpoint.lane, to, &header, body) == Submit::Sent;
+        // SAFETY: the caller's promise.
+        let sent = unsafe { self.lanes.plain(endpoint.lane, to, envelope, base, bytes) };
         if sent {
             endpoint.credit.spend(cost);
             self.core.counters.eager_sent += 1;
@@ -106,7 +98,7 @@ impl Worker {
             Launch::Full => {
                 let endpoint = &mut self.core.endpoints[to.0 as usize];
                 endpoint.sends.push(&mut self.core.requests, id.index);
-                endpoint.ready = false;
+                endpoint.ready_below = 0;
                 self.core.activate(to.0);
                 Sent::Pending(id)
             }
@@ -315,7 +307,7 @@ impl Worker {
             }
         }
         endpoint.control.push_back(control);
-        endpoint.ready = false;
+        endpoint.ready_below = 0;
         self.core.activate(peer);
     }
 

@@ -163,6 +163,12 @@ impl ShmLane {
             && !self.deaths.any(&self.node, true)
     }
 
+    /// Whether a poll would find a message, holes of the shared ring left aside.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !self.pairs.is_empty() || self.inbound.has_next()
+    }
+
     #[inline]
     fn local(&self, peer: Peer) -> usize {
         let local_rank = peer.0.wrapping_sub(self.first_rank) as usize;

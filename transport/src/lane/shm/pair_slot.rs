@@ -19,6 +19,7 @@
 
 use super::cells::INLINE_BYTES;
 use super::pair::PairCells;
+use crate::envelope::Envelope;
 use crate::node::{Node, PAIR_RUN_BYTES, PAIR_SLOT_COUNT, SLOT_BYTES};
 use crate::wire::header::{Header, MessageKind};
 use std::sync::Arc;
@@ -79,6 +80,26 @@ pub(super) unsafe fn write_header(rest: *mut Rest, header: &Header) -> *mut u8 {
         data.cast::<u64>().write_unaligned(header.token);
         data.add(8).cast::<u32>().write_unaligned(header.extra);
         data.add(EXTENSION_BYTES)
+    }
+}
+
+/// The word of a plain message.
+#[inline(always)]
+pub(super) fn plain_word(context: u32, bytes: usize) -> u64 {
+    MessageKind::Eager as u64 | (bytes as u64) << 16 | u64::from(context) << 32
+}
+
+/// Writes the rest of a plain message's header; returns where the body goes.
+///
+/// # Safety
+/// As [`write_header`].
+#[inline(always)]
+pub(super) unsafe fn write_plain(rest: *mut Rest, envelope: Envelope) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*rest).source = envelope.source;
+        (*rest).tag = envelope.tag;
+        (&raw mut (*rest).data).cast()
     }
 }
 

@@ -20,8 +20,8 @@
 use super::cells::INLINE_BYTES;
 use super::pair::{self, Consumer, PairCells, Producer};
 use super::pair_slot::{self, Body, MappedPair, Rest};
-use super::{FRAGMENT_BYTES_MAX, ShmLane};
-use crate::envelope::Peer;
+use super::{FRAGMENT_BYTES_MAX, ShmLane, bell};
+use crate::envelope::{Envelope, Peer};
 use crate::error::Submit;
 use crate::lane::Inbox;
 use crate::memory::copy::copy_few;
@@ -213,6 +213,24 @@ pub(super) fn push_inline(ring: &mut Producer<MappedPair>, header: &Header, body
     })
 }
 
+/// Sends a plain message, whose body fits a slot, by our own ring.
+///
+/// # Safety
+/// `base` is readable for `bytes` bytes, at most [`INLINE_BYTES`].
+#[inline(always)]
+pub(super) unsafe fn push_plain(
+    ring: &mut Producer<MappedPair>,
+    envelope: Envelope,
+    base: *const u8,
+    bytes: usize,
+) -> bool {
+    debug_assert!(bytes <= INLINE_BYTES);
+    ring.push(pair_slot::plain_word(envelope.context, bytes), |rest| {
+        // SAFETY: `push` lends a slot's rest; the body fits behind the header and is not in it.
+        unsafe { copy_few(base, pair_slot::write_plain(rest, envelope), bytes) };
+    })
+}
+
 /// Sends header and a body of `bytes` that `fill` writes, by our own ring.
 pub(super) fn push_filled(
     ring: &mut Producer<MappedPair>,
@@ -264,6 +282,32 @@ impl ShmLane {
         let ring = Producer::new(MappedPair::of(&self.node, receiver, index));
         self.endpoints[local_rank].pair.ring = Some(ring);
         self.ring_bell(local_rank);
+    }
+
+    /// A plain message by our own ring with the peer, if there is one and room in it: `None`, try
+    /// another way.
+    ///
+    /// # Safety
+    /// `base` is readable for `bytes` bytes, at most [`INLINE_BYTES`].
+    #[inline(always)]
+    pub(crate) unsafe fn plain(
+        &mut self,
+        peer: Peer,
+        envelope: Envelope,
+        base: *const u8,
+        bytes: usize,
+    ) -> Option<bool> {
+        let local_rank = peer.0.wrapping_sub(self.first_rank) as usize;
+        let endpoint = self.endpoints.get_mut(local_rank)?;
+        let ring = endpoint.pair.ring.as_mut()?;
+        // SAFETY: the caller's promise.
+        if !unsafe { push_plain(ring, envelope, base, bytes) } {
+            return None;
+        }
+        if endpoint.is_asleep() {
+            bell::ring(&self.node, local_rank as u32);
+        }
+        Some(true)
     }
 
     /// The answer to a message that went, or did not go, by our own ring.

@@ -165,6 +165,12 @@ impl<C: RingCells> Consumer<C> {
         count
     }
 
+    /// Whether the next ticket is published.
+    #[inline]
+    pub fn has_next(&self) -> bool {
+        self.published(self.head).is_some()
+    }
+
     /// Whether anything could be taken now, behind holes too. The last look before sleep.
     pub fn is_empty(&self) -> bool {
         self.published(self.head).is_none() && self.find_behind_hole().is_none()
