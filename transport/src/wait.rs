@@ -41,11 +41,7 @@ const CROWDED_YIELDS: u32 = 100;
 /// ... but no longer than this: many ranks that only wait are better asleep.
 const CROWDED_YIELD: Duration = Duration::from_micros(200);
 /// Turns between two looks at the clock.
-const TURNS_PER_CLOCK: u32 = 32;
-/// Turns of a fresh wait without a pause. A pause costs 50 ns on current processors, a third of a
-/// short message's way; after some microseconds it costs nothing any more, and leaves the core to
-/// its other thread.
-const EAGER_TURNS: u32 = 24;
+const TURNS_PER_CLOCK: u32 = 8;
 
 /// Whether ranks outnumber the cores they may use, as this process last saw it.
 static CROWDED: AtomicBool = AtomicBool::new(false);
@@ -90,9 +86,6 @@ impl Waiter {
     pub fn pause(&mut self) -> Next {
         self.turns = self.turns.wrapping_add(1);
         if matches!(self.stage, Stage::Spin) && !self.turns.is_multiple_of(TURNS_PER_CLOCK) {
-            if self.turns > EAGER_TURNS {
-                std::hint::spin_loop();
-            }
             return Next::Look;
         }
         self.climb()

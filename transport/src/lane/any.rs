@@ -159,9 +159,9 @@ impl Lanes {
         if kind == LaneKind::Shm
             && let Some(shm) = &mut self.shm
             // SAFETY: the caller's promise.
-            && let Some(sent) = unsafe { shm.plain(peer, envelope, base, bytes) }
+            && unsafe { shm.plain(peer, envelope, base, bytes) }
         {
-            return sent;
+            return true;
         }
         // SAFETY: the caller's promise.
         unsafe { self.plain_by_short(kind, peer, envelope, base, bytes) }
@@ -247,10 +247,10 @@ impl Lanes {
         count
     }
 
-    /// Whether a poll would find a message of this host; always, if there is no shared memory.
+    /// Whether a poll would find a message of this host; always, if messages may come otherwise.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        self.shm.as_ref().is_none_or(ShmLane::has_news)
+        self.tcp.is_some() || self.shm.as_ref().is_none_or(ShmLane::has_news)
     }
 
     /// A poll of sockets is a system call: beside shared memory it is made now and then, and again

@@ -44,6 +44,19 @@ pub unsafe fn copy_few(from: *const u8, into: *mut u8, bytes: usize) {
     }
 }
 
+/// Asks the processor to fetch a line for writing. Only a hint: any address will do.
+#[inline(always)]
+pub fn prefetch_for_writing(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads and writes nothing that can be seen; processors that do not know it
+    // take it for a no-operation.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly))
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use super::bell;
 use super::cells::{MappedRing, Rest};
-use super::pairs::OutPair;
+use super::pairs::Pair;
 use super::peer_copy;
 use super::ring::Producer;
 use super::slab::{ChunkList, give_back};
@@ -39,8 +39,8 @@ pub(super) struct Endpoint {
     reads: Reads,
     /// A filled message that found its ring full.
     pub(super) pending: Option<Box<(u64, Rest)>>,
-    /// A ring of our own with it, or how far we are from one.
-    pub(super) pair: OutPair,
+    /// Rings of our own with it, or how far we are from one.
+    pub(super) pair: Pair,
 }
 
 // SAFETY: the bell pointer leads into the node's mapping, which `ring` keeps; it is an atomic.
@@ -58,7 +58,7 @@ impl Endpoint {
             is_lost: false,
             reads: if may_read { Reads::Untried } else { Reads::Refused },
             pending: None,
-            pair: OutPair::new(),
+            pair: Pair::new(),
         }
     }
 

@@ -158,7 +158,7 @@ impl ShmLane {
             self.starved_of_chunks = false;
         }
         !room
-            && self.pairs.is_empty()
+            && !self.has_pair_news()
             && self.inbound.is_empty()
             && !self.deaths.any(&self.node, true)
     }
@@ -166,7 +166,7 @@ impl ShmLane {
     /// Whether a poll would find a message, holes of the shared ring left aside.
     #[inline]
     pub fn has_news(&self) -> bool {
-        !self.pairs.is_empty() || self.inbound.has_next()
+        self.has_pair_news() || self.inbound.has_next()
     }
 
     #[inline]
@@ -364,7 +364,7 @@ impl Lane for ShmLane {
     #[inline]
     fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit {
         let local_rank = self.local(peer);
-        if let Some(ring) = &mut self.endpoints[local_rank].pair.ring {
+        if let Some(ring) = &mut self.endpoints[local_rank].pair.out {
             let pushed = pairs::push_inline(ring, header, body);
             return self.pushed_to_pair(local_rank, pushed, header.kind);
         }
@@ -380,7 +380,7 @@ impl Lane for ShmLane {
     ) -> Submit {
         assert!(bytes <= FRAGMENT_BYTES_MAX, "a fragment fits a chunk");
         let local_rank = self.local(peer);
-        if let Some(ring) = &mut self.endpoints[local_rank].pair.ring {
+        if let Some(ring) = &mut self.endpoints[local_rank].pair.out {
             let pushed = pairs::push_filled(ring, header, bytes, fill);
             return self.pushed_to_pair(local_rank, pushed, header.kind);
         }
@@ -436,18 +436,11 @@ impl Lane for ShmLane {
 
     #[inline]
     fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
-        let endpoints = &self.endpoints;
-        let polled = self.pairs.poll(self.first_rank, budget, inbox, |from| {
-            endpoints.get(from as usize).is_none_or(|endpoint| endpoint.is_lost)
-        });
-        let mut count = polled.count;
-        if let Some(from) = polled.mad {
-            self.expel(from, inbox);
-        }
+        let (mut count, released) = self.poll_pairs(inbox, budget);
         if count < budget {
             count += self.poll_shared(inbox, budget - count);
         }
-        if polled.released || self.inbound.released() != self.room_shown {
+        if released || self.inbound.released() != self.room_shown {
             self.show_room();
         }
         if self.pending_count != 0 {
@@ -466,25 +459,28 @@ impl ShmLane {
     #[inline]
     fn poll_shared<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
         let (first_rank, endpoints, node) = (self.first_rank, &self.endpoints, &self.node);
-        let (pairs, me) = (&mut self.pairs, self.local_rank);
-        let mut mad = None;
+        let (mut mad, mut moved) = (None, Vec::new());
         let count = self.inbound.poll(budget, |word, rest| {
             let from = (word >> 32) as u32 & 0x3fff_ffff;
             let Some(endpoint) = endpoints.get(from as usize) else { return };
             if endpoint.is_lost {
                 return;
             }
-            let sound = if word as u8 == pairs::MOVED {
+            if word as u8 == pairs::MOVED {
                 // SAFETY: `poll` lends a published slot's rest for the call.
-                pairs.add(node, me, from, unsafe { (*rest).extra })
-            } else {
-                // SAFETY: as above.
-                unsafe { deliver(node, endpoint, Peer(first_rank + from), word, rest, inbox) }
-            };
-            if !sound {
+                moved.push((from, unsafe { (*rest).extra }));
+                return;
+            }
+            // SAFETY: as above.
+            if !unsafe { deliver(node, endpoint, Peer(first_rank + from), word, rest, inbox) } {
                 mad = Some(from);
             }
         });
+        for (from, index) in moved {
+            if !self.peer_moved(from, index) {
+                mad = Some(from);
+            }
+        }
         if let Some(from) = mad {
             self.expel(from, inbox);
         }

@@ -112,6 +112,14 @@ impl<C: PairCells> Producer<C> {
         Producer { cells, tail: 0, head_seen: 0, run }
     }
 
+    /// Asks the processor to fetch the next slot for writing: while the answer to a message is
+    /// being prepared, the receiver's copy of that line can already be taken away.
+    #[inline(always)]
+    pub fn fetch_next(&self) {
+        let word: *const C::Word = self.cells.word(slot_index(&self.cells, self.tail));
+        crate::memory::copy::prefetch_for_writing(word.cast());
+    }
+
     /// Whether a slot is free.
     #[inline]
     fn has_slot(&mut self) -> bool {
@@ -248,31 +256,29 @@ impl<C: PairCells> Consumer<C> {
         &self.cells
     }
 
-    /// Takes up to `budget` messages; returns how many. `take` gets a message's word (without the
-    /// parity), its slot's rest and the cells, valid during the call, and returns how many bytes
-    /// of the run the message had.
-    #[inline]
-    pub fn poll(
-        &mut self,
-        budget: usize,
-        mut take: impl FnMut(u64, *const C::Rest, &C) -> u32,
-    ) -> usize {
-        let mut count = 0;
-        while count < budget {
-            let Some(word) = self.published() else { break };
-            let index = slot_index(&self.cells, self.head);
-            let cells = &self.cells;
-            // SAFETY: the slot is published and `head` has not passed it: it is ours.
-            let run_bytes = unsafe { cells.read(index, |rest| take(word, rest, cells)) };
-            self.head = self.head.wrapping_add(1);
-            count += 1;
-            if run_bytes != 0 {
-                let taken = u64::from(run_bytes).next_multiple_of(ALIGNMENT);
-                self.run_taken = self.run_taken.saturating_add(taken as u32);
-            }
-            self.release();
+    /// The word of the next message, without the parity, if it is there.
+    #[inline(always)]
+    pub fn look(&self) -> Option<u64> {
+        // SYNC(pair.word): sees the slot and the bytes that `Producer` released with this word.
+        let word = self.cells.word(slot_index(&self.cells, self.head)).load(Acquire);
+        (word & PUBLISHED == parity(&self.cells, self.head)).then_some(word & !PUBLISHED)
+    }
+
+    /// Takes the message that [`Consumer::look`] found. `take` gets its slot's rest and the cells,
+    /// valid during the call, and returns how many bytes of the run the message had.
+    #[inline(always)]
+    pub fn take(&mut self, take: impl FnOnce(*const C::Rest, &C) -> u32) {
+        debug_assert!(self.look().is_some());
+        let index = slot_index(&self.cells, self.head);
+        let cells = &self.cells;
+        // SAFETY: the slot is published and `head` has not passed it: it is ours.
+        let run_bytes = unsafe { cells.read(index, |rest| take(rest, cells)) };
+        self.head = self.head.wrapping_add(1);
+        if run_bytes != 0 {
+            let taken = u64::from(run_bytes).next_multiple_of(ALIGNMENT);
+            self.run_taken = self.run_taken.saturating_add(taken as u32);
         }
-        count
+        self.release();
     }
 
     #[inline]
@@ -296,14 +302,7 @@ impl<C: PairCells> Consumer<C> {
 
     /// Whether nothing can be taken now. The last look before sleep.
     pub fn is_empty(&self) -> bool {
-        self.published().is_none()
-    }
-
-    #[inline]
-    fn published(&self) -> Option<u64> {
-        // SYNC(pair.word): sees the slot and the bytes that `Producer` released with this word.
-        let word = self.cells.word(slot_index(&self.cells, self.head)).load(Acquire);
-        (word & PUBLISHED == parity(&self.cells, self.head)).then_some(word & !PUBLISHED)
+        self.look().is_none()
     }
 }
 

@@ -25,9 +25,7 @@ use crate::envelope::{Envelope, Peer};
 use crate::error::Submit;
 use crate::lane::Inbox;
 use crate::memory::copy::copy_few;
-use crate::node::Node;
 use crate::wire::header::{Header, MessageKind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Messages by the shared ring before a sender asks for a ring of its own. A tree or an exchange
@@ -37,17 +35,21 @@ const SHARED_SENDS: u32 = 16;
 pub(super) const MOVED: u8 = 0xff;
 const _: () = assert!(MOVED > MessageKind::CancelReply as u8);
 
-/// The outgoing side of one peer.
-pub(super) struct OutPair {
-    /// Our ring with the peer.
-    pub(super) ring: Option<Producer<MappedPair>>,
-    /// Messages until we ask for one; at zero we were refused.
+/// Both directions of one peer, as far as they have rings of their own.
+pub(super) struct Pair {
+    /// Our ring at the peer.
+    pub(super) out: Option<Producer<MappedPair>>,
+    /// The peer's ring here.
+    inbound: Option<Consumer<MappedPair>>,
+    /// The head of it that a sender who sleeps for room was shown.
+    shown: u64,
+    /// Messages until we ask for a ring; at zero we have one, or were refused.
     shared_sends_left: u32,
 }
 
-impl OutPair {
-    pub(super) fn new() -> OutPair {
-        OutPair { ring: None, shared_sends_left: SHARED_SENDS }
+impl Pair {
+    pub(super) fn new() -> Pair {
+        Pair { out: None, inbound: None, shown: 0, shared_sends_left: SHARED_SENDS }
     }
 
     /// Counts a message in the shared ring; whether it is time to ask for a ring of our own.
@@ -60,107 +62,91 @@ impl OutPair {
         self.shared_sends_left == 0
     }
 
-    /// Nothing goes to this peer any more.
+    /// Nothing goes to this peer any more. What it sent stays where it is.
     pub(super) fn forget(&mut self) {
-        *self = OutPair { ring: None, shared_sends_left: 0 };
+        self.out = None;
+        self.shared_sends_left = 0;
     }
 
     /// Room for any one message.
     pub(super) fn has_room(&mut self) -> Option<bool> {
-        self.ring.as_mut().map(|ring| ring.has_room(FRAGMENT_BYTES_MAX))
-    }
-}
-
-/// The rings of this receiver that senders have moved to.
-pub(super) struct InPairs {
-    rings: Vec<InPair>,
-    /// The ring that is looked at first; another one each time.
-    first: usize,
-}
-
-struct InPair {
-    from: u32,
-    /// The heads that senders who sleep for room were shown.
-    shown: u64,
-    ring: Consumer<MappedPair>,
-}
-
-impl InPairs {
-    pub(super) fn new() -> InPairs {
-        InPairs { rings: Vec::new(), first: 0 }
+        self.out.as_mut().map(|ring| ring.has_room(FRAGMENT_BYTES_MAX))
     }
 
-    /// Nothing can be taken from any ring now.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rings.iter().all(|pair| pair.ring.is_empty())
+    /// Whether something of the peer can be taken.
+    #[inline(always)]
+    fn has_news(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|ring| !ring.is_empty())
     }
 
-    /// A sender says that it moved to ring `index`; `false` if that cannot be.
-    pub(super) fn add(&mut self, node: &Arc<Node>, me: u32, from: u32, index: u32) -> bool {
-        // Relaxed: the message that names the ring was acquired, and with it the claim.
-        let sound = index < node.layout().pair_count()
-            && pair_slot::owner(node, me, index).load(Relaxed) == from + 1
-            && self.rings.iter().all(|pair| pair.from != from);
-        if sound {
-            let ring = Consumer::new(MappedPair::of(node, me, index));
-            self.rings.push(InPair { from, shown: 0, ring });
-        }
-        sound
+    /// A plain message by our ring, if there is one and room in it.
+    ///
+    /// # Safety
+    /// `base` is readable for `bytes` bytes, at most [`INLINE_BYTES`].
+    #[inline(always)]
+    unsafe fn push_plain(&mut self, envelope: Envelope, base: *const u8, bytes: usize) -> bool {
+        debug_assert!(bytes <= INLINE_BYTES);
+        let Some(ring) = &mut self.out else { return false };
+        // SAFETY: `push` lends a slot's rest; the body fits behind the header and is not in it.
+        ring.push(pair_slot::plain_word(envelope.context, bytes), |rest| unsafe {
+            copy_few(base, pair_slot::write_plain(rest, envelope), bytes);
+        })
     }
-}
 
-/// A poll of a receiver's own rings.
-pub(super) struct Polled {
-    pub(super) count: usize,
-    /// Senders got room.
-    pub(super) released: bool,
-    /// This sender wrote what cannot be.
-    pub(super) mad: Option<u32>,
-}
-
-impl InPairs {
-    /// Delivers up to `budget` messages, `is_lost` senders' excepted.
-    #[inline]
-    pub(super) fn poll<I: Inbox>(
+    /// Delivers up to `budget` messages.
+    #[inline(always)]
+    fn poll<I: Inbox>(
         &mut self,
-        first_rank: u32,
+        peer: Peer,
         budget: usize,
         inbox: &mut I,
-        is_lost: impl Fn(u32) -> bool,
-    ) -> Polled {
-        let mut polled = Polled { count: 0, released: false, mad: None };
-        let count = self.rings.len();
-        if count > 1 {
-            self.first = if self.first + 1 < count { self.first + 1 } else { 0 };
-        }
-        for turn in 0..count {
-            let at = self.first + turn;
-            let at = if at < count { at } else { at - count };
-            let Some(InPair { from, shown, ring }) = self.rings.get_mut(at) else { break };
-            if ring.is_empty() {
-                continue;
+        is_lost: bool,
+        polled: &mut Polled,
+    ) {
+        let Some(ring) = &mut self.inbound else { return };
+        while polled.count < budget {
+            let Some(word) = ring.look() else { break };
+            if let Some(out) = &self.out {
+                out.fetch_next();
             }
-            let (from, mad) = (*from, &mut polled.mad);
-            let lost = is_lost(from);
-            polled.count += ring.poll(budget - polled.count, |word, rest, cells| {
-                // SAFETY: `poll` lends a published slot's rest, and the cells, for the call.
-                match unsafe { deliver(Peer(first_rank + from), word, rest, cells, inbox, lost) } {
+            ring.take(|rest, cells| {
+                // SAFETY: `take` lends a published slot's rest, and the cells, for the call.
+                match unsafe { deliver(peer, word, rest, cells, inbox, is_lost) } {
                     Some(run_bytes) => run_bytes,
                     None => {
-                        *mad = Some(from);
+                        polled.is_mad = true;
                         0
                     }
                 }
             });
-            if ring.released() != *shown {
-                *shown = ring.released();
-                polled.released = true;
-            }
-            if polled.count >= budget {
-                break;
-            }
+            polled.count += 1;
         }
-        polled
+        if ring.released() != self.shown {
+            self.shown = ring.released();
+            polled.released = true;
+        }
+    }
+}
+
+/// A poll of a receiver's own rings.
+struct Polled {
+    count: usize,
+    /// A sender got room.
+    released: bool,
+    /// What the last one wrote cannot be.
+    is_mad: bool,
+}
+
+/// The peers that have moved to a ring of their own here.
+pub(super) struct InPairs {
+    from: Vec<u32>,
+    /// The one that is looked at first; another one each time.
+    first: usize,
+}
+
+impl InPairs {
+    pub(super) fn new() -> InPairs {
+        InPairs { from: Vec::new(), first: 0 }
     }
 }
 
@@ -213,24 +199,6 @@ pub(super) fn push_inline(ring: &mut Producer<MappedPair>, header: &Header, body
     })
 }
 
-/// Sends a plain message, whose body fits a slot, by our own ring.
-///
-/// # Safety
-/// `base` is readable for `bytes` bytes, at most [`INLINE_BYTES`].
-#[inline(always)]
-pub(super) unsafe fn push_plain(
-    ring: &mut Producer<MappedPair>,
-    envelope: Envelope,
-    base: *const u8,
-    bytes: usize,
-) -> bool {
-    debug_assert!(bytes <= INLINE_BYTES);
-    ring.push(pair_slot::plain_word(envelope.context, bytes), |rest| {
-        // SAFETY: `push` lends a slot's rest; the body fits behind the header and is not in it.
-        unsafe { copy_few(base, pair_slot::write_plain(rest, envelope), bytes) };
-    })
-}
-
 /// Sends header and a body of `bytes` that `fill` writes, by our own ring.
 pub(super) fn push_filled(
     ring: &mut Producer<MappedPair>,
@@ -260,6 +228,58 @@ pub(super) fn push_filled(
 }
 
 impl ShmLane {
+    /// Whether something can be taken from a ring of its own.
+    #[inline(always)]
+    pub(super) fn has_pair_news(&self) -> bool {
+        self.pairs.from.iter().any(|from| self.endpoints[*from as usize].pair.has_news())
+    }
+
+    /// Delivers up to `budget` messages from rings of their own; how many, and whether senders got
+    /// room.
+    #[inline]
+    pub(super) fn poll_pairs<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> (usize, bool) {
+        let mut polled = Polled { count: 0, released: false, is_mad: false };
+        let count = self.pairs.from.len();
+        if count > 1 {
+            let next = self.pairs.first + 1;
+            self.pairs.first = if next < count { next } else { 0 };
+        }
+        for turn in 0..count {
+            let at = self.pairs.first + turn;
+            let from = self.pairs.from[if at < count { at } else { at - count }];
+            let endpoint = &mut self.endpoints[from as usize];
+            if endpoint.pair.has_news() {
+                let peer = Peer(self.first_rank + from);
+                let is_lost = endpoint.is_lost;
+                endpoint.pair.poll(peer, budget, inbox, is_lost, &mut polled);
+                if polled.is_mad {
+                    polled.is_mad = false;
+                    self.expel(from, inbox);
+                }
+                if polled.count >= budget {
+                    break;
+                }
+            }
+        }
+        (polled.count, polled.released)
+    }
+
+    /// A sender says that it moved to our ring `index`; `false` if that cannot be.
+    #[cold]
+    pub(super) fn peer_moved(&mut self, from: u32, index: u32) -> bool {
+        let me = self.local_rank;
+        // Relaxed: the message that names the ring was acquired, and with it the claim.
+        let sound = index < self.node.layout().pair_count()
+            && pair_slot::owner(&self.node, me, index).load(Relaxed) == from + 1
+            && self.endpoints[from as usize].pair.inbound.is_none();
+        if sound {
+            let pair = &mut self.endpoints[from as usize].pair;
+            pair.inbound = Some(Consumer::new(MappedPair::of(&self.node, me, index)));
+            self.pairs.from.push(from);
+        }
+        sound
+    }
+
     /// Many messages have gone to this peer: from now on by a ring of our own, if there is one.
     #[cold]
     #[inline(never)]
@@ -279,13 +299,13 @@ impl ShmLane {
             pair_slot::owner(&self.node, receiver, index).store(0, Relaxed);
             return;
         }
-        let ring = Producer::new(MappedPair::of(&self.node, receiver, index));
-        self.endpoints[local_rank].pair.ring = Some(ring);
+        let pair = &mut self.endpoints[local_rank].pair;
+        pair.out = Some(Producer::new(MappedPair::of(&self.node, receiver, index)));
         self.ring_bell(local_rank);
     }
 
-    /// A plain message by our own ring with the peer, if there is one and room in it: `None`, try
-    /// another way.
+    /// A plain message by our own ring with the peer, if there is one and room in it;
+    /// `false`: try another way.
     ///
     /// # Safety
     /// `base` is readable for `bytes` bytes, at most [`INLINE_BYTES`].
@@ -296,18 +316,17 @@ impl ShmLane {
         envelope: Envelope,
         base: *const u8,
         bytes: usize,
-    ) -> Option<bool> {
+    ) -> bool {
         let local_rank = peer.0.wrapping_sub(self.first_rank) as usize;
-        let endpoint = self.endpoints.get_mut(local_rank)?;
-        let ring = endpoint.pair.ring.as_mut()?;
+        let Some(endpoint) = self.endpoints.get_mut(local_rank) else { return false };
         // SAFETY: the caller's promise.
-        if !unsafe { push_plain(ring, envelope, base, bytes) } {
-            return None;
+        if !unsafe { endpoint.pair.push_plain(envelope, base, bytes) } {
+            return false;
         }
         if endpoint.is_asleep() {
             bell::ring(&self.node, local_rank as u32);
         }
-        Some(true)
+        true
     }
 
     /// The answer to a message that went, or did not go, by our own ring.
