@@ -26,8 +26,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::thread::futex;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -36,15 +36,19 @@ use std::time::{Duration, Instant};
 const SPIN_US: u32 = 50;
 /// After that, while nobody else needs the core, yields are still cheaper than a wake-up.
 const YIELD: Duration = Duration::from_micros(150);
-/// With more ranks than cores: a hand-over costs 2 us, so this many bring everybody's turn.
-const CROWDED_YIELDS: u32 = 100;
-/// ... but no longer than this: many ranks that only wait are better asleep.
-const CROWDED_YIELD: Duration = Duration::from_micros(200);
+/// With more ranks than cores: a hand-over costs 2 us, and this many bring everybody's turn many
+/// times over. They cost a rank that only waits 0.3 ms of its core, once: 128 of them, 40 ms. With
+/// fewer a rank falls asleep over an odd turn of the scheduler, and to wake it costs 20 to 50 us.
+const CROWDED_YIELDS: u32 = 400;
+/// ... but no longer than this: who waits for a rank that computes is better asleep.
+const CROWDED_YIELD: Duration = Duration::from_millis(20);
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 8;
 
-/// Whether ranks outnumber the cores they may use, as this process last saw it.
-static CROWDED: AtomicBool = AtomicBool::new(false);
+/// How many ranks share a core, as this process last saw it; more than one: they are crowded.
+static RANKS_PER_CORE: AtomicU32 = AtomicU32::new(1);
+/// One hand-over of a core from a rank to another, with what they then do, in nanoseconds.
+const HAND_OVER_NS: u32 = 1_600;
 /// How long to spin, from the knob.
 static SPIN: AtomicU32 = AtomicU32::new(SPIN_US);
 
@@ -77,7 +81,7 @@ impl Waiter {
     /// A fresh wait under the policy of this process.
     #[inline]
     pub fn new() -> Waiter {
-        let stage = if CROWDED.load(Relaxed) { Stage::HandOver } else { Stage::Spin };
+        let stage = if RANKS_PER_CORE.load(Relaxed) > 1 { Stage::HandOver } else { Stage::Spin };
         Waiter { turns: 0, since: None, stage }
     }
 
@@ -124,12 +128,25 @@ impl Default for Waiter {
     }
 }
 
-/// Whether ranks outnumber cores: among the ranks whose cores meet ours, or against the quota that
-/// all of this host's ranks share. A rank that has not said its cores yet counts as one with ours.
+/// What it adds to a message's way that ranks share cores: until the receiver's turn comes.
+pub(crate) fn turn_ns() -> u32 {
+    match RANKS_PER_CORE.load(Relaxed) {
+        0 | 1 => 0,
+        ranks => ranks.saturating_mul(HAND_OVER_NS),
+    }
+}
+
+/// Whether ranks outnumber cores.
 pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
+    ranks_per_core(node, local_rank) > 1
+}
+
+/// Ranks per core, rounded up: among the ranks whose cores meet ours, or by the quota that all of
+/// this host's ranks share. A rank that has not said its cores yet counts as one with ours.
+fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
     let mine = CoreSet::allowed();
     let mut cores = mine;
-    let mut sharing = 1;
+    let mut sharing = 1_u32;
     let local_size = node.plan_ref().local_size;
     for other in (0..local_size).filter(|other| *other != local_rank) {
         let theirs = node.record(other).cores().unwrap_or(mine);
@@ -138,12 +155,11 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
             cores.add(&theirs);
         }
     }
-    if sharing > cores.count() {
-        return true;
-    }
+    let by_cores = u64::from(sharing.div_ceil(cores.count().max(1)));
     static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
     let quota = QUOTA.get_or_init(quota_millicores);
-    quota.is_some_and(|quota| u64::from(local_size) * 1000 > quota)
+    let by_quota = quota.map_or(1, |quota| (u64::from(local_size) * 1000).div_ceil(quota.max(1)));
+    u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
 }
 
 /// Before the record is shown: says our cores, sets the policy, and decides by it whether
@@ -158,8 +174,9 @@ pub(crate) fn settle_policy(node: &Node, local_rank: u32) -> Result<()> {
     }
     let record = node.record(local_rank);
     record.publish_cores(&CoreSet::allowed());
-    let crowded = is_crowded(node, local_rank);
-    CROWDED.store(crowded, Relaxed);
+    let ranks = ranks_per_core(node, local_rank);
+    RANKS_PER_CORE.store(ranks, Relaxed);
+    let crowded = ranks > 1;
     let alone = node.plan_ref().local_size == 1;
     record.set_needs_fence(alone || crowded || !crate::sync::register_membarrier());
     Ok(())
@@ -263,7 +280,7 @@ impl Sleepers {
         let known = (0..node.plan_ref().local_size).filter(has_said).count() as u32;
         if known != self.settled_ranks {
             self.settled_ranks = known;
-            CROWDED.store(is_crowded(node, me), Relaxed);
+            RANKS_PER_CORE.store(ranks_per_core(node, me), Relaxed);
         }
     }
 }

@@ -103,20 +103,23 @@ fn push(producer: &mut Producer<Cells>, number: u32, bytes: u32) -> bool {
 
 /// Takes what is there; each message must be the next.
 fn poll(consumer: &mut Consumer<Cells>, next: &mut u32) -> usize {
-    consumer.poll(8, |word, rest, cells| {
+    let mut count = 0;
+    while let Some(word) = consumer.look() {
         let (number, bytes) = ((word >> 32) as u32, word as u32);
         assert_eq!(number, *next, "order, and each once");
         *next += 1;
-        // SAFETY: `poll` lends the slot, and the part of the run that it names.
-        unsafe {
+        // SAFETY: `take` lends the slot, and the part of the run that it names.
+        consumer.take(|rest, cells| unsafe {
             if bytes == 0 {
                 assert_eq!(*rest, number);
             } else {
                 cells.read_run(*rest, bytes, |body| assert_eq!(*body, number as u8 + 1));
             }
-        }
-        bytes
-    })
+            bytes
+        });
+        count += 1;
+    }
+    count
 }
 
 /// One side sends messages of these sizes, waiting for room; the other receives them all.

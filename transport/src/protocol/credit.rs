@@ -26,8 +26,8 @@ use crate::memory::pool;
 pub const UNEXPECTED_BYTES: usize = 64 << 20;
 /// The least a peer is granted: a few dozen small messages.
 pub const GRANT_MIN: usize = 4 << 10;
-/// The most a peer is granted: four eager messages of the largest size.
-pub const GRANT_MAX: usize = 256 << 10;
+/// The most a peer is granted: four eager messages of the largest size, which is 64 KiB and more.
+pub const GRANT_MAX: usize = 384 << 10;
 /// Bytes of an entry in the unexpected queue.
 pub const ENTRY_BYTES: usize = 64;
 /// Bytes of the record that keeps a parked body.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_sum_holds() {
-        for size in [1, 2, 3, 128, 255, 256, 257, 1000, 16384] {
+        for size in [1, 2, 3, 128, 170, 171, 255, 256, 257, 1000, 16384] {
             assert!(size * grant(size) <= UNEXPECTED_BYTES, "{size}");
         }
         assert_eq!(grant(1_000_000), GRANT_MIN);

@@ -354,8 +354,8 @@ impl Lane for ShmLane {
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
             get: self.endpoints[local_rank].can_get(&self.node),
             // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
-            latency_ns: 300,
-            fragment_bytes_per_us: 7_000,
+            latency_ns: 250 + crate::wait::turn_ns(),
+            fragment_bytes_per_us: 12_000,
             get_ns: 1_500,
             get_bytes_per_us: 11_000,
         }
