@@ -75,6 +75,21 @@ fn rank_program() {
             job.node.request_abort(job.rank, 1);
             std::process::exit(1);
         }
+        "left" => {
+            record.publish_call(1);
+            while !(0..job.size).any(|rank| job.node.record(rank).is_owner_gone()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            record.note_loss_in(1);
+            record.publish_call(0);
+            std::process::exit(1);
+        }
+        "stay" => {
+            pause();
+            job.node.request_abort(job.rank, value);
+            assert!(bootstrap::call_launcher());
+            std::thread::sleep(Duration::from_secs(50));
+        }
         "abort" => {
             pause();
             job.node.request_abort(job.rank, value);
