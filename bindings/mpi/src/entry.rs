@@ -412,12 +412,14 @@ fn bad_comm(code: Code) -> Box<MpiError> {
 #[cold]
 #[inline(never)]
 pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiError>) -> c_int {
+    // Where it happened is said only when the call named a communicator that there is.
+    let place = comm.map(|comm| comm.describe());
     let comm = comm.cloned().unwrap_or_else(|| entry.comm_self.clone());
     let handler = comm.errhandler.borrow().clone();
     match handler {
-        ErrhandlerRef::Return => {}
+        ErrhandlerRef::Return => note_error(entry, &error),
         ErrhandlerRef::Fatal | ErrhandlerRef::Abort => {
-            let text = fatal_text(entry, &comm.describe(), &error);
+            let text = fatal_text(entry, place.as_deref(), &error);
             die(entry, 1, &text)
         }
         ErrhandlerRef::User(_, user) => {
@@ -428,11 +430,22 @@ pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiEr
             };
             let mut handle = A::handle_out(HandleKind::Comm, comm.code.get());
             let mut code = A::error_out(error.code);
+            note_error(entry, &error);
             // SAFETY: both pointers are to live locals; the lock is not held.
             entry.outside(|| unsafe { function(&mut handle, &mut code) });
         }
     }
     A::error_out(error.code)
+}
+
+/// An error goes back to the program: what MPI_Error_string can say of it, and what mpiexec must
+/// know of a rank that lost another one.
+#[cold]
+pub fn note_error(entry: &Entry, error: &MpiError) {
+    if error.code == class::PROC_ABORTED {
+        entry.job.node.record(entry.job.local_rank).note_loss_in(call_id(entry.name));
+    }
+    crate::error::remember(error);
 }
 
 /// What a function that is exported but not built answers: it names itself.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Errors as MPI sees them: a canonical class and a sentence. Classes exist only in bindings.
 
+use std::cell::RefCell;
 use strait_transport::error as transport;
 
 /// Canonical error classes: the numbers of the standard ABI.
@@ -95,6 +96,64 @@ pub fn advise(code: i32, text: impl Into<String>, help: &'static str) -> Box<Mpi
     Box::new(MpiError { code, text: text.into(), help })
 }
 
+/// What to do about an error whose place has no better advice, by class.
+const ADVICE: &[(i32, &str)] = &[
+    (class::BUFFER, "pass memory for as many elements as the count says"),
+    (class::COUNT, "look at how the count is computed: all ranks must agree on what is sent"),
+    (class::TYPE, "pass a predefined datatype, or one that was made, committed and not yet freed"),
+    (class::TAG, "use tags from 0 to the attribute MPI_TAG_UB; MPI_ANY_TAG is for receives only"),
+    (
+        class::COMM,
+        "pass MPI_COMM_WORLD, or a communicator that this rank is in and has not freed \
+         (MPI_Comm_split gives MPI_COMM_NULL to ranks of colour MPI_UNDEFINED)",
+    ),
+    (
+        class::RANK,
+        "ranks count from 0 to the size of the communicator minus 1: does the program expect more \
+         ranks than mpiexec -n started?",
+    ),
+    (class::REQUEST, "pass a request that a call returned and that was not completed or freed yet"),
+    (
+        class::ROOT,
+        "pass the same root on all ranks, from 0 to the size of the communicator minus 1",
+    ),
+    (class::GROUP, "pass a group that was made from a communicator or a group, and not freed"),
+    (class::OP, "pass a predefined operation that fits the datatype, or one of MPI_Op_create"),
+    (class::ARG, "compare the argument with the description of the function in the MPI standard"),
+    (class::WIN, "pass a window that was created and not freed"),
+    (class::FILE, "pass a file that MPI_File_open opened and that is not closed"),
+    (class::INFO, "pass MPI_INFO_NULL, or an info object that was created and not freed"),
+    (class::KEYVAL, "pass a key of the matching MPI_*_create_keyval that was not freed"),
+    (class::ERRHANDLER, "pass MPI_ERRORS_RETURN, or a handler made for this kind of object"),
+];
+
+/// What to do about an error of a class; empty where only its text can tell.
+pub fn advice(code: i32) -> &'static str {
+    ADVICE.iter().find(|(class, _)| *class == code).map_or("", |(_, text)| text)
+}
+
+thread_local! {
+    /// The last error that a call of this thread returned: its code and what happened.
+    static LAST: RefCell<Option<(i32, String)>> = const { RefCell::new(None) };
+}
+
+/// An error is about to be returned by a call of this thread.
+#[cold]
+pub fn remember(error: &MpiError) {
+    // A thread that is ending has no last error any more, and nobody left to ask for it.
+    let _ = LAST.try_with(|last| *last.borrow_mut() = Some((error.code, error.text.clone())));
+}
+
+/// What happened, if the last error that a call of this thread returned has this code.
+pub fn remembered(code: i32) -> Option<String> {
+    LAST.try_with(|last| {
+        let last = last.borrow();
+        last.as_ref().filter(|(last, _)| *last == code).map(|(_, text)| text.clone())
+    })
+    .ok()
+    .flatten()
+}
+
 impl From<transport::Error> for Box<MpiError> {
     #[cold]
     fn from(error: transport::Error) -> Box<MpiError> {
@@ -104,5 +163,31 @@ impl From<transport::Error> for Box<MpiError> {
             _ => class::INTERN,
         };
         make(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_this_thread_is_remembered_by_its_code() {
+        assert_eq!(remembered(class::RANK), None);
+        remember(&make(class::RANK, "the destination is 9"));
+        assert_eq!(remembered(class::RANK).as_deref(), Some("the destination is 9"));
+        assert_eq!(remembered(class::TAG), None);
+        let elsewhere = std::thread::spawn(|| remembered(class::RANK));
+        assert_eq!(elsewhere.join().unwrap(), None);
+        remember(&make(class::TAG, "the tag is -5"));
+        assert_eq!(remembered(class::RANK), None);
+    }
+
+    #[test]
+    fn advice_is_given_once_per_class() {
+        let mut classes: Vec<i32> = ADVICE.iter().map(|(class, _)| *class).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        assert_eq!(classes.len(), ADVICE.len());
+        assert!(advice(class::RANK).contains("mpiexec -n") && advice(class::INTERN).is_empty());
     }
 }

@@ -81,6 +81,13 @@ static void truncated(void) {
 static void words(void) {
     char text[MPI_MAX_ERROR_STRING];
     int length = 0, class = 0, code = 0;
+    // The text of a code that was just returned tells more than its class.
+    code = MPI_Send(&length, 1, MPI_INT, size + 98765, 0, MPI_COMM_WORLD);
+    CHECK(class_of(code) == MPI_ERR_RANK, "class %d", class_of(code));
+    char number[16];
+    snprintf(number, sizeof number, "%d", size + 98765);
+    MUST(MPI_Error_string(code, text, &length));
+    CHECK(strstr(text, number) != NULL, "'%s'", text);
     MUST(MPI_Error_string(MPI_ERR_TRUNCATE, text, &length));
     CHECK(length > 5 && (size_t)length == strlen(text), "'%s'", text);
     MUST(MPI_Add_error_class(&class));

@@ -168,7 +168,8 @@ impl<'a> Job<'a> {
             hang_said: false,
             impatient: false,
         };
-        if plan.request.options.hang_report.is_some() {
+        let options = &plan.request.options;
+        if options.hang_report.is_some() || options.timeout.is_some() {
             job.hang = Some(Look::at(&job.node, job.running()));
         }
         Ok(job)
@@ -195,7 +196,8 @@ impl<'a> Job<'a> {
         if !report.is_empty() {
             self.relay.say(&report);
         }
-        if self.plan.request.options.verbose {
+        let options = &self.plan.request.options;
+        if options.verbose || options.exit_codes {
             let exits =
                 self.ranks.iter().zip(0..).filter_map(|(one, rank)| Some((rank, one.exit?)));
             let table = report::exit_table(&exits.collect::<Vec<_>>());
@@ -355,7 +357,8 @@ impl<'a> Job<'a> {
     fn judge(&mut self, mut candidates: Vec<(u32, Failed)>) {
         // Those that we ended did not fail by themselves.
         let ended = self.ending.as_ref().map_or(&[][..], |ending| &ending.ended_by_us);
-        candidates.retain(|(rank, _)| !ended.contains(rank));
+        let aborter = self.aborter().map(|(aborter, _)| aborter);
+        candidates.retain(|(rank, _)| !ended.contains(rank) || aborter == Some(*rank));
         self.failed += candidates.len();
         let best =
             candidates.into_iter().min_by_key(|(rank, why)| (self.weight(*rank, *why), *rank));
@@ -409,7 +412,8 @@ impl<'a> Job<'a> {
     /// Whether a rank ended the job because it lost another one: the other one is the cause, and
     /// its end is known or will be in a moment.
     fn is_collateral(&self, rank: u32) -> bool {
-        self.node.record(rank).report().is_some_and(|text| waiting::tells_of_a_loss(&text))
+        let record = self.node.record(rank);
+        record.lost_in() != 0 || record.report().is_some_and(|text| waiting::tells_of_a_loss(&text))
     }
 
     /// Who called MPI_Abort, or was ended by a fatal error of its own, with which code.
@@ -434,7 +438,11 @@ impl<'a> Job<'a> {
         if self.ending.is_some() {
             return;
         }
-        let look = Look::at(&self.node, self.running());
+        // A look that was kept all along knows since when.
+        let look = match (&cause, self.hang.take()) {
+            (Cause::Timeout(_), Some(look)) => look,
+            _ => Look::at(&self.node, self.running()),
+        };
         let mut ending = Ending::new(cause, self.plan.request.options.grace, look);
         if ending.stage == Stage::Terminated {
             ending.ended_by_us = self.running().collect();
@@ -507,6 +515,7 @@ impl<'a> Job<'a> {
             size: self.plan.size(),
             failed: self.failed,
             ending: self.ending.as_ref(),
+            lost: waiting::of_lost(&self.node, 0..self.plan.size()),
         })
     }
 

@@ -148,6 +148,12 @@ fn announce(plan: &Plan<'_>, job: &mut Job<'_>) {
         job.say(note);
     }
     let options = &plan.request.options;
+    for (name, _) in options.env.set.iter().filter(|(_, value)| value.is_none()) {
+        if std::env::var_os(name).is_none() {
+            let name = name.to_string_lossy();
+            job.say(&format!("note: -x {name}: no variable of this name is set here"));
+        }
+    }
     if options.verbose {
         for note in &options.notes {
             job.say(&format!("note: {note}"));

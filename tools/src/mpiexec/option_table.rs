@@ -32,6 +32,7 @@ pub enum Id {
     ReportBindings,
     DryRun,
     Verbose,
+    ExitCodes,
     Version,
     Help,
     Hosts,
@@ -67,7 +68,7 @@ pub const SECTIONS: &[(Section, &str)] = &[
     (Section::Placement, "Placement"),
     (Section::Looking, "Looking"),
     (Section::Accepted, "Accepted for the sake of other launchers, without effect here"),
-    (Section::NotYet, "Not yet: this mpiexec starts ranks on one host"),
+    (Section::NotYet, "Not yet (this mpiexec starts ranks on one host only)"),
 ];
 
 /// One option.
@@ -208,10 +209,17 @@ pub const ROWS: &[Row] = &[
     row(Id::DryRun, &["dry-run"], &[], Looking, "Print what would be started, and start nothing."),
     row(
         Id::Verbose,
-        &["v", "verbose"],
+        &["v", "verbose", "vv"],
         &[],
         Looking,
         "Say more: notes, and the exit code of every rank.",
+    ),
+    row(
+        Id::ExitCodes,
+        &["print-all-exitcodes"],
+        &[],
+        Looking,
+        "Say the exit code of every rank at the end.",
     ),
     row(Id::Version, &["version", "V", "info"], &[], Looking, "Print the version."),
     row(Id::Help, &["help", "h", "?"], &[], Looking, "Print this text."),
@@ -224,10 +232,11 @@ pub const ROWS: &[Row] = &[
             "overcommit",
             "disable-auto-cleanup",
             "nolocal",
+            "report-state-on-timeout",
         ],
         &[],
         Accepted,
-        "Running as root, and more ranks than cores, are always allowed.",
+        "As it is here anyway: root may run ranks, any number of them, and time limits report.",
     ),
     row(
         Id::NoEffectValue,
@@ -293,7 +302,7 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         Id::NotYet,
-        &["keep-going", "print-all-exitcodes", "no-oversubscribe", "pty"],
+        &["keep-going", "no-oversubscribe", "pty", "get-stack-traces"],
         &[],
         NotYet,
         "Planned.",

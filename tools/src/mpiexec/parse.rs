@@ -198,7 +198,11 @@ impl Reader<'_> {
             Id::NoEffect | Id::NoEffectValue => {
                 options.notes.push(format!("{spelled} has no effect on one host"));
             }
-            Id::NotYet | Id::NotYetValue => return Err(not_yet(spelled)),
+            Id::NotYet | Id::NotYetValue => {
+                let text = format!("{spelled}: not yet; this version of mpiexec does not have it");
+                return Err(Failure::usage(text));
+            }
+            Id::ExitCodes => options.exit_codes = true,
             Id::Ranks
             | Id::Directory
             | Id::Env

@@ -5,7 +5,7 @@
 use super::ending::{Cause, Ending};
 use super::signals::{self, Exit};
 use super::values::ranks_named;
-use super::waiting;
+use super::waiting::{self, Doing};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub struct Facts<'a> {
     pub failed: usize,
     /// The ending, if others had to be ended.
     pub ending: Option<&'a Ending>,
+    /// What ranks waited in that went on with an error when they lost another one.
+    pub lost: BTreeMap<u32, (Doing, Duration)>,
 }
 
 /// The whole report; empty when there is nothing to say.
@@ -114,21 +116,23 @@ pub fn text(facts: &Facts<'_>) -> String {
             failure_lines(facts, first, &mut lines);
         }
     }
-    if let Some(ending) = facts.ending {
-        let with_times = matches!(ending.cause, Cause::Timeout(_));
-        let mut doings = ending.doings.clone();
+    let cause = facts.ending.map(|ending| &ending.cause);
+    if facts.ending.is_some() || !facts.lost.is_empty() {
+        let with_times = matches!(cause, Some(Cause::Timeout(_)));
+        let mut doings = facts.ending.map(|ending| ending.doings.clone()).unwrap_or_default();
+        doings.extend(facts.lost.clone());
         if let Some(first) = facts.first
             && !with_times
         {
             doings.remove(&first.rank);
         }
+        if let Some(Cause::Abort(rank, _)) = cause {
+            doings.remove(rank);
+        }
         lines.extend(waiting::in_words(&doings, with_times).into_iter().map(|l| format!("   {l}")));
     }
     if let Some(help) = facts.first.and_then(|first| first.why.help())
-        && !matches!(
-            facts.ending.map(|ending| &ending.cause),
-            Some(Cause::Abort(..) | Cause::Timeout(_))
-        )
+        && !matches!(cause, Some(Cause::Abort(..) | Cause::Timeout(_)))
     {
         lines.push(format!("   help: {help}"));
     }
@@ -219,6 +223,7 @@ mod tests {
             size: 1,
             failed: 1,
             ending: None,
+            lost: BTreeMap::new(),
         };
         assert_eq!(text(&facts), "");
         first.text = Some("what\nwhere".into());
@@ -229,6 +234,7 @@ mod tests {
             size: 1,
             failed: 1,
             ending: None,
+            lost: BTreeMap::new(),
         };
         let text = text(&facts);
         assert!(text.contains("   rank 0  host vm  pid 7  exit code 3 after 0.1 s"), "{text}");

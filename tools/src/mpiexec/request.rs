@@ -90,6 +90,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Say more.
     pub verbose: bool,
+    /// Say the exit code of every rank.
+    pub exit_codes: bool,
     /// Rules for the environment of all programs.
     pub env: EnvRules,
     /// What was accepted without effect; shown under -v.
@@ -115,6 +117,7 @@ impl Default for Options {
             report_bindings: false,
             dry_run: false,
             verbose: false,
+            exit_codes: false,
             env: EnvRules::default(),
             notes: Vec::new(),
         }

@@ -86,6 +86,11 @@ impl std::os::fd::AsFd for Signals {
 
 /// A child that only waits for signals, in our process group like the ranks. Who signals the group
 /// kills it too; who signals mpiexec alone does not. The kernel tells the two apart nowhere else.
+///
+/// It shares our descriptors. When mpiexec is killed, the kernel closes a process's descriptors
+/// before it signals the children: MPI processes below a shell would die by their connection first,
+/// and the shell, for a moment, go on with its next command. Shared descriptors close when the
+/// canary dies, which gets its signal together with that shell.
 pub struct Canary {
     /// Its process id.
     pub pid: u32,
@@ -100,13 +105,15 @@ impl Canary {
     pub fn start(signals: &Signals) -> io::Result<Canary> {
         // SAFETY: getpid cannot fail.
         let parent = unsafe { libc::getpid() };
-        // SAFETY: mpiexec has one thread, and the child below only makes system calls.
-        let pid = unsafe { libc::fork() };
+        let flags = libc::CLONE_FILES | libc::SIGCHLD;
+        // SAFETY: like fork but for the descriptors. mpiexec has one thread, and the child below
+        // only makes system calls.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
         if pid > 0 {
-            return Ok(Canary { pid: pid.unsigned_abs() });
+            return Ok(Canary { pid: pid as u32 });
         }
         // SAFETY: an attribute of this process; getppid and _exit touch no memory.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -115,9 +122,6 @@ impl Canary {
             // SAFETY: ends this process without destructors.
             unsafe { libc::_exit(0) };
         }
-        // It must not hold pipes open that others wait for.
-        // SAFETY: closes numbers of this process's own table; nothing here uses them again.
-        unsafe { libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32) };
         // SAFETY: reads one set; changes this process only.
         unsafe { libc::sigprocmask(libc::SIG_SETMASK, &signals.mask_before, std::ptr::null_mut()) };
         loop {

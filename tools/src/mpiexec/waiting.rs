@@ -88,6 +88,17 @@ impl Look {
     }
 }
 
+/// Of these ranks, those whose call ended because they lost another one: they waited in that call,
+/// whether they have ended since or not.
+pub fn of_lost(node: &Node, ranks: impl Iterator<Item = u32>) -> BTreeMap<u32, (Doing, Duration)> {
+    let one = |rank| {
+        let call = node.record(rank).lost_in();
+        let name = || node.call_name(call).unwrap_or_else(|| format!("call {call}"));
+        (call != 0).then(|| (rank, (Doing::Waiting(name()), Duration::ZERO)))
+    };
+    ranks.filter_map(one).collect()
+}
+
 /// The doings in words, one line per kind: `ranks 0,2-3 were waiting in MPI_Barrier`. Ranks that
 /// never joined are told of only when others did.
 pub fn in_words(doings: &BTreeMap<u32, (Doing, Duration)>, with_times: bool) -> Vec<String> {

@@ -22,6 +22,7 @@ fn wrong_command_lines_start_nothing() {
         (&["-s", "7", "-n", "2", "echo"], "-stdin names rank 7"),
         (&["-prepend-pattern", "%q", "echo"], "does not know '%q'"),
         (&["-n", "2", "-n", "3", "echo"], "given twice"),
+        (&["--keep-going", "echo"], "--keep-going: not yet"),
     ];
     for (args, text) in table {
         let ran = run(args);
@@ -157,4 +158,20 @@ fn dry_run_and_texts() {
     for word in ["-np", "-outfile-pattern", "-genv", "--timeout".trim_start_matches('-'), "-x "] {
         assert!(help.contains(word), "{word}");
     }
+}
+
+#[test]
+fn exit_codes_of_all_ranks() {
+    let script = "exit $((PMI_RANK / 2 * 3))";
+    let ran = run(&["-print-all-exitcodes", "-n", "3", "sh", "-c", script]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(ran.err.contains("ranks 0-1: exit code 0\nrank 2: exit code 3"), "{}", ran.err);
+}
+
+#[test]
+fn a_variable_that_is_not_there_is_named() {
+    let ran = run(&["-x", "STRAIT_NOBODY_SET_THIS", "-x", "PATH", "echo", "x"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "x\n"));
+    let note = "note: -x STRAIT_NOBODY_SET_THIS: no variable of this name is set here\n";
+    assert_eq!(ran.err, note);
 }

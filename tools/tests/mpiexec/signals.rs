@@ -61,7 +61,8 @@ fn ranks_that_ignore_interrupts_end_at_the_second_and_third() {
     }
     let output = watched(child);
     assert_eq!(output.status.code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // Without the second and the third it would take ten.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     assert!(!pids.into_iter().any(is_alive));
 }
 
@@ -146,10 +147,10 @@ fn grandchildren_end_when_a_job_is_ended() {
 #[test]
 fn daemons_of_ranks_are_not_waited_for() {
     let begun = Instant::now();
-    let mut command = mpiexec(&["-n", "2", "sh", "-c", "sleep 20 & echo pid $!"]);
+    let mut command = mpiexec(&["-n", "2", "sh", "-c", "sleep 50 & echo pid $!"]);
     let output = watched(command.spawn().unwrap());
     assert_eq!(output.status.code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(40));
     for pid in crate::pids(&String::from_utf8_lossy(&output.stdout)) {
         assert!(is_alive(pid));
         kill(pid as i32, libc::SIGKILL);

@@ -6,7 +6,7 @@
 //! and (only if it asks) gets one byte with the node memory's descriptor. After that the launcher
 //! never writes: the process arms the socket so that the launcher's death kills it (O_ASYNC with
 //! F_SETSIG SIGKILL), and any byte would do the same. The connection stays open until the process
-//! ends; everything else is said in the node memory.
+//! ends; everything else is said in the node memory. A byte from the process means: look there now.
 #![forbid(unsafe_code)]
 
 /// Job identity, 32 hex digits.

@@ -7,42 +7,81 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Kind, Result};
+use std::time::Duration;
 
-/// How a launcher shows itself: it sets all of `markers`, and `size` to the number of processes.
+/// How a launcher shows itself: it sets `rank` and all of `markers`, and `size` to the number of
+/// processes.
 struct Launcher {
     name: &'static str,
     markers: &'static [&'static str],
+    rank: &'static str,
     size: &'static str,
 }
+
+/// How long other processes than the first keep silent.
+const FIRST_SPEAKS: Duration = Duration::from_secs(1);
 
 /// The more specific first: srun also speaks PMI.
 const LAUNCHERS: &[Launcher] = &[
     Launcher {
         name: "Open MPI's mpirun",
         markers: &["PMIX_NAMESPACE"],
+        rank: "OMPI_COMM_WORLD_RANK",
         size: "OMPI_COMM_WORLD_SIZE",
     },
-    Launcher { name: "Slurm's srun", markers: &["SLURM_PROCID"], size: "SLURM_STEP_NUM_TASKS" },
-    Launcher { name: "flux run", markers: &["FLUX_TASK_RANK"], size: "FLUX_JOB_SIZE" },
-    Launcher { name: "MPICH's or Intel MPI's mpiexec", markers: &["PMI_RANK"], size: "PMI_SIZE" },
-    Launcher { name: "MPICH's or Intel MPI's mpiexec", markers: &["PMI_FD"], size: "PMI_SIZE" },
+    Launcher {
+        name: "Slurm's srun",
+        markers: &["SLURM_PROCID"],
+        rank: "SLURM_PROCID",
+        size: "SLURM_STEP_NUM_TASKS",
+    },
+    Launcher {
+        name: "flux run",
+        markers: &["FLUX_TASK_RANK"],
+        rank: "FLUX_TASK_RANK",
+        size: "FLUX_JOB_SIZE",
+    },
+    Launcher {
+        name: "MPICH's or Intel MPI's mpiexec",
+        markers: &["PMI_RANK"],
+        rank: "PMI_RANK",
+        size: "PMI_SIZE",
+    },
+    Launcher {
+        name: "MPICH's or Intel MPI's mpiexec",
+        markers: &["PMI_FD"],
+        rank: "PMI_RANK",
+        size: "PMI_SIZE",
+    },
 ];
 
 /// Fails when this process is one of several that a foreign launcher started.
 pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
-    for launcher in LAUNCHERS {
-        let size = variable(launcher.size).and_then(|text| text.trim().parse::<u64>().ok());
-        let marked = launcher.markers.iter().all(|name| variable(name).is_some());
-        if let Some(size) = size.filter(|size| *size > 1 && marked) {
-            return Err(Error::new(Kind::Bootstrap(format!(
-                "this program uses Strait's MPI library, but {} started it as one of {size} \
-                 processes ({} is {size}), and Strait cannot join a job of another launcher. Start \
-                 it with the mpiexec of the same Strait installation: mpiexec -n {size} PROGRAM",
-                launcher.name, launcher.size,
-            ))));
-        }
+    let Some((launcher, size)) = found(variable) else { return Ok(()) };
+    Err(Error::new(Kind::Bootstrap(format!(
+        "{} started this program as one of {size} processes ({} is {size}), but the program uses \
+         Strait's MPI library, which cannot join a job of another launcher\n  \
+         help: start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
+         PROGRAM",
+        launcher.name, launcher.size,
+    ))))
+}
+
+/// Waits, unless this is the first process. All have the same to say: once the first one has said
+/// it and ended, its launcher ends the others.
+pub(super) fn let_the_first_speak(variable: &dyn Fn(&str) -> Option<String>) {
+    let rank = found(variable).and_then(|(launcher, _)| variable(launcher.rank));
+    if rank.is_some_and(|rank| rank.trim() != "0") {
+        std::thread::sleep(FIRST_SPEAKS);
     }
-    Ok(())
+}
+
+fn found(variable: &dyn Fn(&str) -> Option<String>) -> Option<(&'static Launcher, u64)> {
+    LAUNCHERS.iter().find_map(|launcher| {
+        let size = variable(launcher.size).and_then(|text| text.trim().parse::<u64>().ok());
+        let is_marked = launcher.markers.iter().all(|name| variable(name).is_some());
+        size.filter(|size| *size > 1 && is_marked).map(|size| (launcher, size))
+    })
 }
 
 #[cfg(test)]

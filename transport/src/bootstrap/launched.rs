@@ -258,6 +258,46 @@ impl Environment {
     }
 }
 
+/// Fails in a process of several that our mpiexec started and whose environment was cleaned on the
+/// way (`env -i`): the inherited descriptor of the node memory is there, the variables are not.
+/// Better a sentence than jobs of one without a word.
+pub(super) fn refuse_without_environment() -> Result<()> {
+    let Some(node) = inherited_without_a_name() else { return Ok(()) };
+    let size = node.plan().size;
+    if size == 1 {
+        return Ok(());
+    }
+    refuse(format!(
+        "Strait's mpiexec started this program as one of {size} processes, but the environment \
+         that tells each one its rank was cleaned on the way\n  \
+         help: keep the variables STRAIT_* (env -i and sudo remove them), or clean the environment \
+         with mpiexec -genvnone"
+    ))
+}
+
+/// A node memory among the descriptors that were left open for this program.
+fn inherited_without_a_name() -> Option<Node> {
+    let ours = |entry: &std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let is_memory = target.to_string_lossy().starts_with("/memfd:strait-node");
+        let raw = entry.file_name().to_str()?.parse::<RawFd>().ok().filter(|_| is_memory)?;
+        // SAFETY: the descriptor was just seen to be open, and is borrowed only in this closure,
+        // which closes nothing.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
+        let flags = rustix::io::fcntl_getfd(borrowed).ok()?;
+        let is_inherited = !flags.contains(rustix::io::FdFlags::CLOEXEC);
+        borrowed.try_clone_to_owned().ok().filter(|_| is_inherited)
+    };
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    open.flatten().find_map(|entry| ours(&entry)).and_then(|descriptor| Node::open(descriptor).ok())
+}
+
+/// One byte to the launcher: it looks at the node memory then. `false` if there is no launcher.
+pub(super) fn call_launcher() -> bool {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    LAUNCHER.get().is_some_and(|socket| send(socket, b"!", flags) == Ok(1))
+}
+
 /// Linux's number, the same on all architectures; not in every libc crate.
 const F_SETSIG: libc::c_int = 10;
 

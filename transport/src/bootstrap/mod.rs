@@ -59,7 +59,10 @@ pub fn attach() -> Result<Job> {
     crate::node::watch_forks();
     let variable = |name: &str| std::env::var(name).ok();
     let reason = match Environment::read(&variable)? {
-        None => None,
+        None => {
+            launched::refuse_without_environment()?;
+            None
+        }
         Some(environment) => match environment.join()? {
             Joined::Rank { local_rank, node } => {
                 return enter(local_rank, node, Origin::Launched);
@@ -67,8 +70,19 @@ pub fn attach() -> Result<Job> {
             Joined::NotMeant(reason) => Some(reason),
         },
     };
-    foreign::check(&variable)?;
+    let variable = |name: &str| foreign_variable(name, &variable);
+    foreign::check(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))?;
     singleton(reason)
+}
+
+/// A variable, unless our mpiexec set it, which sets some that foreign launchers set, too: what a
+/// rank starts has them all, and is a job of one.
+fn foreign_variable(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let same = |foreign, own| variable(own).is_some() && variable(foreign) == variable(own);
+    let is_ours = name.starts_with("PMI_")
+        && same("PMI_RANK", contract::ENV_RANK)
+        && same("PMI_SIZE", contract::ENV_SIZE);
+    variable(name).filter(|_| !is_ours)
 }
 
 /// Leaves a text for the launcher's report, and asks for the job's end, in the name of a process
@@ -78,6 +92,11 @@ pub fn report_unjoined(code: i32, text: &str) -> bool {
     let variable = |name: &str| std::env::var(name).ok();
     let environment = Environment::read(&variable).ok().flatten();
     environment.is_some_and(|environment| environment.report(code, text))
+}
+
+/// Makes the launcher look at the node memory; `false` if there is no launcher that could.
+pub fn call_launcher() -> bool {
+    launched::call_launcher()
 }
 
 /// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
@@ -148,4 +167,27 @@ fn probe_magic(job: &[u8; 16], rank: u32) -> u64 {
     word(low)
         ^ word(high).rotate_left(32)
         ^ (u64::from(rank) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreign(set: &[(&str, &str)]) -> Result<()> {
+        let variable = |name: &str| {
+            set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        foreign::check(&|name| foreign_variable(name, &variable))
+    }
+
+    #[test]
+    fn what_our_mpiexec_set_for_a_rank_is_not_foreign_in_its_children() {
+        let ours = [("STRAIT_RANK", "1"), ("STRAIT_SIZE", "2"), ("PMI_FD", "7")];
+        let same = [("PMI_RANK", "1"), ("PMI_SIZE", "2")];
+        assert!(foreign(&[&ours[..], &same].concat()).is_ok());
+        // Another launcher inside a rank of ours.
+        let other = [("PMI_RANK", "0"), ("PMI_SIZE", "3")];
+        assert!(foreign(&[&ours[..], &other].concat()).is_err());
+        assert!(foreign(&same).is_err());
+    }
 }

@@ -155,6 +155,8 @@ pub(crate) struct Identity {
 pub(crate) struct CallSlot {
     pub(crate) call: AtomicU32,
     pub(crate) count: AtomicU32,
+    /// The first call that ended because a peer is lost.
+    pub(crate) lost_in: AtomicU32,
 }
 
 #[repr(C)]

@@ -375,6 +375,17 @@ impl<'a> Record<'a> {
         CallSample { call: slot.call.load(Relaxed), count: slot.count.load(Relaxed) }
     }
 
+    /// The call that the rank is in ends because it lost a peer (owner only): whoever reports what
+    /// ranks were waiting in finds it here after they have left it. The first one stays.
+    pub fn note_loss_in(&self, call: u32) {
+        let _ = self.page.call.0.lost_in.compare_exchange(0, call, Relaxed, Relaxed);
+    }
+
+    /// The first call that ended because a peer is lost; 0 if none did.
+    pub fn lost_in(&self) -> u32 {
+        self.page.call.0.lost_in.load(Relaxed)
+    }
+
     /// Leaves a text for the launcher's report (a fatal error, a panic); the first one stays, at
     /// most 2 KiB are kept. Async-signal-safe, allocates nothing.
     pub fn leave_report(&self, text: &str) {
@@ -508,6 +519,10 @@ mod tests {
         assert_eq!(b.call_name(u32::MAX), None);
         a.record(1).publish_call(2);
         assert_eq!(b.record(1).call(), CallSample { call: 2, count: 1 });
+        assert_eq!(b.record(1).lost_in(), 0);
+        a.record(1).note_loss_in(2);
+        a.record(1).note_loss_in(3);
+        assert_eq!(b.record(1).lost_in(), 2);
         let long = "ä".repeat(2000);
         a.record(2).leave_report(&long);
         a.record(2).leave_report("second");

@@ -4,7 +4,7 @@
 use crate::abi::{Abi, HandleKind};
 use crate::api::arguments::{handle, out, put_string, string};
 use crate::entry::{Entry, any_time, on_comm, on_process, raise};
-use crate::error::{Result, class, error, make};
+use crate::error::{Result, class, error, make, remembered};
 use crate::object::errhandler::{ERRHANDLER_NULL, ErrhandlerRef, UserErrhandler};
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
@@ -188,7 +188,11 @@ pub unsafe fn MPI_Error_string<A: Abi>(
         if !is_known(entry, code) {
             return error(class::ARG, format!("{errorcode} is not an error code"));
         }
-        let text = describe(entry, code);
+        let mut text = describe(entry, code);
+        // What this thread was told last is more than the name of its class.
+        if let Some(what) = remembered(code).filter(|what| !text.contains(what.as_str())) {
+            text = format!("{text}: {what}");
+        }
         // SAFETY: the array has MPI_MAX_ERROR_STRING bytes, says the caller.
         unsafe {
             *out(resultlen, "resultlen")? =

@@ -8,7 +8,7 @@ use crate::abi::{Abi, Code, HandleKind};
 use crate::api::arguments::{handle, out, put_string, string};
 use crate::api::communicator::give_group;
 use crate::api::errhandler::{acquire, create, describe, let_go};
-use crate::entry::{Entry, die, fatal_text, on_process};
+use crate::entry::{Entry, die, fatal_text, note_error, on_process};
 use crate::error::{MpiError, Result, class, error, make};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::group::Group;
@@ -62,9 +62,9 @@ fn raise<A: Abi>(entry: &mut Entry, session: Code, error: &MpiError) -> c_int {
             // SAFETY: both pointers are to live locals; the lock is not held.
             entry.outside(|| unsafe { function(&mut handle, &mut code) });
         }
-        Some(ErrhandlerRef::Return) | None => {}
+        Some(ErrhandlerRef::Return) | None => note_error(entry, error),
         Some(ErrhandlerRef::Fatal | ErrhandlerRef::Abort) => {
-            let text = fatal_text(entry, "a session", error);
+            let text = fatal_text(entry, Some("a session"), error);
             die(entry, 1, &text)
         }
     }

@@ -6,17 +6,19 @@
 //!    of ranks fail in the same way. Only a process without mpiexec writes it itself.
 //! 2. Who ends because a peer is lost is not the cause: it does not ask for the job's end, stays
 //!    in its call until mpiexec ends it, and by its text mpiexec knows it for a victim.
-//! 3. After Finalize, calls that only release something return an error and end nothing:
+//! 3. Who asks for the job's end calls mpiexec and stays, too: were it gone at once, the others
+//!    would hear of a lost peer first, and tell of that.
+//! 4. After Finalize, calls that only release something return an error and end nothing:
 //!    interpreters collect their garbage at exit.
 //!
 //! Not here: whose error handler is asked (entry.rs).
 
 use super::{Entry, call_id};
 use crate::abi::Abi;
-use crate::error::{MpiError, class};
+use crate::error::{MpiError, advice, class};
 use crate::runtime::{BEFORE, FORKED, STATE};
 use std::ffi::c_int;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use strait_transport::bootstrap::{self, Origin};
@@ -27,14 +29,17 @@ use strait_transport::node::Node;
 /// peer is its own child; it is not when the connection alone broke.
 const VICTIM_TIME: Duration = Duration::from_secs(3);
 
+/// The code of this process's MPI_Abort, for [`leave`].
+static ABORT_CODE: AtomicI32 = AtomicI32::new(0);
+
 /// The record of this process after MPI_Finalize: node, local rank, rank.
 static FINALIZED_AS: OnceLock<(Arc<Node>, u32, u32)> = OnceLock::new();
 
 /// What a fatal error says: what, where, what to do.
-pub fn fatal_text(entry: &Entry, place: &str, error: &MpiError) -> String {
+pub fn fatal_text(entry: &Entry, place: Option<&str>, error: &MpiError) -> String {
     let job = &entry.job;
     let mut text = format!(
-        "error[S0110]: rank {} failed in {}: {}\n  --> rank {} of {}, host {}, pid {}, on {place}",
+        "error[S0110]: rank {} failed in {}: {}\n  --> rank {} of {}, host {}, pid {}",
         job.rank,
         entry.name,
         error.text,
@@ -43,10 +48,20 @@ pub fn fatal_text(entry: &Entry, place: &str, error: &MpiError) -> String {
         job.host,
         std::process::id()
     );
-    if !error.help.is_empty() {
-        text += &format!("\n  help: {}", error.help);
+    if let Some(place) = place {
+        text += &format!(", on {place}");
+    }
+    let help = if error.help.is_empty() { advice(error.code) } else { error.help };
+    if !help.is_empty() {
+        text += &format!("\n  help: {help}");
     }
     text
+}
+
+/// On standard error, in one write: other processes may write there, too.
+fn tell(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Ends the job: the first one's text is what mpiexec prints; a job of one prints it itself.
@@ -55,12 +70,15 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
     let record = job.node.record(job.local_rank);
     record.leave_report(text);
     if job.origin != Origin::Launched {
-        eprintln!("{text}");
+        tell(text);
     } else if text.contains(IS_LOST) {
         record.publish_call(call_id(entry.name));
-        await_the_end();
+        await_the_end(libc::SIG_DFL);
     } else {
-        job.node.request_abort(job.rank, code);
+        ABORT_CODE.store(code, Ordering::Relaxed);
+        if job.node.request_abort(job.rank, code) && bootstrap::call_launcher() {
+            await_the_end(leave as *const () as libc::sighandler_t);
+        }
     }
     exit(code)
 }
@@ -77,7 +95,7 @@ pub fn die_outside(code: c_int, text: &str) -> ! {
         None => STATE.load(Ordering::Acquire) == BEFORE && bootstrap::report_unjoined(code, text),
     };
     if !is_told {
-        eprintln!("{text}");
+        tell(text);
     }
     exit(code)
 }
@@ -91,7 +109,7 @@ pub fn remember(entry: &Entry) {
 }
 
 /// A call before MPI_Init or after MPI_Finalize. Nobody could have changed that errors are fatal
-/// then, so the process ends with a sentence; except for releases after Finalize (invariant 3).
+/// then, so the process ends with a sentence; except for releases after Finalize (invariant 4).
 #[cold]
 #[inline(never)]
 pub fn not_running<A: Abi>(name: &'static str) -> c_int {
@@ -102,11 +120,11 @@ pub fn not_running<A: Abi>(name: &'static str) -> c_int {
             die_outside(1, &outside_text(name, "before MPI_Init", help))
         }
         FORKED => {
-            eprintln!(
+            tell(&format!(
                 "error: {name} was called in a forked child (pid {}): MPI belongs to its parent\n  \
                  help: start MPI programs with mpiexec, or call MPI only in the parent",
                 std::process::id()
-            );
+            ));
         }
         _ if is_release(name) => {}
         _ => {
@@ -130,10 +148,11 @@ fn is_release(name: &str) -> bool {
 
 /// Waits for the signal of mpiexec, which must reach this process whatever the program did about
 /// SIGTERM: nothing of the program runs any more.
-fn await_the_end() {
-    // SAFETY: signal sets are plain data, filled by sigemptyset; only this process is changed.
+fn await_the_end(on_signal: libc::sighandler_t) {
+    // SAFETY: signal sets are plain data, filled by sigemptyset; only this process is changed. The
+    // handler, if there is one, is async-signal-safe.
     unsafe {
-        libc::signal(libc::SIGTERM, libc::SIG_DFL);
+        libc::signal(libc::SIGTERM, on_signal);
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, libc::SIGTERM);
@@ -147,13 +166,24 @@ fn await_the_end() {
     }
 }
 
+/// Ends who asked for the job's end when mpiexec says so. Async-signal-safe: a load and a call.
+extern "C" fn leave(_: c_int) {
+    // SAFETY: _exit may be called in a signal handler; it returns never.
+    unsafe { libc::_exit(exit_code(ABORT_CODE.load(Ordering::Relaxed))) }
+}
+
 fn exit(code: c_int) -> ! {
     // SAFETY: flushes what the program printed through C's streams; then the process ends without
     // running destructors that might call MPI.
     unsafe {
         libc::fflush(std::ptr::null_mut());
-        libc::_exit(if code & 0xFF == 0 { 1 } else { code & 0xFF })
+        libc::_exit(exit_code(code))
     }
+}
+
+/// What the system can say of `code`, but never success.
+fn exit_code(code: c_int) -> c_int {
+    if code & 0xFF == 0 { 1 } else { code & 0xFF }
 }
 
 #[cfg(test)]

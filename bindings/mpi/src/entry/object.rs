@@ -5,7 +5,7 @@
 //! MPI_FILE_NULL, which returns unless the user changed it (MPI-5.0 section 14.7). A bad window
 //! goes to the handler of MPI_COMM_SELF: there is no window whose handler could be called.
 
-use super::{Entry, die, fatal_text, not_running, raise};
+use super::{Entry, die, fatal_text, not_running, note_error, raise};
 use crate::abi::{Abi, Code, HandleKind};
 use crate::error::{MpiError, Result, advise, class, make};
 use crate::object::errhandler::ErrhandlerRef;
@@ -137,13 +137,14 @@ fn answer<A: Abi>(
     call: impl FnOnce(*const c_void, *mut c_int),
 ) -> c_int {
     match handler {
-        ErrhandlerRef::Return => {}
+        ErrhandlerRef::Return => note_error(entry, error),
         ErrhandlerRef::Fatal | ErrhandlerRef::Abort => {
-            let text = fatal_text(entry, place, error);
+            let text = fatal_text(entry, Some(place), error);
             die(entry, 1, &text)
         }
         ErrhandlerRef::User(_, user) => {
             let mut code = A::error_out(error.code);
+            note_error(entry, error);
             entry.outside(|| call(user.function, &mut code));
         }
     }

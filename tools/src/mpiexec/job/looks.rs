@@ -26,7 +26,8 @@ impl Job<'_> {
             .filter(|ending| ending.stage == Stage::Grace && is_interrupt(&ending.cause))
             .map(|ending| ending.begun + INTERRUPT_LOOK)
             .filter(|at| *at > Instant::now());
-        let hang = options.hang_report.filter(|_| !self.hang_said && ending.is_none());
+        let hang = options.hang_report.filter(|_| !self.hang_said).or(options.timeout);
+        let hang = hang.filter(|_| ending.is_none());
         let times = [
             self.relay.next_time(),
             self.control.next_time(),
@@ -136,16 +137,14 @@ impl Job<'_> {
     }
 
     fn look_for_hang(&mut self, now: Instant) {
-        let Some(still) = self.plan.request.options.hang_report else { return };
-        if self.hang_said || self.ending.is_some() || self.alive == 0 {
+        if self.ending.is_some() || self.alive == 0 {
             return;
         }
         let running = self.running();
         let Some(look) = &mut self.hang else { return };
         look.again(&self.node, running);
-        if look.stillness(now) < still {
-            return;
-        }
+        let report = self.plan.request.options.hang_report.filter(|_| !self.hang_said);
+        let Some(still) = report.filter(|still| look.stillness(now) >= *still) else { return };
         self.hang_said = true;
         let mut lines = vec![format!(
             "hang report after {} s without progress (job still running; Ctrl-C to stop)",
