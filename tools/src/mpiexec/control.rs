@@ -3,11 +3,13 @@
 //! strait_transport::bootstrap::contract).
 //!
 //! Invariants:
-//! 1. A connection of another user is closed before a byte of it is read.
+//! 1. A connection of another user is closed before a byte of it is read, unless it comes from a
+//!    process below us: what root's mpiexec started may have become somebody else meanwhile.
 //! 2. After the descriptor was passed, nothing is ever written: any byte would kill the process.
 //! 3. A connection stays open until the process closes it or mpiexec ends; its end tells us that
 //!    the MPI process is gone even when it is a grandchild.
 
+use super::tree;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
@@ -76,7 +78,7 @@ impl Control {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(_) => return None,
             };
-            if !is_same_user(&socket) {
+            if !is_ours(&socket) {
                 continue;
             }
             let key = self.next;
@@ -138,10 +140,11 @@ impl AsFd for Control {
     }
 }
 
-fn is_same_user(socket: &OwnedFd) -> bool {
+fn is_ours(socket: &OwnedFd) -> bool {
     let ours = rustix::process::geteuid();
-    rustix::net::sockopt::socket_peercred(socket)
-        .is_ok_and(|peer| peer.uid == ours || peer.uid.is_root())
+    rustix::net::sockopt::socket_peercred(socket).is_ok_and(|peer| {
+        peer.uid == ours || peer.uid.is_root() || tree::is_below_us(peer.pid.as_raw_pid())
+    })
 }
 
 /// One byte with the descriptor.

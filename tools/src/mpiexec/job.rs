@@ -185,7 +185,7 @@ impl<'a> Job<'a> {
         while self.alive > 0 {
             self.step();
         }
-        signals::send(self.canary.pid, libc::SIGKILL);
+        self.canary.end();
         if self.ending.is_some() {
             tree::end_rest();
         }

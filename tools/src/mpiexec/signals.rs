@@ -131,6 +131,27 @@ impl Canary {
     }
 }
 
+impl Canary {
+    /// Kills and reaps it, if nobody reaped it before: mpiexec leaves nothing behind, not even for
+    /// the moment that a death signal takes.
+    pub fn end(&self) {
+        let pid = self.pid as libc::pid_t;
+        // SAFETY: nothing is written. Answers 0 only for a child of ours that lives, so the number
+        // is still its own.
+        while unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } == 0 {
+            send(self.pid, libc::SIGKILL);
+            // SAFETY: nothing is written. It returns early when a signal arrives; hence the loop.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {

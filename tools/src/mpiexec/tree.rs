@@ -64,6 +64,19 @@ fn below(root: u32, children: &HashMap<u32, Vec<u32>>) -> Vec<u32> {
     found
 }
 
+/// Whether a process descends from us. Reads one file per generation.
+pub fn is_below_us(pid: i32) -> bool {
+    let us = std::process::id() as i32;
+    let parent = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.split_ascii_whitespace().nth(1)?.parse::<i32>().ok()
+    };
+    std::iter::successors(Some(pid), |pid| parent(*pid).filter(|parent| *parent > 1))
+        .skip(1)
+        .any(|parent| parent == us)
+}
+
 /// Signals all our descendants.
 pub fn signal_all(number: i32) {
     for pid in &below(std::process::id(), &children())[1..] {

@@ -4,7 +4,7 @@
 //! a problem, and makes the exit code 1.
 #![forbid(unsafe_code)]
 
-use super::probe;
+use super::{peer, probe};
 use crate::mpiexec::allowed_processors;
 use crate::prefix::{MPICH_FACE, Prefix};
 use serde::{Deserialize, Serialize};
@@ -74,23 +74,22 @@ fn memfd() -> Finding {
 }
 
 fn peer_read() -> Finding {
-    let yama = probe::yama();
-    match probe::peer_read() {
-        Ok(()) if yama == 0 => {
-            finding(Verdict::Good, "process_vm_readv", "large messages are copied once")
-        }
+    const WHAT: &str = "single copy";
+    match peer::read_between_siblings() {
         Ok(()) => finding(
-            Verdict::Note,
-            "process_vm_readv",
-            format!(
-                "permitted for children, but Yama's ptrace_scope is {yama}: ranks copy large \
-                 messages through shared memory where they may not read each other"
-            ),
+            Verdict::Good,
+            WHAT,
+            "process_vm_readv between two processes works: large messages are copied once",
         ),
         Err(error) => finding(
             Verdict::Note,
-            "process_vm_readv",
-            format!("refused ({error}): large messages are copied through shared memory"),
+            WHAT,
+            format!(
+                "process_vm_readv between two processes is refused ({error}): {}. Large messages \
+                 are copied twice instead, through shared memory: same results, but the sender's \
+                 processor works along and memory carries them twice",
+                peer::why_refused()
+            ),
         ),
     }
 }

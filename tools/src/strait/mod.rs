@@ -3,6 +3,7 @@
 
 mod doctor;
 mod info;
+mod peer;
 mod probe;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Half of a look of the doctor's: holds a word that another process reads.
+    #[command(hide = true)]
+    PeerHold,
+    /// The other half.
+    #[command(hide = true)]
+    PeerRead { pid: i32, address: usize },
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -59,6 +66,8 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Info { json } => info::run(json),
         Command::Doctor { json } => doctor::run(json),
+        Command::PeerHold => peer::hold(),
+        Command::PeerRead { pid, address } => peer::read(pid, address),
         Command::Other(words) => other(words.first().map_or("", String::as_str)),
     }
 }

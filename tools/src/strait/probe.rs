@@ -3,39 +3,11 @@
 
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
 
 /// Whether memfd_create works.
 pub fn memfd() -> io::Result<()> {
     let fd = rustix::fs::memfd_create("strait-probe", rustix::fs::MemfdFlags::CLOEXEC)?;
     Ok(rustix::fs::ftruncate(&fd, 1 << 20)?)
-}
-
-/// Whether a process may read the memory of another one of the same user: a child of ours is
-/// stopped in a read, and we read eight bytes of it. Children are easier to read than siblings
-/// where Yama restricts tracing, so the level of Yama is told besides.
-pub fn peer_read() -> io::Result<()> {
-    let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    let result = read_from(child.id());
-    drop(child.stdin.take());
-    child.wait()?;
-    result
-}
-
-fn read_from(pid: u32) -> io::Result<()> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let start = maps
-        .lines()
-        .find(|line| line.contains(" r"))
-        .and_then(|line| line.split('-').next())
-        .and_then(|hex| usize::from_str_radix(hex, 16).ok())
-        .ok_or_else(|| io::Error::other("no readable map"))?;
-    let mut bytes = [0_u8; 8];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: one local range, ours and writable; the remote address is never dereferenced here.
-    let count = unsafe { libc::process_vm_readv(pid as libc::pid_t, &local, 1, &remote, 1, 0) };
-    if count == bytes.len() as isize { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The level of Yama's ptrace restriction; 0 where Yama is absent.

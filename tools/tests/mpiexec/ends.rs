@@ -2,7 +2,8 @@
 //! Exit codes and reports.
 
 use crate::rank::run_ranks;
-use crate::{directory, run};
+use crate::{directory, mpiexec, run};
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 #[test]
@@ -12,6 +13,19 @@ fn silent_when_all_is_well() {
         (ran.code, ran.out.as_str(), ran.err.as_str()),
         (Some(0), "hello\nhello\nhello\n", "")
     );
+}
+
+#[test]
+fn nothing_outlives_mpiexec_not_even_for_a_moment() {
+    for round in 0..100 {
+        let mut command = mpiexec(&["-n", "2", "true"]);
+        let mut child = command.process_group(0).spawn().expect("mpiexec starts");
+        let group = rustix::process::Pid::from_child(&child);
+        assert!(child.wait().expect("a child of ours").success());
+        // The canary is in mpiexec's group; so would be a rank.
+        let left = rustix::process::test_kill_process_group(group);
+        assert_eq!(left, Err(rustix::io::Errno::SRCH), "round {round}");
+    }
 }
 
 #[test]

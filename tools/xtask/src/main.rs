@@ -28,7 +28,9 @@ cargo xtask COMMAND
     --with PREFIX         ... with the MPI library of another tree, to check the tests themselves
   install --prefix DIR    a relocatable tree: bin, lib, include, share
   tidy                    the house rules that a program can check
-  soak                    long runs (not built yet)
+  soak                    ten minutes of random messages, all checked; leaves benches/record/soak-*
+    --seconds N --ranks N --seed N --lanes shm|tcp --threads N
+    --refuse CALL --dev-shm MIB --strangers N --round N       ... as a failure's `replay:` line says
 ";
 
 /// What can be asked for. Parsed first, so that a typing error costs nothing.
@@ -37,7 +39,7 @@ enum Command {
     Test { stages: Vec<String>, list: bool, with: Option<PathBuf> },
     Install { prefix: PathBuf },
     Tidy,
-    Soak,
+    Soak(suite::soak::Options),
     Help,
 }
 
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(true)
         }
-        Command::Soak => Err(SOAK.to_string()),
+        Command::Soak(options) => suite::soak::command(Places::find()?, &options),
         Command::Tidy => tidy::command(&Places::find()?),
         Command::Demo => demo::command(&Places::find()?).map(|()| true),
         Command::Install { prefix } => install::command(&Places::find()?, &prefix).map(|()| true),
@@ -67,10 +69,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Said by `cargo xtask soak`, which must not look as if it had run something.
-const SOAK: &str = "soak is not built yet: Miri, sanitizers, larger loom models and long floods \
-are \"longer stages of their own; what was not run is said\". Nothing was run.";
-
 fn parse() -> Result<Command, String> {
     use lexopt::prelude::*;
     let mut words = lexopt::Parser::from_env();
@@ -79,12 +77,19 @@ fn parse() -> Result<Command, String> {
     let mut prefix = None;
     let mut list = false;
     let mut with = None;
+    let mut soak = None;
     while let Some(word) = words.next().map_err(|e| e.to_string())? {
         match word {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("prefix") => prefix = Some(words.value().map_err(|e| e.to_string())?),
             Long("with") => with = Some(words.value().map_err(|e| e.to_string())?.into()),
             Long("list") => list = true,
+            Long(option) if name.as_deref() == Some("soak") => {
+                let option = option.to_string();
+                let value = words.value().and_then(|value| value.string());
+                let value = value.map_err(|e| e.to_string())?;
+                soak_option(soak.get_or_insert_with(Default::default), &option, &value)?;
+            }
             Value(value) => {
                 let value = value.string().map_err(|e| e.to_string())?;
                 if name.is_none() { name = Some(value) } else { rest.push(value) }
@@ -101,11 +106,33 @@ fn parse() -> Result<Command, String> {
         Some("demo") => takes_none(Command::Demo),
         Some("test") => Ok(Command::Test { stages: rest, list, with }),
         Some("tidy") => takes_none(Command::Tidy),
-        Some("soak") => takes_none(Command::Soak),
+        Some("soak") => takes_none(Command::Soak(soak.unwrap_or_default())),
         Some("install") => match prefix {
             Some(dir) => takes_none(Command::Install { prefix: dir.into() }),
             None => Err("install needs --prefix DIR".into()),
         },
         Some(other) => Err(format!("no command '{other}'; see `cargo xtask --help`")),
     }
+}
+
+fn soak_option(options: &mut suite::soak::Options, name: &str, value: &str) -> Result<(), String> {
+    let wrong = |_| format!("--{name} needs a number, not '{value}'");
+    let number = || value.parse::<u64>().map_err(wrong);
+    match name {
+        "seconds" => options.seconds = number()?.max(1),
+        "ranks" => options.ranks = number()?.max(1) as usize,
+        "seed" => options.seed = Some(number()?),
+        "threads" => options.threads = Some(number()?.max(1) as usize),
+        "round" => options.round = Some(number()?),
+        "strangers" => options.strangers = number()? as usize,
+        "dev-shm" => options.dev_shm = Some(number()? as u32),
+        "refuse" => options.refused.push(value.to_string()),
+        "lanes" => {
+            let lanes = [suite::Lanes::Shm, suite::Lanes::Tcp];
+            let lanes = lanes.into_iter().find(|lanes| lanes.name() == value);
+            options.lanes = Some(lanes.ok_or("--lanes is shm or tcp")?);
+        }
+        _ => return Err(format!("soak has no option '--{name}'; see `cargo xtask --help`")),
+    }
+    Ok(())
 }

@@ -164,6 +164,16 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether the child itself has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// How long it may take in all.
+    pub fn limit(&self) -> Duration {
+        self.task.limit
+    }
+
     /// What it has written to standard output so far.
     pub fn written(&self) -> String {
         read_text(&self.out)
@@ -239,6 +249,16 @@ pub fn marked(mark: &str) -> Vec<u32> {
         }
     }
     found
+}
+
+/// Those processes in words: number, name and state.
+pub fn describe(pids: &[u32]) -> String {
+    let one = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let words: Vec<&str> = stat.split_whitespace().take(4).collect();
+        if words.is_empty() { format!("{pid} (gone since)") } else { words.join(" ") }
+    };
+    pids.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Kills every process with this mark, again until none is left: one may fork meanwhile.

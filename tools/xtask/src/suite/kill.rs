@@ -34,8 +34,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let source = suite.places.root.join("bindings/tests/c/ends/busy.c");
     let binary = programs::scratch(suite, "busy");
     programs::compile(suite, &source, &binary)?;
-    let seed = std::env::var("XTASK_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) | 1);
+    let seed = seed();
     println!("   seed {seed}");
     let before = names_left();
     let list: Vec<Case> = (0..ROUNDS).map(|round| case(suite, &binary, round, seed)).collect();
@@ -139,8 +138,14 @@ fn names_left() -> BTreeSet<String> {
     names
 }
 
+/// `XTASK_SEED`, or one that differs from run to run.
+pub fn seed() -> u64 {
+    let seed = std::env::var("XTASK_SEED").ok().and_then(|text| text.parse().ok());
+    seed.unwrap_or_else(|| u64::from(std::process::id()) | 1)
+}
+
 /// SplitMix64 of the seed and the round.
-fn random(seed: u64, round: u64) -> u64 {
+pub fn random(seed: u64, round: u64) -> u64 {
     let mut z = seed.wrapping_add((round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

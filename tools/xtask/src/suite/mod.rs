@@ -7,8 +7,10 @@
 //! 3. The last line is `N passed, N failed, N skipped`, alone, summed over the stages.
 //! 4. No test asserts a maximum duration; a limit only ends what hangs.
 
+mod amid;
 mod bench;
 mod cases;
+mod container;
 mod expected;
 mod idle;
 mod installed;
@@ -20,6 +22,7 @@ mod reports;
 mod rust;
 mod scripts;
 mod signals;
+pub mod soak;
 
 use crate::install;
 use crate::places::Places;
@@ -82,6 +85,9 @@ const STAGES: &[Stage] = &[
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
     Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
     Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
+    Stage { name: "amid", about: "a rank is killed amid a large message", run: amid::stage },
+    Stage { name: "soak", about: "random messages while ranks are stopped", run: soak::stage },
+    Stage { name: "container", about: "what containers refuse", run: container::stage },
     Stage { name: "idle", about: "128 waiting ranks use no processor time", run: idle::stage },
     Stage { name: "bench", about: "the benchmarks run and validate", run: bench::stage },
     Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
@@ -97,6 +103,10 @@ pub struct Suite {
 }
 
 impl Suite {
+    pub fn new(places: Places, foreign: Option<PathBuf>) -> Suite {
+        Suite { places, foreign, installed: AtomicBool::new(false) }
+    }
+
     /// Sees that the installed tree is current; the first caller pays.
     pub fn need_prefix(&self) -> Result<(), String> {
         if self.foreign.is_none() && !self.installed.load(Ordering::Relaxed) {
@@ -116,10 +126,15 @@ impl Suite {
 
     /// `mpiexec -n COUNT`, over these lanes.
     pub fn mpiexec(&self, ranks: usize, lanes: Lanes) -> Task {
+        self.mpiexec_below(&[], ranks, lanes)
+    }
+
+    /// The same, started by a command in front of it.
+    pub fn mpiexec_below(&self, before: &[PathBuf], ranks: usize, lanes: Lanes) -> Task {
         // A shell that started us in the background made us ignore SIGINT, which is inherited; the
         // cases that send it need what a terminal's shell would give. `env` becomes mpiexec.
-        let task = Task::new("env").arg("--default-signal=INT,QUIT").arg(self.bin("mpiexec"));
-        let task = task.arg("-n").arg(ranks.to_string());
+        let task = Task::new("env").arg("--default-signal=INT,QUIT").args(before);
+        let task = task.arg(self.bin("mpiexec")).arg("-n").arg(ranks.to_string());
         match lanes {
             Lanes::Shm => task.without_env("STRAIT_LANES"),
             Lanes::Tcp => task.env("STRAIT_LANES", "tcp"),
@@ -199,7 +214,7 @@ pub fn command(places: Places, names: &[String], foreign: Option<PathBuf>) -> Re
         }
     }
     setup::packages()?;
-    let suite = Suite { places, foreign, installed: AtomicBool::new(false) };
+    let suite = Suite::new(places, foreign);
     let chosen = STAGES.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name));
     let mut results = Vec::new();
     for stage in chosen {

@@ -98,10 +98,15 @@ pub fn compile(suite: &Suite, source: &Path, binary: &Path) -> Result<(), String
     let dir = binary.parent().expect("binaries lie in the scratch directory");
     fs::create_dir_all(dir).map_err(|e| e.to_string())?;
     let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-    let headers =
-        [suite.bin("../include/mpi.h"), suite.bin("mpicc"), source.with_file_name("check.h")];
+    let mut parts = vec![suite.bin("../include/mpi.h"), suite.bin("mpicc"), source.into()];
+    // Every header beside the program and one above: few, and rarely touched.
+    for dir in source.ancestors().skip(1).take(2) {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        parts.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "h")));
+    }
     let made = time(binary);
-    let newest = headers.iter().filter_map(|p| time(p)).chain(time(source)).max();
+    let newest = parts.iter().filter_map(|p| time(p)).max();
     if made.is_some() && made > newest {
         return Ok(());
     }
