@@ -8,6 +8,7 @@
 //!    moment; once its first fragment is out it stays eager.
 //! 3. A visit to an endpoint stops at the first `Full`: a long queue costs nothing while it waits.
 
+use super::share::SHARED_BYTES_MIN;
 use super::{Action, Core, SendMode, Sent, Worker};
 use crate::endpoint::Control;
 use crate::envelope::{Envelope, Peer};
@@ -264,6 +265,9 @@ impl Worker {
         if let Payload::Contiguous { base, .. } = &slot.payload {
             header.flags = FLAG_FETCHABLE;
             address = base.expose_provenance() as u64;
+            if slot.total >= SHARED_BYTES_MIN {
+                self.lanes.used(endpoint.lane, *base, slot.total as usize);
+            }
         }
         let mut body = [0; CONTROL_BODY];
         body[..8].copy_from_slice(&slot.total.to_le_bytes());
@@ -287,6 +291,7 @@ impl Worker {
             count += 1;
             match action {
                 Action::Grant(id) => self.grant_data(id),
+                Action::LookAtCell(id) => self.look_at_cell(id),
                 Action::Control { peer, control } => self.send_control(peer, control),
             }
         }
