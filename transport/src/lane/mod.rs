@@ -10,7 +10,7 @@ pub mod tcp;
 
 use crate::envelope::Peer;
 use crate::error::{Error, Submit};
-use crate::protocol::share::Cell;
+use crate::protocol::share::{Cell, Unit};
 use crate::wire::header::Header;
 
 /// What a lane can do with one peer: numbers, fixed at connect, that `protocol::plan` reads.
@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub get_ns: u32,
     /// Estimated bandwidth of get, bytes per microsecond.
     pub get_bytes_per_us: u32,
+    /// In which units both sides of a get copy ([`Lane::cells`]).
+    pub share: Unit,
 }
 
 /// Where a lane delivers what arrived. The body is only valid during the call.

@@ -14,7 +14,7 @@
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
-use crate::protocol::share::{CELL_COUNT, Cell};
+use crate::protocol::share::{CELL_COUNT, Cell, Unit};
 use crate::wire::header::Header;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -217,6 +217,7 @@ impl Lane for SimLane {
             fragment_bytes_per_us: 2_000,
             get_ns: 500,
             get_bytes_per_us: 8_000,
+            share: Unit { shift: 3 },
         }
     }
 

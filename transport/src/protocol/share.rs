@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   63        48 47        24 23         0
-//!   generation | units taken  | units taken     one unit is 4 KiB of the message
+//!   generation | units taken  | units taken     one unit is a page of the message
 //!              | at the back  | at the front
 //! ```
 //!
@@ -27,10 +27,36 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-/// What is taken and counted: a page, so that the two sides share at most the pages at a border.
-pub const UNIT_BYTES: u64 = 4096;
-/// The longest transfer that fits a claim word: 64 GiB. A longer one is not shared.
-pub const SHARED_BYTES_MAX: u64 = FIELD * UNIT_BYTES;
+/// What is taken and counted: so many bytes, a number of the lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Unit {
+    /// Binary logarithm of the bytes; 0: this lane shares nothing.
+    pub shift: u8,
+}
+
+impl Unit {
+    /// No transfer is shared.
+    pub const NONE: Unit = Unit { shift: 0 };
+    /// A page: the two sides meet in one page at most.
+    pub const PAGE: Unit = Unit { shift: 12 };
+
+    /// Whether a transfer of so many bytes is shared: one of two pieces or more, and not longer
+    /// than a claim word can say (64 GiB in pages).
+    pub fn shares(self, bytes: u64) -> bool {
+        self.shift > 0 && bytes >= PIECE_UNITS_MIN << self.shift && bytes <= FIELD << self.shift
+    }
+
+    /// Units of a message.
+    pub fn count(self, bytes: u64) -> u64 {
+        bytes.div_ceil(1 << self.shift)
+    }
+
+    /// The bytes of some units of a message.
+    pub fn bytes_of(self, taken: &Range<u64>, bytes: u64) -> Range<u64> {
+        taken.start << self.shift..(taken.end << self.shift).min(bytes)
+    }
+}
+
 /// Cells of one receiver: one for each transfer that it shares at a time. A program that has more
 /// in flight copies the others alone.
 pub const CELL_COUNT: usize = 64;
@@ -97,16 +123,6 @@ impl CellId {
     pub fn from_word(word: u32) -> CellId {
         CellId { index: word as u16, generation: (word >> 16) as u16 }
     }
-}
-
-/// Units of a message.
-pub fn units(bytes: u64) -> u64 {
-    bytes.div_ceil(UNIT_BYTES)
-}
-
-/// The bytes of some units of a message.
-pub fn bytes_of(taken: &Range<u64>, bytes: u64) -> Range<u64> {
-    taken.start * UNIT_BYTES..(taken.end * UNIT_BYTES).min(bytes)
 }
 
 fn split(word: u64) -> (u16, u64, u64) {
@@ -265,7 +281,7 @@ mod tests {
         #[test]
         fn every_unit_once(bytes in 1..5_000_000_u64, turns in prop::collection::vec(0..5_u8, 64)) {
             let cell = Cell::default();
-            let total = units(bytes);
+            let total = Unit::PAGE.count(bytes);
             open(&cell.claim, &cell.done, 7);
             let mut copied = vec![0_u8; total as usize];
             let (mut last, mut turn) = (0, 0);
@@ -283,7 +299,7 @@ mod tests {
                 for unit in piece.clone() {
                     copied[unit as usize] += 1;
                 }
-                let range = bytes_of(&piece, bytes);
+                let range = Unit::PAGE.bytes_of(&piece, bytes);
                 prop_assert!(range.start < range.end && range.end <= bytes);
                 last += u32::from(finish(&cell.done, piece.end - piece.start, total));
             }
@@ -295,6 +311,13 @@ mod tests {
         fn ids_travel(word: u32) {
             prop_assert_eq!(CellId::from_word(word).word(), word);
         }
+    }
+
+    #[test]
+    fn bounds_of_sharing() {
+        assert!(!Unit::NONE.shares(1 << 20));
+        assert!(!Unit::PAGE.shares((64 << 10) - 1) && Unit::PAGE.shares(64 << 10));
+        assert!(Unit::PAGE.shares(FIELD << 12) && !Unit::PAGE.shares(1 << 36));
     }
 
     #[test]

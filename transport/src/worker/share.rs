@@ -27,9 +27,6 @@ use crate::wire::header::{Header, MessageKind};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// From here on a transfer is shared.
-pub(super) const SHARED_BYTES_MIN: u64 = 64 << 10;
-
 /// A send of ours that its receiver has opened for us.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opened {
@@ -66,8 +63,9 @@ impl Worker {
         let Stage::Granting { address, token, .. } = slot.stage else { return false };
         let Payload::Contiguous { base, bytes } = slot.payload else { return false };
         let (peer, wanted) = (slot.peer, slot.total.min(bytes as u64));
-        let lane = self.core.endpoints[peer as usize].lane;
-        if !(SHARED_BYTES_MIN..=share::SHARED_BYTES_MAX).contains(&wanted) {
+        let endpoint = &self.core.endpoints[peer as usize];
+        let lane = endpoint.lane;
+        if !endpoint.thresholds.unit.shares(wanted) {
             return false;
         }
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return false };
@@ -120,16 +118,17 @@ impl Worker {
         let Stage::Sharing { address, cell, .. } = slot.stage else { return Piece::Over };
         let Payload::Contiguous { base, bytes } = slot.payload else { return Piece::Over };
         let (peer, wanted) = (slot.peer, slot.total.min(bytes as u64));
-        let lane = self.core.endpoints[peer as usize].lane;
+        let endpoint = &self.core.endpoints[peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return Piece::Over };
         let shared = &cells[usize::from(cell.index)];
-        let total = share::units(wanted);
+        let total = unit.count(wanted);
         // What the sender did not touch while we copied a piece it will hardly come for.
         let greedy = self.core.sharing.len() > 1 || share::is_lonely(&shared.claim);
         let greed = if greedy { Greed::All } else { Greed::Part };
         let taken = share::take(&shared.claim, cell.generation, total, End::Front, greed);
         let Some(taken) = taken else { return Piece::None };
-        let Range { start, end } = share::bytes_of(&taken, wanted);
+        let Range { start, end } = unit.bytes_of(&taken, wanted);
         let from = RemoteRange {
             address: address.wrapping_add(start),
             bytes: (end - start) as usize,
@@ -175,14 +174,15 @@ impl Worker {
             return Piece::None;
         }
         let peer = slot.peer;
-        let lane = self.core.endpoints[peer as usize].lane;
+        let endpoint = &self.core.endpoints[peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
         let Some(cells) = self.lanes.cells(lane, Peer(peer)) else { return Piece::Over };
         let shared = &cells[usize::from(cell.index)];
-        let total = share::units(bytes);
+        let total = unit.count(bytes);
         let greed = if many { Greed::All } else { Greed::Part };
         let taken = share::take(&shared.claim, cell.generation, total, End::Back, greed);
         let Some(taken) = taken else { return Piece::Over };
-        let Range { start, end } = share::bytes_of(&taken, bytes);
+        let Range { start, end } = unit.bytes_of(&taken, bytes);
         let to = RemoteRange {
             address: shared.address.load(Relaxed).wrapping_add(start),
             bytes: (end - start) as usize,
@@ -222,9 +222,10 @@ impl Worker {
         let Some(slot) = self.core.requests.get(id) else { return };
         let Stage::Sharing { cell, .. } = slot.stage else { return };
         let wanted = slot.total.min(slot.payload.bytes() as u64);
-        let lane = self.core.endpoints[slot.peer as usize].lane;
+        let endpoint = &self.core.endpoints[slot.peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return };
-        if share::is_finished(&cells[usize::from(cell.index)].done, share::units(wanted)) {
+        if share::is_finished(&cells[usize::from(cell.index)].done, unit.count(wanted)) {
             self.core.cells.give_back(cell);
             self.core.counters.fetched += 1;
             self.core.counters.shared += 1;

@@ -8,7 +8,6 @@
 //!    moment; once its first fragment is out it stays eager.
 //! 3. A visit to an endpoint stops at the first `Full`: a long queue costs nothing while it waits.
 
-use super::share::SHARED_BYTES_MIN;
 use super::{Action, Core, SendMode, Sent, Worker};
 use crate::endpoint::Control;
 use crate::envelope::{Envelope, Peer};
@@ -265,7 +264,7 @@ impl Worker {
         if let Payload::Contiguous { base, .. } = &slot.payload {
             header.flags = FLAG_FETCHABLE;
             address = base.expose_provenance() as u64;
-            if slot.total >= SHARED_BYTES_MIN {
+            if endpoint.thresholds.unit.shares(slot.total) {
                 self.lanes.used(endpoint.lane, *base, slot.total as usize);
             }
         }

@@ -36,7 +36,7 @@ use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
 use crate::memory::copy::copy_few;
 use crate::node::{LARGE_CHUNK_BYTES, Node, RankState};
-use crate::protocol::share::Cell;
+use crate::protocol::share::{Cell, Unit};
 use crate::sync::full_fence;
 use crate::wire::header::{Header, MessageKind};
 use cells::{INLINE_BYTES, MappedRing, Rest};
@@ -363,6 +363,7 @@ impl Lane for ShmLane {
             fragment_bytes_per_us: 7_000,
             get_ns: 1_500,
             get_bytes_per_us: 11_000,
+            share: Unit::PAGE,
         }
     }
 
