@@ -57,6 +57,17 @@ pub struct Knob {
 /// Every knob.
 pub const KNOBS: &[Knob] = &[
     Knob {
+        name: "HUGE_PAGES",
+        value: Value::Switch,
+        default: "on",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Whether buffers that long messages of one host use again and again are collapsed \
+               into huge pages (MADV_COLLAPSE, Linux 6.1), which halves the time of a copy through \
+               the kernel. Off is for measurements, and where huge pages are scarce.",
+    },
+    Knob {
         name: "LANES",
         value: Value::List,
         default: "shm,tcp",

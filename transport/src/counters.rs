@@ -15,6 +15,8 @@ pub struct Counters {
     pub unexpected: u64,
     /// Messages fetched from the sender's memory.
     pub fetched: u64,
+    /// Of these: messages of which the sender wrote a part.
+    pub shared: u64,
     /// Fetches that were refused, so that the pipeline was used.
     pub fetch_refused: u64,
     /// Data fragments sent.

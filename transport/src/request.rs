@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::payload::Payload;
 use crate::protocol::matching::PostedId;
 use crate::protocol::message::Message;
+use crate::protocol::share::CellId;
 
 /// A request of one worker: slab index and generation; a stale one is detected until the
 /// generation wraps.
@@ -65,7 +66,7 @@ pub enum Outcome {
     Failed(Error),
 }
 
-/// Where a request stands. Receives: Posted, then one of Assembling, Granting, Receiving; sends:
+/// Where a request stands. Receives: Posted, then some of Assembling, Granting, Sharing, Receiving; sends:
 /// Queued, then one of AwaitAck, Announced, Streaming; both end in Done. The diagrams are in
 /// docs/protocol.md.
 #[derive(Debug)]
@@ -78,6 +79,9 @@ pub(crate) enum Stage {
     Assembling,
     /// Receive: matched an announced message; get or CTS is decided outside the handlers.
     Granting { address: u64, token: u64, fetchable: bool },
+    /// Receive: the bytes are read from the sender's memory, and perhaps written by the sender, by
+    /// the claims in this cell.
+    Sharing { address: u64, token: u64, cell: CellId },
     /// Receive: CTS is out, data arrives.
     Receiving { wanted: u64 },
     /// A message that a matched probe took out of matching.
@@ -106,6 +110,8 @@ pub(crate) struct Slot {
     pub(crate) cancelling: bool,
     /// Send: complete only when matched.
     pub(crate) synchronous: bool,
+    /// Send: a thread waits for this one and has nothing else to do.
+    pub(crate) attended: bool,
     /// The partner, or [`NO_PEER`] for a receive from any.
     pub(crate) peer: u32,
     pub(crate) envelope: Envelope,
@@ -157,6 +163,7 @@ impl Requests {
         slot.detached = false;
         slot.cancelling = false;
         slot.synchronous = false;
+        slot.attended = false;
         slot.previous = NO_REQUEST;
         slot.next = NO_REQUEST;
         slot.peer = peer;
@@ -187,6 +194,7 @@ impl Requests {
             detached: false,
             cancelling: false,
             synchronous: false,
+            attended: false,
             peer,
             envelope,
             payload,

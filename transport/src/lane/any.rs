@@ -14,6 +14,7 @@ use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Peer};
 use crate::error::{Error, Kind, Result, Submit};
+use crate::protocol::share::Cell;
 use crate::wait::Sleepers;
 use crate::wire::header::{Header, MessageKind};
 
@@ -219,6 +220,43 @@ impl Lanes {
                 LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into),
                 LaneKind::Sim => present(&mut self.sim).get(peer, from, into),
             }
+        }
+    }
+
+    /// # Safety
+    /// As [`Lane::put`].
+    pub(crate) unsafe fn put(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        from: *const u8,
+        to: RemoteRange,
+    ) -> Get {
+        // SAFETY: the caller's promise is the condition of each lane's `put`.
+        unsafe {
+            match kind {
+                LaneKind::Loopback => self.loopback.put(peer, from, to),
+                LaneKind::Shm => present(&mut self.shm).put(peer, from, to),
+                LaneKind::Tcp => present(&mut self.tcp).put(peer, from, to),
+                LaneKind::Sim => present(&mut self.sim).put(peer, from, to),
+            }
+        }
+    }
+
+    /// As [`Lane::used`].
+    pub(crate) fn used(&mut self, kind: LaneKind, base: *const u8, bytes: usize) {
+        if kind == LaneKind::Shm {
+            present(&mut self.shm).used(base, bytes);
+        }
+    }
+
+    /// As [`Lane::cells`].
+    pub(crate) fn cells(&self, kind: LaneKind, owner: Peer) -> Option<&[Cell]> {
+        match kind {
+            LaneKind::Loopback => self.loopback.cells(owner),
+            LaneKind::Shm => self.shm.as_ref()?.cells(owner),
+            LaneKind::Tcp => self.tcp.as_ref()?.cells(owner),
+            LaneKind::Sim => self.sim.as_ref()?.cells(owner),
         }
     }
 

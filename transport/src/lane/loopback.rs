@@ -10,6 +10,7 @@
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::envelope::Peer;
 use crate::error::Submit;
+use crate::protocol::share::Unit;
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header};
 
@@ -57,6 +58,7 @@ impl Lane for Loopback {
             fragment_bytes_per_us: 8_000,
             get_ns: 50,
             get_bytes_per_us: 10_000,
+            share: Unit::NONE,
         }
     }
 

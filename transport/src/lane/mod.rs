@@ -10,6 +10,7 @@ pub mod tcp;
 
 use crate::envelope::Peer;
 use crate::error::{Error, Submit};
+use crate::protocol::share::{Cell, Unit};
 use crate::wire::header::Header;
 
 /// What a lane can do with one peer: numbers, fixed at connect, that `protocol::plan` reads.
@@ -29,6 +30,8 @@ pub struct Capabilities {
     pub get_ns: u32,
     /// Estimated bandwidth of get, bytes per microsecond.
     pub get_bytes_per_us: u32,
+    /// In which units both sides of a get copy ([`Lane::cells`]).
+    pub share: Unit,
 }
 
 /// Where a lane delivers what arrived. The body is only valid during the call.
@@ -84,6 +87,24 @@ pub trait Lane {
     /// # Safety
     /// `into` is writable and not otherwise used during the call.
     unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get;
+
+    /// Writes `to.bytes` bytes into the peer's memory: the counterpart of [`Lane::get`], for lanes
+    /// that have cells.
+    ///
+    /// # Safety
+    /// `from` has that many readable bytes; the peer lent the range to us.
+    unsafe fn put(&mut self, _peer: Peer, _from: *const u8, _to: RemoteRange) -> Get {
+        Get::Refused
+    }
+
+    /// The cells of a process (perhaps this one) through which transfers are shared; `None` where
+    /// the receiver copies alone.
+    fn cells(&self, _owner: Peer) -> Option<&[Cell]> {
+        None
+    }
+
+    /// A long transfer uses this memory of ours: the lane may make the next ones cheaper.
+    fn used(&mut self, _base: *const u8, _bytes: usize) {}
 
     /// Delivers up to `budget` messages; returns how many, losses counted. Never blocks. Also
     /// pushes out what was queued (sockets).

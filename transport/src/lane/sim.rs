@@ -14,6 +14,7 @@
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
+use crate::protocol::share::{CELL_COUNT, Cell, Unit};
 use crate::wire::header::Header;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -100,7 +101,7 @@ struct State {
 
 /// The network: make one lane of it for each worker.
 #[derive(Clone)]
-pub struct SimNet(Arc<Mutex<State>>);
+pub struct SimNet(Arc<Mutex<State>>, Arc<Vec<Vec<Cell>>>);
 
 impl SimNet {
     /// A network without traffic.
@@ -110,7 +111,8 @@ impl SimNet {
         let links = (0..size * size).map(|_| Link::default()).collect();
         let (dead, told) = (vec![false; size], vec![false; size * size]);
         let state = State { plan, random, now: 0, links, dead, told, spare: Vec::new() };
-        SimNet(Arc::new(Mutex::new(state)))
+        let cells = |_| (0..CELL_COUNT).map(|_| Cell::default()).collect();
+        SimNet(Arc::new(Mutex::new(state)), Arc::new((0..size).map(cells).collect()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -215,6 +217,7 @@ impl Lane for SimLane {
             fragment_bytes_per_us: 2_000,
             get_ns: 500,
             get_bytes_per_us: 8_000,
+            share: Unit { shift: 3 },
         }
     }
 
@@ -249,6 +252,26 @@ impl Lane for SimLane {
         // memory the test keeps until the send ends. `into` is writable by the caller's promise.
         unsafe { std::ptr::copy(from.address as usize as *const u8, into, from.bytes) };
         Get::Done
+    }
+
+    unsafe fn put(&mut self, peer: Peer, from: *const u8, to: RemoteRange) -> Get {
+        let mut state = self.net.state();
+        if state.dead[peer.0 as usize] {
+            let reason = "it died in the simulation".to_owned();
+            return Get::Lost(Error::new(Kind::PeerLost { peer, reason }));
+        }
+        let one_in = state.plan.full_one_in;
+        if state.plan.refuse_get || (one_in > 0 && state.random.one_in(2 * one_in)) {
+            return Get::Refused;
+        }
+        // SAFETY: all workers share this process; the range is a receive that `peer` lent to us by
+        // its cell, `from` is readable by the caller's promise.
+        unsafe { std::ptr::copy(from, to.address as usize as *mut u8, to.bytes) };
+        Get::Done
+    }
+
+    fn cells(&self, owner: Peer) -> Option<&[Cell]> {
+        self.net.1.get(owner.0 as usize).map(Vec::as_slice)
     }
 
     fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {

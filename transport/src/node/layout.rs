@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What lies where in the node memory: a header page, the table of call names, a page for each
-//! rank's record, then each rank's ring, slab and rings of pairs.
+//! rank's record, then each rank's ring, slab, cells and rings of pairs.
 //!
 //! Invariants:
 //! 1. Everything is found by offsets computed from the plan; no pointer is ever stored.
 //! 2. All-zero bytes are the valid initial state of everything after the header, so that nobody
 //!    initialises and untouched pages cost nothing.
 //! 3. What different processes write lies on different 128-byte lines (two cache lines: the
-//!    adjacent-line prefetcher couples them), and each rank's record, ring and slab start on a page
+//!    adjacent-line prefetcher couples them), and each rank's record, ring, slab and cells start on a page
 //!    of their own, so that the owner's first touch places them in its NUMA domain.
 //! 4. Field widths are explicit and independent of build flags; another build is refused anyway.
 //!
@@ -15,6 +15,7 @@
 
 use super::NodePlan;
 use crate::error::{Error, Kind, Result};
+use crate::protocol::share::{CELL_COUNT, Cell};
 use crate::topology::CORE_WORDS;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
@@ -65,6 +66,9 @@ const _: () = assert!((CHUNK_COUNT + 1) * 128 <= SLAB_HEAD_BYTES);
 /// Bytes of a slab.
 pub(crate) const SLAB_BYTES: usize =
     SLAB_HEAD_BYTES + SMALL_CHUNK_COUNT * SMALL_CHUNK_BYTES + LARGE_CHUNK_COUNT * LARGE_CHUNK_BYTES;
+
+/// Bytes of a rank's cells for shared transfers (protocol::share).
+pub(crate) const CELLS_BYTES: usize = (CELL_COUNT * size_of::<Cell>()).next_multiple_of(PAGE_BYTES);
 
 /// Most rings of pairs of one receiver: as many senders can have one of their own with it.
 pub const PAIR_COUNT_MAX: u32 = 16;
@@ -215,7 +219,7 @@ impl NodeLayout {
     }
 
     pub(crate) fn ring_offset(&self, local_rank: u32) -> usize {
-        let each = self.ring_bytes() + SLAB_BYTES + self.pairs_bytes();
+        let each = self.ring_bytes() + SLAB_BYTES + CELLS_BYTES + self.pairs_bytes();
         self.record_offset(self.local_size) + local_rank as usize * each
     }
 
@@ -233,7 +237,7 @@ impl NodeLayout {
 
     pub(crate) fn pair_offsets(&self, local_rank: u32, index: u32) -> PairOffsets {
         assert!(index < self.pair_count(), "a ring of a pair");
-        let base = self.slab_offset(local_rank) + SLAB_BYTES;
+        let base = self.cells_offset(local_rank) + CELLS_BYTES;
         let index = index as usize;
         let slots = base + PAIR_HEAD_BYTES + index * PAIR_BYTES;
         PairOffsets {
@@ -248,6 +252,10 @@ impl NodeLayout {
         self.ring_offset(local_rank) + self.ring_bytes()
     }
 
+    pub(crate) fn cells_offset(&self, local_rank: u32) -> usize {
+        self.slab_offset(local_rank) + SLAB_BYTES
+    }
+
     /// Bytes of the whole memory.
     pub fn total_bytes(&self) -> usize {
         self.ring_offset(self.local_size)
@@ -256,11 +264,11 @@ impl NodeLayout {
     /// The budget in words: what is reserved, and what a rank can touch at most.
     pub fn describe(&self) -> String {
         let kib = |bytes: usize| bytes.div_ceil(1024);
-        let mine = PAGE_BYTES + self.ring_bytes() + SLAB_BYTES + self.pairs_bytes();
+        let mine = PAGE_BYTES + self.ring_bytes() + SLAB_BYTES + CELLS_BYTES + self.pairs_bytes();
         format!(
             "node memory for {} ranks: {} KiB reserved, touched on use; each rank {} KiB at most \
              (record {} KiB, ring of {} slots {} KiB, slab {} KiB: {} chunks of {} bytes and {} of \
-             {} KiB, {} rings of pairs {} KiB); header and call names {} KiB",
+             {} KiB, shared transfers {} KiB, {} rings of pairs {} KiB); header and call names {} KiB",
             self.local_size,
             kib(self.total_bytes()),
             kib(mine),
@@ -272,6 +280,7 @@ impl NodeLayout {
             SMALL_CHUNK_BYTES,
             LARGE_CHUNK_COUNT,
             kib(LARGE_CHUNK_BYTES),
+            kib(CELLS_BYTES),
             self.pair_count(),
             kib(self.pairs_bytes()),
             kib(self.record_offset(0)),

@@ -25,6 +25,7 @@ pub use process::is_forked_child;
 pub(crate) use process::{is_alive, watch_forks};
 
 use crate::error::{Error, Kind, Result};
+use crate::protocol::share::{CELL_COUNT, Cell};
 use crate::topology::CoreSet;
 use layout::{CALL_NAME_BYTES, CALL_NAME_COUNT, Facts, HeaderPage, RankPage};
 use memory::Memory;
@@ -279,6 +280,15 @@ impl Node {
             slots: self.at(offsets.slots),
             run: self.at(offsets.run),
         }
+    }
+
+    /// The cells of a rank's shared transfers.
+    pub(crate) fn cells(&self, local_rank: u32) -> &[Cell] {
+        assert!(local_rank < self.plan.local_size, "a rank of this node");
+        let cells = self.at::<[Cell; CELL_COUNT]>(self.layout.cells_offset(local_rank));
+        // SAFETY: the layout gives each rank so many cells, on a page border; they hold atomics
+        // only, which accept any bytes.
+        unsafe { &*cells }
     }
 
     fn at<T>(&self, offset: usize) -> *const T {

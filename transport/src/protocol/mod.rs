@@ -7,4 +7,5 @@ pub mod matching;
 pub(crate) mod message;
 pub mod plan;
 mod posted;
+pub mod share;
 mod shelf;

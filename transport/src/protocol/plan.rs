@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 use super::credit;
+use super::share::Unit;
 use crate::lane::Capabilities;
 use std::fmt;
 
@@ -39,6 +40,8 @@ pub struct Thresholds {
     pub fetch_bytes_min: u32,
     /// Whether the peer's memory can be fetched.
     pub fetch: bool,
+    /// In which units both sides copy a fetched message.
+    pub unit: Unit,
 }
 
 /// A way to carry a message.
@@ -89,6 +92,7 @@ impl Plan {
             fragment_bytes_max: narrow(capabilities.fragment_bytes_max),
             fetch_bytes_min: narrow(fetch_bytes_min),
             fetch: capabilities.get,
+            unit: capabilities.share,
         };
         plan
     }
@@ -211,6 +215,7 @@ mod tests {
         fragment_bytes_per_us: 5_000,
         get_ns: 1_000,
         get_bytes_per_us: 10_000,
+        share: Unit::PAGE,
     };
 
     #[test]

@@ -35,6 +35,11 @@ pub enum MessageKind {
     Cancel = 10,
     /// The answer: `extra` is 1 if the message was still unmatched and is gone.
     CancelReply = 11,
+    /// The receiver of the announced message `token` copies it, and its sender may help: `extra`
+    /// names the cell; the body is the receiver's token and the bytes that it wants (u64 each).
+    Join = 12,
+    /// All bytes of the receive `token` are in place, the sender wrote the last; the sender is done.
+    Joined = 13,
 }
 
 impl MessageKind {
@@ -53,6 +58,8 @@ impl MessageKind {
             9 => MessageKind::Credit,
             10 => MessageKind::Cancel,
             11 => MessageKind::CancelReply,
+            12 => MessageKind::Join,
+            13 => MessageKind::Joined,
             _ => return None,
         })
     }

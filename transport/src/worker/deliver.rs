@@ -5,7 +5,8 @@
 //! 1. A peer may be mad: every token is looked up, every length checked, before memory is touched.
 //! 2. A handler never sends; it leaves an action.
 
-use super::Core;
+use super::share::Opened;
+use super::{Action, Core};
 use crate::endpoint::Assembly;
 use crate::envelope::{Envelope, Peer};
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::lane::Inbox;
 use crate::protocol::credit;
 use crate::protocol::message::Message;
 use crate::protocol::plan::EAGER_FIRST_PREFIX;
+use crate::protocol::share::{CELL_COUNT, CellId};
 use crate::request::{Outcome, RequestId, Slot, Stage};
 use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind};
 
@@ -90,6 +92,8 @@ impl Core {
             }
             MessageKind::Cancel => self.cancel_asked(from, header),
             MessageKind::CancelReply => self.cancel_answered(from, header),
+            MessageKind::Join => self.join(from, header, body)?,
+            MessageKind::Joined => self.joined(from, header.token),
         }
         Ok(())
     }
@@ -211,6 +215,28 @@ impl Core {
         self.endpoints[from as usize].streams.push(&mut self.requests, id.index);
         self.activate(from);
         Ok(())
+    }
+
+    /// The receiver opened its buffer for us: whether we help is decided when there is time.
+    fn join(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {
+        let (token, bytes) = two_words(body)?;
+        let id = RequestId::from_token(header.token);
+        let slot = self.sending(from, id)?;
+        let cell = CellId::from_word(header.extra);
+        let sound = slot.stage.is_announced() && bytes > 0 && bytes <= slot.total;
+        if !sound || usize::from(cell.index) >= CELL_COUNT {
+            return Err(Senseless);
+        }
+        self.opened.push(Opened { id, cell, token, bytes });
+        Ok(())
+    }
+
+    /// The sender has copied its last piece. If ours was later, the receive is over by now.
+    fn joined(&mut self, from: u32, token: u64) {
+        let id = RequestId::from_token(token);
+        if self.requests.get(id).is_some_and(|slot| slot.peer == from) {
+            self.actions.push_back(Action::LookAtCell(id));
+        }
     }
 
     fn data(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {

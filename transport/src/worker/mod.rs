@@ -8,11 +8,13 @@
 //! 3. A short standard send and a matched receive allocate nothing and make no system call.
 //!
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
-//! (what a matched receive does), `cancel` (cancellation and the loss of a peer).
+//! (what a matched receive does), `share` (long
+//! transfers that both sides copy), `cancel` (cancellation and the loss of a peer).
 
 mod cancel;
 mod deliver;
 mod receive;
+mod share;
 mod submit;
 
 pub use crate::wait::{Next, Sleeper, Waiter};
@@ -29,6 +31,7 @@ use crate::protocol::credit;
 use crate::protocol::matching::{Matching, UnexpectedId};
 use crate::protocol::message::{Message, Records};
 use crate::protocol::plan::Plan;
+use crate::protocol::share::CellTable;
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
@@ -107,6 +110,12 @@ pub(crate) struct Core {
     /// Peers with something that waits for room.
     active: Vec<u32>,
     lost: Vec<(Peer, Error)>,
+    /// Receives whose bytes are being copied by claims, in the order of their matches.
+    sharing: VecDeque<RequestId>,
+    /// Sends of ours that their receivers have opened for us.
+    opened: Vec<share::Opened>,
+    /// Our cells for the former.
+    cells: CellTable,
     counters: Counters,
     grant: usize,
 }
@@ -117,6 +126,8 @@ enum Action {
     Control { peer: u32, control: Control },
     /// Decide how the data of this matched, announced message comes.
     Grant(RequestId),
+    /// The sender is done with the cell of this receive.
+    LookAtCell(RequestId),
 }
 
 // The MPI layer keeps the worker behind a lock that any thread may take.
@@ -161,6 +172,9 @@ impl Worker {
             actions: VecDeque::new(),
             active: Vec::new(),
             lost: Vec::new(),
+            sharing: VecDeque::new(),
+            opened: Vec::new(),
+            cells: CellTable::new(),
             counters: Counters::default(),
             grant,
         };
@@ -354,6 +368,9 @@ impl Worker {
         if !self.core.actions.is_empty() {
             done += self.run_actions();
         }
+        if !(self.core.sharing.is_empty() && self.core.opened.is_empty()) {
+            done += self.copy_piece() + self.run_actions();
+        }
         if !self.core.active.is_empty() {
             done += self.flush();
         }
@@ -522,7 +539,7 @@ impl Core {
             let what = match slot.stage {
                 Stage::Posted(_) => "receive waits for a message",
                 Stage::Assembling | Stage::Granting { .. } => "receive is matched",
-                Stage::Receiving { .. } => "receive waits for data",
+                Stage::Sharing { .. } | Stage::Receiving { .. } => "receive waits for data",
                 Stage::Claimed(_) => "message is claimed and not received",
                 Stage::Queued => "send waits for room",
                 Stage::Announced => "send waits for its receive",

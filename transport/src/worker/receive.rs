@@ -101,6 +101,22 @@ impl Core {
         }
     }
 
+    /// CTS: the sender sends the bytes in fragments. Not if the request has ended meanwhile.
+    pub(super) fn ask_for_data(&mut self, id: RequestId, wanted: u64) {
+        let Some(slot) = self.requests.get_mut(id) else { return };
+        let (Stage::Granting { token, .. } | Stage::Sharing { token, .. }) = slot.stage else {
+            return;
+        };
+        let peer = slot.peer;
+        slot.stage = Stage::Receiving { wanted };
+        let mut header = Header::with_token(MessageKind::Cts, token);
+        let mut body = [0; 16];
+        header.body = body.len() as u32;
+        body[..8].copy_from_slice(&id.token().to_le_bytes());
+        body[8..].copy_from_slice(&wanted.to_le_bytes());
+        self.actions.push_back(Action::Control { peer, control: Control { header, body } });
+    }
+
     /// Wants a control message without a body sent.
     #[inline]
     pub(super) fn post(&mut self, peer: u32, header: Header) {
@@ -123,23 +139,15 @@ impl Worker {
         }
         let thresholds = &self.core.endpoints[peer as usize].thresholds;
         let worth = wanted >= u64::from(thresholds.fetch_bytes_min);
-        if fetchable && thresholds.fetch && worth && self.fetch(id, address, wanted as usize) {
+        let fetch = fetchable && thresholds.fetch && worth;
+        if fetch && self.open_shared(id) {
+            return;
+        }
+        if fetch && self.fetch(id, address, wanted as usize) {
             self.core.post(peer, Header::with_token(MessageKind::Fin, token));
             return;
         }
-        // A failed fetch has ended the request.
-        let Some(slot) = self.core.requests.get_mut(id) else { return };
-        if !matches!(slot.stage, Stage::Granting { .. }) {
-            return;
-        }
-        slot.stage = Stage::Receiving { wanted };
-        let mut header = Header::with_token(MessageKind::Cts, token);
-        let mut body = [0; 16];
-        header.body = body.len() as u32;
-        body[..8].copy_from_slice(&id.token().to_le_bytes());
-        body[8..].copy_from_slice(&wanted.to_le_bytes());
-        let control = Control { header, body };
-        self.core.actions.push_back(Action::Control { peer, control });
+        self.core.ask_for_data(id, wanted);
     }
 
     /// Fetches `wanted` bytes. `true`: received. `false`: refused, or the request has failed.

@@ -264,6 +264,9 @@ impl Worker {
         if let Payload::Contiguous { base, .. } = &slot.payload {
             header.flags = FLAG_FETCHABLE;
             address = base.expose_provenance() as u64;
+            if endpoint.thresholds.unit.shares(slot.total) {
+                self.lanes.used(endpoint.lane, *base, slot.total as usize);
+            }
         }
         let mut body = [0; CONTROL_BODY];
         body[..8].copy_from_slice(&slot.total.to_le_bytes());
@@ -287,6 +290,7 @@ impl Worker {
             count += 1;
             match action {
                 Action::Grant(id) => self.grant_data(id),
+                Action::LookAtCell(id) => self.look_at_cell(id),
                 Action::Control { peer, control } => self.send_control(peer, control),
             }
         }

@@ -211,6 +211,11 @@ impl World {
             let mode = if synchronous { SendMode::Synchronous } else { SendMode::Standard };
             // SAFETY: the memory is kept as long as the world.
             let sent = unsafe { self.worker(from).send(Peer(to), envelope, payload, mode) };
+            if let Sent::Pending(id) = sent
+                && self.random.one_in(3)
+            {
+                self.worker(from).attend(id);
+            }
             let (request, end) = match sent {
                 Sent::Done => (None, End::Done),
                 Sent::Pending(id) => (Some(id), End::Pending),

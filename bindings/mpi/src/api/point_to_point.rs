@@ -106,10 +106,10 @@ pub(crate) fn finish(entry: &mut Entry, id: RequestId, receive: bool) -> Finishe
 #[inline]
 fn finish_send(entry: &mut Entry, sent: Option<Sent>) -> Result {
     match sent {
-        Some(Sent::Pending(id)) => match finish(entry, id, false).error {
-            Some(error) => Err(error),
-            None => Ok(()),
-        },
+        Some(Sent::Pending(id)) => {
+            entry.worker.attend(id);
+            finish(entry, id, false).error.map_or(Ok(()), Err)
+        }
         _ => {
             entry.let_messages_leave();
             Ok(())

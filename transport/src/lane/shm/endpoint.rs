@@ -37,6 +37,8 @@ pub(super) struct Endpoint {
     is_met: bool,
     pub(super) is_lost: bool,
     reads: Reads,
+    /// Writes to the peer's memory were refused though reads work.
+    no_writes: bool,
     /// A filled message that found its ring full.
     pub(super) pending: Option<Box<(u64, Rest)>>,
     /// Rings of our own with it, or how far we are from one.
@@ -57,6 +59,7 @@ impl Endpoint {
             is_met: false,
             is_lost: false,
             reads: if may_read { Reads::Untried } else { Reads::Refused },
+            no_writes: false,
             pending: None,
             pair: Pair::new(),
         }
@@ -102,6 +105,16 @@ impl Endpoint {
 
     pub(super) fn refuse_get(&mut self) {
         self.reads = Reads::Refused;
+    }
+
+    /// Whether writes to the peer's memory may work: the kernel asks for the same permission as for
+    /// reads, but a filter of system calls may know only one of the two.
+    pub(super) fn can_put(&mut self, node: &Node) -> bool {
+        self.can_get(node) && !self.no_writes
+    }
+
+    pub(super) fn refuse_put(&mut self) {
+        self.no_writes = true;
     }
 
     /// We are done with a chunk of this peer; it may sleep for one.

@@ -22,6 +22,7 @@ pub mod bell;
 pub mod cells;
 mod death;
 mod endpoint;
+mod huge;
 pub mod pair;
 mod pair_slot;
 mod pairs;
@@ -35,11 +36,13 @@ use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
 use crate::memory::copy::copy_few;
 use crate::node::{LARGE_CHUNK_BYTES, Node, RankState};
+use crate::protocol::share::{Cell, Unit};
 use crate::sync::full_fence;
 use crate::wire::header::{Header, MessageKind};
 use cells::{INLINE_BYTES, MappedRing, Rest};
 use death::Deaths;
 use endpoint::{Endpoint, OutChunks, chunk_bytes};
+use huge::HugeRanges;
 use pairs::InPairs;
 use ring::Consumer;
 use std::sync::Arc;
@@ -76,6 +79,7 @@ pub struct ShmLane {
     starved_of_chunks: bool,
     deaths: Deaths,
     idle_polls: u32,
+    huge: HugeRanges,
 }
 
 /// A slot's first word: kind 8, flags 8, bytes of the body 16, sender 30, in chunk 1, parity 1.
@@ -122,6 +126,7 @@ impl ShmLane {
             starved_of_chunks: false,
             deaths: Deaths::new(supervision, job.local_rank, job.local_size),
             idle_polls: 0,
+            huge: HugeRanges::new(crate::config::switch("HUGE_PAGES")?.unwrap_or(true)),
             node,
         })
     }
@@ -358,6 +363,7 @@ impl Lane for ShmLane {
             fragment_bytes_per_us: 12_000,
             get_ns: 1_500,
             get_bytes_per_us: 11_000,
+            share: Unit::PAGE,
         }
     }
 
@@ -432,6 +438,28 @@ impl Lane for ShmLane {
             self.endpoints[local_rank].refuse_get();
         }
         got
+    }
+
+    unsafe fn put(&mut self, peer: Peer, from: *const u8, to: RemoteRange) -> Get {
+        let local_rank = self.local(peer);
+        if !self.endpoints[local_rank].can_put(&self.node) {
+            return Get::Refused;
+        }
+        let pid = self.node.record(local_rank as u32).pid();
+        // SAFETY: the caller's promise is the callee's condition.
+        let put = unsafe { peer_copy::write(pid, from, to, peer) };
+        if matches!(put, Get::Refused) {
+            self.endpoints[local_rank].refuse_put();
+        }
+        put
+    }
+
+    fn used(&mut self, base: *const u8, bytes: usize) {
+        self.huge.note(base, bytes);
+    }
+
+    fn cells(&self, owner: Peer) -> Option<&[Cell]> {
+        self.reaches(owner).then(|| self.node.cells(owner.0 - self.first_rank))
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Reading another process's memory through the kernel: one copy, where it is permitted.
+//! Reading and writing another process's memory through the kernel: one copy, where it is
+//! permitted.
 //!
 //! Permission depends on users, ptrace settings, seccomp and pid namespaces, so it is never
 //! guessed: it counts as permitted after a read of the peer's magic word gave the right value.
@@ -66,6 +67,42 @@ pub(super) unsafe fn read(pid: u32, range: RemoteRange, into: *mut u8, peer: Pee
     Get::Done
 }
 
+/// Writes the whole range of a process.
+///
+/// # Safety
+/// `from` has `range.bytes` readable bytes, and the process lent us the range.
+pub(super) unsafe fn write(pid: u32, from: *const u8, range: RemoteRange, peer: Peer) -> Get {
+    let mut done = 0;
+    while done < range.bytes {
+        let piece = (range.bytes - done).min(PIECE_BYTES_MAX);
+        let local = libc::iovec {
+            // SAFETY: `done` is below the bytes that the caller vouches for. The kernel only reads.
+            iov_base: unsafe { from.add(done) }.cast_mut().cast(),
+            iov_len: piece,
+        };
+        let address = range.address.wrapping_add(done as u64);
+        let remote = libc::iovec { iov_base: address as usize as *mut _, iov_len: piece };
+        // SAFETY: the kernel reads at most `piece` bytes of `local`, which the caller vouches for;
+        // the remote address is checked by the kernel against the other process, which lent it.
+        let put = unsafe {
+            libc::process_vm_writev(
+                pid as libc::pid_t,
+                &raw const local,
+                1,
+                &raw const remote,
+                1,
+                0,
+            )
+        };
+        if put > 0 {
+            done += put as usize;
+            continue;
+        }
+        return failed(pid, peer, if put == 0 { libc::EFAULT } else { errno() });
+    }
+    Get::Done
+}
+
 fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
@@ -94,6 +131,14 @@ mod tests {
         // SAFETY: `into` is as long as the range.
         assert!(matches!(unsafe { read(me, whole, into.as_mut_ptr(), Peer(1)) }, Get::Done));
         assert_eq!(into, source);
+        into.fill(0);
+        let whole = range(into.as_mut_ptr() as u64, into.len());
+        // SAFETY: both are as long as the range.
+        assert!(matches!(unsafe { write(me, source.as_ptr(), whole, Peer(1)) }, Get::Done));
+        assert_eq!(into, source);
+        // SAFETY: the source has 8 bytes; nothing is mapped at the address.
+        let missing = unsafe { write(me, source.as_ptr(), range(8, 8), Peer(1)) };
+        assert!(matches!(missing, Get::Lost(_)));
         // SAFETY: `into` has 8 bytes.
         let missing = unsafe { read(me, range(8, 8), into.as_mut_ptr(), Peer(1)) };
         assert!(matches!(missing, Get::Lost(_)));

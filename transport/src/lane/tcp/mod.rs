@@ -31,6 +31,7 @@ use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Result, Submit};
 use crate::lane::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::protocol::share::Unit;
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
 use auth::Identity;
@@ -287,6 +288,7 @@ impl Lane for TcpLane {
             fragment_bytes_per_us: 3_000,
             get_ns: 0,
             get_bytes_per_us: 0,
+            share: Unit::NONE,
         }
     }
 

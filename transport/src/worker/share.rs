@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Long transfers that both sides copy: the receiver's pieces from the front, the sender's from the
+//! back (protocol::share has the claims).
+//!
+//! A receive that matched a long announced message opens a cell and tells the sender (Join). From
+//! then on every visit to [`Worker::progress`] copies one piece, so that arrivals are looked at in
+//! between. Who copies the last piece ends the transfer and tells the other: the receiver by FIN,
+//! the sender by Joined.
+//!
+//! When does a sender help? If it has nothing else to do: a thread waits in a blocking send
+//! ([`Worker::attend`]), or several transfers are under way, which the two sides then divide by
+//! whole messages. A single nonblocking send leaves the copy to its receiver: the sender's core is
+//! for the computation that the program has put beside the transfer.
+//!
+//! Invariants:
+//! 1. A cell is given back only when all its units were counted, or when its sender never took one.
+//! 2. A sender writes only units that it took, of a cell whose generation still stands.
+
+use super::{Action, Core, Worker};
+use crate::endpoint::Control;
+use crate::envelope::Peer;
+use crate::lane::{Get, RemoteRange};
+use crate::payload::Payload;
+use crate::protocol::share::{self, CellId, End, Greed};
+use crate::request::{Outcome, RequestId, Stage};
+use crate::wire::header::{Header, MessageKind};
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A send of ours that its receiver has opened for us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) id: RequestId,
+    pub(super) cell: CellId,
+    /// The receiver's request.
+    pub(super) token: u64,
+    /// The bytes that it wants.
+    pub(super) bytes: u64,
+}
+
+/// How an attempt to copy one piece ended.
+enum Piece {
+    /// Nothing to do for this transfer now.
+    None,
+    /// A piece was copied.
+    Copied,
+    /// The transfer is not ours to copy any more.
+    Over,
+}
+
+impl Worker {
+    /// The caller waits for this send and has nothing else to do until it is complete.
+    #[inline]
+    pub fn attend(&mut self, send: RequestId) {
+        if let Some(slot) = self.core.requests.get_mut(send) {
+            slot.attended = true;
+        }
+    }
+
+    /// Opens a matched announced message for both sides; `false`: it is not one for that.
+    pub(super) fn open_shared(&mut self, id: RequestId) -> bool {
+        let slot = self.core.requests.at(id.index);
+        let Stage::Granting { address, token, .. } = slot.stage else { return false };
+        let Payload::Contiguous { base, bytes } = slot.payload else { return false };
+        let (peer, wanted) = (slot.peer, slot.total.min(bytes as u64));
+        let endpoint = &self.core.endpoints[peer as usize];
+        let lane = endpoint.lane;
+        if !endpoint.thresholds.unit.shares(wanted) {
+            return false;
+        }
+        let Some(cells) = self.lanes.cells(lane, self.core.me) else { return false };
+        let Some(cell) = self.core.cells.take() else { return false };
+        let shared = &cells[usize::from(cell.index)];
+        shared.address.store(base.expose_provenance() as u64, Relaxed);
+        shared.bytes.store(wanted, Relaxed);
+        share::open(&shared.claim, &shared.done, cell.generation);
+        self.lanes.used(lane, base, wanted as usize);
+        self.core.requests.at(id.index).stage = Stage::Sharing { address, token, cell };
+        self.core.sharing.push_back(id);
+        let mut header = Header::with_token(MessageKind::Join, token);
+        let mut body = [0; 16];
+        header.body = body.len() as u32;
+        header.extra = cell.word();
+        body[..8].copy_from_slice(&id.token().to_le_bytes());
+        body[8..].copy_from_slice(&wanted.to_le_bytes());
+        self.core.actions.push_back(Action::Control { peer, control: Control { header, body } });
+        true
+    }
+
+    /// Copies one piece of some transfer; returns how many it copied.
+    #[inline(never)]
+    pub(super) fn copy_piece(&mut self) -> usize {
+        let mut at = 0;
+        while let Some(id) = self.core.sharing.get(at).copied() {
+            match self.read_piece(id) {
+                Piece::Copied => return 1,
+                Piece::None => at += 1,
+                Piece::Over => drop(self.core.sharing.remove(at)),
+            }
+        }
+        let mut at = self.core.opened.len();
+        while let Some(next) = at.checked_sub(1) {
+            at = next;
+            let opened = self.core.opened[at];
+            let many = self.core.opened.len() > 1;
+            match self.write_piece(opened, many) {
+                Piece::Copied => return 1,
+                Piece::None => {}
+                Piece::Over => drop(self.core.opened.remove(at)),
+            }
+        }
+        0
+    }
+
+    /// The receiver's part.
+    fn read_piece(&mut self, id: RequestId) -> Piece {
+        let Some(slot) = self.core.requests.get(id) else { return Piece::Over };
+        let Stage::Sharing { address, cell, .. } = slot.stage else { return Piece::Over };
+        let Payload::Contiguous { base, bytes } = slot.payload else { return Piece::Over };
+        let (peer, wanted) = (slot.peer, slot.total.min(bytes as u64));
+        let endpoint = &self.core.endpoints[peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
+        let Some(cells) = self.lanes.cells(lane, self.core.me) else { return Piece::Over };
+        let shared = &cells[usize::from(cell.index)];
+        let total = unit.count(wanted);
+        // What the sender did not touch while we copied a piece it will hardly come for.
+        let greedy = self.core.sharing.len() > 1 || share::is_lonely(&shared.claim);
+        let greed = if greedy { Greed::All } else { Greed::Part };
+        let taken = share::take(&shared.claim, cell.generation, total, End::Front, greed);
+        let Some(taken) = taken else { return Piece::None };
+        let Range { start, end } = unit.bytes_of(&taken, wanted);
+        let from = RemoteRange {
+            address: address.wrapping_add(start),
+            bytes: (end - start) as usize,
+            key: 0,
+        };
+        // SAFETY: who posted the receive promised that its buffer is writable; the piece lies in
+        // it, and was taken by us alone.
+        let got = unsafe { self.lanes.get(lane, Peer(peer), from, base.add(start as usize)) };
+        let Some(cells) = self.lanes.cells(lane, self.core.me) else { return Piece::Over };
+        let shared = &cells[usize::from(cell.index)];
+        let count = taken.end - taken.start;
+        match got {
+            Get::Done => {
+                if share::finish(&shared.done, count, total) {
+                    self.core.end_shared(id);
+                }
+                Piece::Copied
+            }
+            Get::Refused => {
+                share::give_back(&shared.claim, count, End::Front);
+                if share::close(&shared.claim, total) {
+                    self.core.cells.give_back(cell);
+                }
+                self.core.endpoints[peer as usize].thresholds.fetch = false;
+                self.core.counters.fetch_refused += 1;
+                self.core.ask_for_data(id, wanted);
+                Piece::Over
+            }
+            Get::Lost(error) => {
+                self.core.requests.finish(id.index, Outcome::Failed(error));
+                Piece::Over
+            }
+        }
+    }
+
+    /// The sender's part.
+    fn write_piece(&mut self, opened: Opened, many: bool) -> Piece {
+        let Opened { id, cell, token, bytes } = opened;
+        let Some(slot) = self.core.requests.get(id) else { return Piece::Over };
+        let Stage::Announced = slot.stage else { return Piece::Over };
+        let Payload::Contiguous { base, .. } = slot.payload else { return Piece::Over };
+        if !slot.attended && !many {
+            return Piece::None;
+        }
+        let peer = slot.peer;
+        let endpoint = &self.core.endpoints[peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
+        let Some(cells) = self.lanes.cells(lane, Peer(peer)) else { return Piece::Over };
+        let shared = &cells[usize::from(cell.index)];
+        let total = unit.count(bytes);
+        let greed = if many { Greed::All } else { Greed::Part };
+        let taken = share::take(&shared.claim, cell.generation, total, End::Back, greed);
+        let Some(taken) = taken else { return Piece::Over };
+        let Range { start, end } = unit.bytes_of(&taken, bytes);
+        let to = RemoteRange {
+            address: shared.address.load(Relaxed).wrapping_add(start),
+            bytes: (end - start) as usize,
+            key: 0,
+        };
+        // SAFETY: who posted the send promised that it is readable, `bytes` was checked against its
+        // length, and the receiver lent us these bytes of its buffer when we took the units.
+        let put = unsafe { self.lanes.put(lane, Peer(peer), base.add(start as usize), to) };
+        let Some(cells) = self.lanes.cells(lane, Peer(peer)) else { return Piece::Over };
+        let shared = &cells[usize::from(cell.index)];
+        let count = taken.end - taken.start;
+        match put {
+            Get::Done => {
+                if share::finish(&shared.done, count, total) {
+                    let slot = self.core.requests.at(id.index);
+                    slot.moved = slot.total;
+                    self.core.requests.finish(id.index, Outcome::Done);
+                    self.core.post(peer, Header::with_token(MessageKind::Joined, token));
+                }
+                Piece::Copied
+            }
+            Get::Refused => {
+                // The receiver may sleep in the belief that we copy: it is told to look again.
+                share::give_back(&shared.claim, count, End::Back);
+                self.core.post(peer, Header::with_token(MessageKind::Joined, token));
+                Piece::Over
+            }
+            Get::Lost(error) => {
+                self.core.requests.finish(id.index, Outcome::Failed(error));
+                Piece::Over
+            }
+        }
+    }
+
+    /// The sender says that it is done with a cell of ours: perhaps all is there.
+    pub(super) fn look_at_cell(&mut self, id: RequestId) {
+        let Some(slot) = self.core.requests.get(id) else { return };
+        let Stage::Sharing { cell, .. } = slot.stage else { return };
+        let wanted = slot.total.min(slot.payload.bytes() as u64);
+        let endpoint = &self.core.endpoints[slot.peer as usize];
+        let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
+        let Some(cells) = self.lanes.cells(lane, self.core.me) else { return };
+        if share::is_finished(&cells[usize::from(cell.index)].done, unit.count(wanted)) {
+            self.core.cells.give_back(cell);
+            self.core.counters.fetched += 1;
+            self.core.counters.shared += 1;
+            self.core.finish_receive(id.index);
+        }
+    }
+}
+
+impl Core {
+    /// We copied the last piece.
+    fn end_shared(&mut self, id: RequestId) {
+        let slot = self.requests.at(id.index);
+        let (peer, stage) = (slot.peer, &slot.stage);
+        let Stage::Sharing { token, cell, .. } = *stage else { return };
+        self.cells.give_back(cell);
+        self.counters.fetched += 1;
+        self.finish_receive(id.index);
+        self.post(peer, Header::with_token(MessageKind::Fin, token));
+    }
+}
