@@ -59,7 +59,8 @@ fn exchange(workers: &mut [Worker], net: &SimNet, from: usize, data: &mut [u8], 
     }
     // SAFETY: as above.
     let request = request.unwrap_or_else(|| unsafe { workers[1].receive(None, pattern, into) });
-    for _ in 0..3 {
+    // A transfer that both sides copy takes a message each way before it begins and at its end.
+    for _ in 0..6 {
         net.advance(1);
         workers.iter_mut().for_each(|worker| _ = worker.progress());
     }

@@ -261,8 +261,8 @@ impl Entry {
             LOCK.unlock(self.held);
             let next = waiter.pause();
             self.held = LOCK.lock();
-            if waiter.is_spinning() {
-                self.worker.watch();
+            if waiter.is_spinning() && self.watch() && done(self) {
+                break;
             }
             if self.progress() > 0 {
                 waiter = Waiter::new();
@@ -293,6 +293,16 @@ impl Entry {
         if looks >= PUBLISH_AFTER {
             self.job.node.record(self.job.local_rank).publish_call(0);
         }
+    }
+
+    /// Looks closely for messages of this host; whether there was one.
+    #[inline]
+    fn watch(&mut self) -> bool {
+        let any = self.worker.watch() > 0;
+        if any && SLEEPING.load(Ordering::Relaxed) > 0 {
+            self.sleeper.wake_all();
+        }
+        any
     }
 
     fn publish_call(&mut self) {

@@ -377,17 +377,20 @@ impl Worker {
         done
     }
 
-    /// Looks closely at the places where messages of this host arrive; returns when there is one,
-    /// or after [`WATCH_LOOKS`] looks. Makes no progress by itself. The pause between two looks is
-    /// no politeness: looks without it take the line away from the sender before it has written.
+    /// Looks closely at the places where messages of this host arrive, and takes what is there;
+    /// returns how much that was, or zero after [`WATCH_LOOKS`] looks. It is no progress: what
+    /// waits for room, and other lanes, are left alone. The pause between two looks is no
+    /// politeness: looks without it take the line away from the sender before it has written.
     #[inline]
-    pub fn watch(&self) {
+    pub fn watch(&mut self) -> usize {
         for _ in 0..WATCH_LOOKS {
-            if self.lanes.has_news() {
-                return;
+            let done = self.lanes.poll_news(&mut self.core);
+            if done > 0 {
+                return if self.core.actions.is_empty() { done } else { done + self.run_actions() };
             }
             std::hint::spin_loop();
         }
+        0
     }
 
     /// Peers that were lost since the last call.

@@ -168,10 +168,20 @@ impl ShmLane {
             && !self.deaths.any(&self.node, true)
     }
 
-    /// Whether a poll would find a message, holes of the shared ring left aside.
-    #[inline]
-    pub fn has_news(&self) -> bool {
-        self.has_pair_news() || self.inbound.has_next()
+    /// A poll that looks only where the next message of each ring would be.
+    #[inline(always)]
+    pub(crate) fn poll_news<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        if self.has_pair_news() {
+            let (count, released) = self.poll_pairs(inbox, budget);
+            if released {
+                self.show_room();
+            }
+            count
+        } else if self.inbound.has_next() {
+            Lane::poll(self, inbox, budget)
+        } else {
+            0
+        }
     }
 
     #[inline]
