@@ -74,8 +74,9 @@ impl<M> Matching<M> {
         }
     }
 
-    /// Posts the receive of a request, which has none posted yet. The caller has seen that no
-    /// unexpected message is accepted.
+    /// Posts the receive of a request, which has none posted yet. Requests are numbered densely:
+    /// memory grows with the largest number. The caller has seen that no unexpected message is
+    /// accepted.
     #[inline]
     pub fn post(&mut self, pattern: Pattern, request: u32) -> PostedId {
         let context = self.context(pattern.context);
