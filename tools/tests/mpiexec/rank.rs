@@ -67,27 +67,21 @@ fn rank_program() {
             std::process::exit(value);
         }
         "lost" => {
-            // What the library does when it notices that a peer is gone.
-            while !(0..job.size).any(|rank| job.node.record(rank).is_owner_gone()) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            await_a_loss(&job);
             record.leave_report("error: peer 1 is lost: its process is gone");
             job.node.request_abort(job.rank, 1);
             std::process::exit(1);
         }
         "left" => {
             record.publish_call(1);
-            while !(0..job.size).any(|rank| job.node.record(rank).is_owner_gone()) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            await_a_loss(&job);
             record.note_loss_in(1);
             record.publish_call(0);
             std::process::exit(1);
         }
         "stay" => {
             pause();
-            job.node.request_abort(job.rank, value);
-            assert!(bootstrap::call_launcher());
+            assert!(job.node.request_abort(job.rank, value) && bootstrap::call_launcher());
             std::thread::sleep(Duration::from_secs(50));
         }
         "abort" => {
@@ -106,5 +100,12 @@ fn rank_program() {
             std::process::exit(value);
         }
         other => panic!("no such verb: {other}"),
+    }
+}
+
+/// As the library, which goes on when it notices that a peer is gone.
+fn await_a_loss(job: &bootstrap::Job) {
+    while !(0..job.size).any(|rank| job.node.record(rank).is_owner_gone()) {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

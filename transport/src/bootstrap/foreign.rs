@@ -61,7 +61,8 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     Err(Error::new(Kind::Bootstrap(format!(
         "{} started this program as one of {size} processes ({} is {size}), but the program uses \
          Strait's MPI library, which cannot join a job of another launcher\n  \
-         help: start it with the mpiexec of the same Strait installation: mpiexec -n {size} PROGRAM",
+         help: start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
+         PROGRAM",
         launcher.name, launcher.size,
     ))))
 }

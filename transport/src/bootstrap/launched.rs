@@ -259,8 +259,8 @@ impl Environment {
 }
 
 /// Fails in a process of several that our mpiexec started and whose environment was cleaned on the
-/// way (`env -i`): the inherited descriptor of the node memory is there, the variables are not. Better a
-/// sentence than jobs of one without a word.
+/// way (`env -i`): the inherited descriptor of the node memory is there, the variables are not.
+/// Better a sentence than jobs of one without a word.
 pub(super) fn refuse_without_environment() -> Result<()> {
     let Some(node) = inherited_without_a_name() else { return Ok(()) };
     let size = node.plan().size;

@@ -75,8 +75,8 @@ pub fn attach() -> Result<Job> {
     singleton(reason)
 }
 
-/// A variable, unless our mpiexec set it, which sets some that foreign launchers set, too: a process
-/// that a rank started has them all, and is a job of one.
+/// A variable, unless our mpiexec set it, which sets some that foreign launchers set, too: what a
+/// rank starts has them all, and is a job of one.
 fn foreign_variable(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let same = |foreign, own| variable(own).is_some() && variable(foreign) == variable(own);
     let is_ours = name.starts_with("PMI_")
