@@ -81,8 +81,7 @@ fn rank_program() {
         }
         "stay" => {
             pause();
-            job.node.request_abort(job.rank, value);
-            assert!(bootstrap::call_launcher());
+            assert!(job.node.request_abort(job.rank, value) && bootstrap::call_launcher());
             std::thread::sleep(Duration::from_secs(50));
         }
         "abort" => {
