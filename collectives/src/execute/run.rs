@@ -82,6 +82,8 @@ pub struct Execution {
     failure: Option<Failure>,
     /// The failure stops the schedule.
     is_stopped: bool,
+    /// A thread waits for this operation alone.
+    is_attended: bool,
 }
 
 impl Execution {
@@ -110,6 +112,7 @@ impl Execution {
             ended: 0,
             failure: None,
             is_stopped: false,
+            is_attended: false,
         };
         for step in 0..execution.waits.len() {
             if execution.waits[step] == 0 {
@@ -176,6 +179,12 @@ impl Execution {
             }
             self.finish(step);
         }
+    }
+
+    /// From now on a thread waits for this operation and has nothing else to do: it may help with
+    /// the copies of its sends.
+    pub fn attend(&mut self) {
+        self.is_attended = true;
     }
 
     /// Whether nothing is in flight, so that the memory behind the binding may go.
@@ -281,7 +290,12 @@ impl Execution {
                     let sent = unsafe { worker.send(peer, envelope, payload, SendMode::Standard) };
                     match sent {
                         Sent::Done => self.finish(step),
-                        Sent::Pending(request) => self.in_flight.push((step, request)),
+                        Sent::Pending(request) => {
+                            if self.is_attended {
+                                worker.attend(request);
+                            }
+                            self.in_flight.push((step, request));
+                        }
                     }
                 }
                 Step::Recv { from, into } => {

@@ -98,6 +98,11 @@ impl Worker {
                 Piece::Over => drop(self.core.sharing.remove(at)),
             }
         }
+        let requests = &self.core.requests;
+        let is_open = |opened: &Opened| {
+            requests.get(opened.id).is_some_and(|slot| matches!(slot.stage, Stage::Announced))
+        };
+        self.core.opened.retain(is_open);
         let mut at = self.core.opened.len();
         while let Some(next) = at.checked_sub(1) {
             at = next;

@@ -155,6 +155,7 @@ impl Running {
 
     /// To the end.
     pub fn finish(mut self, entry: &mut Entry) -> Result {
+        self.execution.attend();
         loop {
             let mut answer = Progress::Pending;
             entry.wait_until(|runtime| {
