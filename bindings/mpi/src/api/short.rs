@@ -153,8 +153,8 @@ pub(crate) unsafe fn retire<A: Abi>(
     } else {
         let Some(Request::Transfer(transfer)) = entry.requests.get(code) else { return false };
         let (id, is_receive) = (transfer.id, transfer.receive);
-        // SAFETY: as above.
         let taken = match is_receive {
+            // SAFETY: as above.
             true => unsafe { take_received::<A>(entry, id, status) },
             false => entry.worker.take_done(id).is_some(),
         };
