@@ -30,9 +30,25 @@ const NEEDS: &[Need] = &[
     Need { what: "pkg-config", met: || in_path("pkg-config"), package: "pkg-config" },
 ];
 
+/// What counts instructions and system calls; only the tests need it.
+const MEASURING: &[Need] = &[
+    Need { what: "valgrind", met: || in_path("valgrind"), package: "valgrind" },
+    Need { what: "valgrind's view of the C library", met: has_c_symbols, package: "libc6-dbg" },
+    Need { what: "strace", met: || in_path("strace"), package: "strace" },
+];
+
 /// Installs the packages that are missing, and says which and why.
 pub fn packages() -> Result<(), String> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.met)()).collect();
+    install_missing(NEEDS)
+}
+
+/// As [`packages`], for what counts instructions and system calls.
+pub fn measuring_tools() -> Result<(), String> {
+    install_missing(MEASURING)
+}
+
+fn install_missing(needs: &[Need]) -> Result<(), String> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.met)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -45,6 +61,11 @@ pub fn packages() -> Result<(), String> {
     }
     apt(&["update", "-q"])?;
     apt(&[&["install", "-q", "-y", "--no-install-recommends"], names.as_slice()].concat())
+}
+
+/// valgrind refuses to start where it cannot find the names of the dynamic loader.
+fn has_c_symbols() -> bool {
+    Path::new("/usr/lib/debug/.build-id").is_dir()
 }
 
 /// The environment with the stock wheel from the package index.

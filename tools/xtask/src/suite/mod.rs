@@ -11,6 +11,7 @@ mod amid;
 mod bench;
 mod cases;
 mod container;
+mod cost;
 mod expected;
 mod idle;
 mod installed;
@@ -83,6 +84,7 @@ const STAGES: &[Stage] = &[
         run: installed::stage,
     },
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
+    Stage { name: "cost", about: "instructions and system calls of a message", run: cost::stage },
     Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
     Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
     Stage { name: "amid", about: "a rank is killed amid a large message", run: amid::stage },
