@@ -382,8 +382,9 @@ impl Worker {
     /// no politeness: looks without it take the line away from the sender before it has written.
     #[inline]
     pub fn watch(&self) {
+        let copying = !(self.core.sharing.is_empty() && self.core.opened.is_empty());
         for _ in 0..WATCH_LOOKS {
-            if self.lanes.has_news() {
+            if copying || self.lanes.has_news() {
                 return;
             }
             std::hint::spin_loop();
