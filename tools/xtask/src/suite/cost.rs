@@ -25,13 +25,16 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let mut tally = Tally::default();
     for (call, in_a_round, limit) in CALLS {
         let counted = instructions(suite, &binary, call, *in_a_round);
-        tally.record(&format!("instructions of {call}"), counted.and_then(|count| {
-            println!("   {call}: {count} instructions");
-            match count <= *limit {
-                true => Ok(()),
-                false => Err(format!("{count} instructions a call, the limit is {limit}")),
-            }
-        }));
+        tally.record(
+            &format!("instructions of {call}"),
+            counted.and_then(|count| {
+                println!("   {call}: {count} instructions");
+                match count <= *limit {
+                    true => Ok(()),
+                    false => Err(format!("{count} instructions a call, the limit is {limit}")),
+                }
+            }),
+        );
     }
     tally.record("system calls of an exchange", system_calls(suite, &binary));
     Ok(tally)
@@ -56,9 +59,9 @@ fn instructions(suite: &Suite, binary: &Path, call: &str, in_a_round: u64) -> Re
 /// The sum at the end of a callgrind file.
 fn summary(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| {
-        line.strip_prefix("summary:").or_else(|| line.strip_prefix("totals:"))
-    })?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("summary:").or_else(|| line.strip_prefix("totals:")))?;
     line.trim().parse().ok()
 }
 

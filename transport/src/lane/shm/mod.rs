@@ -373,7 +373,7 @@ impl Lane for ShmLane {
             latency_ns: 250 + crate::wait::turn_ns(),
             fragment_bytes_per_us: 12_000,
             get_ns: 1_500,
-            get_bytes_per_us: 11_000,
+            get_bytes_per_us: 16_000,
             share: Unit::PAGE,
         }
     }

@@ -2,13 +2,13 @@
 //! What a slot of a pair's ring says, and where these rings lie in the node memory.
 //!
 //! ```text
-//! word   kind 8, flags 8, bytes of the body 15, parity 1, context 32
+//! word   kind 7, plain 1, flags 8, bytes of the body 15, parity 1, context 32
 //! rest   source 4, tag 4, then the plain message's body (of up to 112 bytes),
 //!        or token 8, extra 4, four bytes of nothing, and the body (of up to 96)
 //! ```
 //!
-//! A plain message is an eager one that nobody waits for: it needs neither token nor extra, so a
-//! body of up to 48 bytes lies in the slot's first cache line. A body of more than
+//! A plain message has neither token nor extra, as an eager one that nobody waits for: a body of up
+//! to 48 bytes lies in the slot's first cache line. A body of more than
 //! [`INLINE_BYTES`] lies in the run; its place (4 bytes) stands where the body would.
 //!
 //! Invariants:
@@ -48,19 +48,24 @@ pub(super) enum Body {
     Run(u32),
 }
 
+/// In a word: the message is plain.
+const PLAIN: u64 = 1 << 7;
+const _: () = assert!((MessageKind::CancelReply as u64) < PLAIN);
+
 /// The word of a slot, without the parity.
 #[inline]
 pub(super) fn word_of(header: &Header, bytes: usize) -> u64 {
-    debug_assert!(bytes < 1 << 15);
+    debug_assert!(bytes < 1 << 15 && u64::from(header.kind) < PLAIN);
     u64::from(header.kind)
+        | if is_plain(header) { PLAIN } else { 0 }
         | u64::from(header.flags) << 8
         | (bytes as u64) << 16
         | u64::from(header.context) << 32
 }
 
 #[inline]
-fn is_plain(kind: u8, flags: u8) -> bool {
-    kind == MessageKind::Eager as u8 && flags == 0
+fn is_plain(header: &Header) -> bool {
+    header.token == 0 && header.extra == 0
 }
 
 /// Writes the header; returns where the body goes.
@@ -74,7 +79,7 @@ pub(super) unsafe fn write_header(rest: *mut Rest, header: &Header) -> *mut u8 {
         (*rest).source = header.source;
         (*rest).tag = header.tag;
         let data = (&raw mut (*rest).data).cast::<u8>();
-        if is_plain(header.kind, header.flags) {
+        if is_plain(header) {
             return data;
         }
         data.cast::<u64>().write_unaligned(header.token);
@@ -86,7 +91,7 @@ pub(super) unsafe fn write_header(rest: *mut Rest, header: &Header) -> *mut u8 {
 /// The word of a plain message.
 #[inline(always)]
 pub(super) fn plain_word(context: u32, bytes: usize) -> u64 {
-    MessageKind::Eager as u64 | (bytes as u64) << 16 | u64::from(context) << 32
+    MessageKind::Eager as u64 | PLAIN | (bytes as u64) << 16 | u64::from(context) << 32
 }
 
 /// Writes the rest of a plain message's header; returns where the body goes.
@@ -110,7 +115,7 @@ pub(super) unsafe fn write_plain(rest: *mut Rest, envelope: Envelope) -> *mut u8
 /// `rest` is a published slot's rest that stays ours as long as the answer is used.
 #[inline]
 pub(super) unsafe fn read(word: u64, rest: *const Rest) -> Option<(Header, Body)> {
-    let (kind, flags) = (word as u8, (word >> 8) as u8);
+    let (kind, flags) = ((word & (PLAIN - 1)) as u8, (word >> 8) as u8);
     let bytes = (word >> 16) as usize & 0x7fff;
     // SAFETY: the caller lends the slot; these are plain integers inside it.
     let (source, tag) = unsafe { ((*rest).source, (*rest).tag) };
@@ -124,7 +129,7 @@ pub(super) unsafe fn read(word: u64, rest: *const Rest) -> Option<(Header, Body)
         tag,
         ..Header::default()
     };
-    let at = if is_plain(kind, flags) {
+    let at = if word & PLAIN != 0 {
         data
     } else {
         // SAFETY: as above.
