@@ -56,14 +56,25 @@ fn a_last_line_without_newline_is_kept_and_a_line_alone_is_not_changed() {
 
 #[test]
 fn a_prompt_of_rank_0_is_shown_and_closed_before_other_text() {
-    let script = "if [ $PMI_RANK = 0 ]; then printf 'prompt> '; sleep 0.6; echo done; \
-                  else printf part; sleep 0.3; echo ' whole'; sleep 0.6; fi";
-    let mut child = mpiexec(&["-n", "2", "sh", "-c", script]).spawn().unwrap();
-    let mut first = [0; 8];
-    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"prompt> ");
+    // Each goes on when we have seen what comes before: $0/one, $0/zero.
+    let script = "until_there() { while [ ! -e $1 ]; do sleep 0.02; done; }; \
+                  if [ $PMI_RANK = 0 ]; then printf 'prompt> '; until_there $0/zero; echo done; \
+                  else until_there $0/one; printf part; sleep 0.3; echo ' whole'; \
+                  until_there $0/zero; fi";
+    let here = directory("prompt");
+    let mut child =
+        mpiexec(&["-n", "2", "sh", "-c", script, here.to_str().unwrap()]).spawn().unwrap();
+    let mut read = |wanted: &str| {
+        let mut bytes = vec![0; wanted.len()];
+        child.stdout.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), wanted);
+    };
+    read("prompt> ");
+    std::fs::write(here.join("one"), "").unwrap();
+    read("\npart whole\n");
+    std::fs::write(here.join("zero"), "").unwrap();
     let rest = crate::watched(child).stdout;
-    assert_eq!(String::from_utf8_lossy(&rest), "\npart whole\ndone\n");
+    assert_eq!(String::from_utf8_lossy(&rest), "done\n");
 }
 
 #[test]
