@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One transfer that two processes copy together: the receiver takes pieces from the front and reads
-//! them, the sender takes pieces from the back and writes them, until they meet. Who is busy
+//! One transfer that two processes copy together: the receiver takes pieces from the front and
+//! reads them, the sender takes pieces from the back and writes them, until they meet. Who is busy
 //! elsewhere takes none, and the other does it all.
 //!
 //! A cell is the receiver's. It lies where both can reach it, and its claim word says everything:

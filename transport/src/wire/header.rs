@@ -38,7 +38,7 @@ pub enum MessageKind {
     /// The receiver of the announced message `token` copies it, and its sender may help: `extra`
     /// names the cell; the body is the receiver's token and the bytes that it wants (u64 each).
     Join = 12,
-    /// All bytes of the receive `token` are in place, the sender wrote the last; the sender is done.
+    /// All bytes of the receive `token` are in place, the sender wrote the last; it is done.
     Joined = 13,
 }
 
