@@ -8,8 +8,7 @@
 //!    initialises and untouched pages cost nothing.
 //! 3. What different processes write lies on different 128-byte lines (two cache lines: the
 //!    adjacent-line prefetcher couples them), and each rank's record, ring, slab and cells start on
-//!    a page
-//!    of their own, so that the owner's first touch places them in its NUMA domain.
+//!    a page of their own, so that the owner's first touch places them in its NUMA domain.
 //! 4. Field widths are explicit and independent of build flags; another build is refused anyway.
 //!
 //! Not here: the mapping (memory.rs), what rings and slabs contain (lane::shm).
