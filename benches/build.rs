@@ -2,34 +2,23 @@
 //! Makes a stub of `libmpi_abi` to link against, so that the benchmarks are ordinary programs of
 //! the C ABI: at run time they take the library that mpiexec names, or the one beside them.
 //!
-//! The stub has the SONAME of the real library and the functions that `src/mpi.rs` declares. It
+//! The stub has the SONAME of the real library and the functions that `src/mpi/raw.rs` names. It
 //! must never run: each function says so and aborts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// What `src/mpi.rs` declares.
-const FUNCTIONS: &[&str] = &[
-    "MPI_Init",
-    "MPI_Finalize",
-    "MPI_Comm_rank",
-    "MPI_Comm_size",
-    "MPI_Wtime",
-    "MPI_Barrier",
-    "MPI_Send",
-    "MPI_Recv",
-    "MPI_Isend",
-    "MPI_Irecv",
-    "MPI_Waitall",
-    "MPI_Abort",
-];
+const DECLARATIONS: &str = "src/mpi/raw.rs";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={DECLARATIONS}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let source = out.join("stub.c");
-    fs::write(&source, stub()).expect("OUT_DIR is writable");
+    let declarations = fs::read_to_string(DECLARATIONS).expect("the declarations are there");
+    fs::write(&source, stub(&functions(&declarations))).expect("OUT_DIR is writable");
     // The second name is the one that the loader of a unit test looks for.
     let names = ["libmpi_abi.so", "libmpi_abi.so.1"];
     names.iter().for_each(|name| compile(&source, &out.join(name)));
@@ -39,9 +28,18 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-Wl,--enable-new-dtags");
 }
 
-fn stub() -> String {
+/// Every name of the form `MPI_Word...` outside comments: functions, since constants have
+/// capitals only and no prefix there.
+fn functions(declarations: &str) -> BTreeSet<&str> {
+    let code = declarations.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .filter(|word| word.starts_with("MPI_"))
+        .collect()
+}
+
+fn stub(functions: &BTreeSet<&str>) -> String {
     let mut text = String::from("#include <stdio.h>\n#include <stdlib.h>\n");
-    for name in FUNCTIONS {
+    for name in functions {
         text.push_str(&format!(
             "int {name}(void) {{\n    fputs(\"{name}: this is the stub that benchmarks are linked \
              against; start them with mpiexec\\n\", stderr);\n    abort();\n}}\n"

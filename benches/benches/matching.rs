@@ -7,8 +7,8 @@ use std::hint::black_box;
 use strait_transport::envelope::{ANY, Envelope, Pattern};
 use strait_transport::protocol::matching::Matching;
 
-/// Entries that are in the way: none, a list, the longest list, hashed, very long.
-const BEHIND: [u32; 5] = [0, 4, 16, 1_000, 1_000_000];
+/// Entries that are in the way: none, one, a list, the longest list, hashed, very long.
+const BEHIND: [u32; 6] = [0, 1, 10, 16, 1_000, 1_000_000];
 
 fn envelope(tag: u32) -> Envelope {
     Envelope { context: 1, source: 2, tag }

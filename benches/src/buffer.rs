@@ -1,43 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Memory that starts at a page, and bytes that can be recomputed at the other side.
-#![forbid(unsafe_code)]
+//! Memory that starts at a page, and that MPI may write while we hold it.
+
+use crate::datatype::Type;
+use crate::mpi::Part;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
 
 const PAGE: usize = 4096;
 
 /// Bytes whose first lies at the start of a page.
+///
+/// It owns raw memory, not a `Vec`, so that the pointers given to MPI stay valid whatever is
+/// borrowed of it in between.
 pub struct Buffer {
-    memory: Vec<u8>,
-    start: usize,
+    start: NonNull<u8>,
     size: usize,
+    layout: Layout,
 }
 
 impl Buffer {
     /// `size` bytes, all touched.
     pub fn new(size: usize) -> Buffer {
-        let memory = vec![1_u8; size + PAGE];
-        let start = memory.as_ptr().align_offset(PAGE);
-        assert!(start < PAGE, "a byte pointer can always be aligned");
-        Buffer { memory, start, size }
+        let layout = Layout::from_size_align(size.max(1), PAGE).expect("a size that fits memory");
+        // SAFETY: the layout has at least one byte.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        let mut buffer = Buffer { start, size, layout };
+        buffer.bytes_mut().fill(1);
+        buffer
     }
 
-    pub fn bytes(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..][..self.size]
+    pub fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `size` bytes are allocated and initialised; MPI writes them only between the
+        // start and the end of an operation, when nobody looks.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.size) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed for us alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
+    }
+
+    /// `bytes` of it from `at` on, as elements.
+    pub fn part(&self, at: usize, bytes: usize, datatype: Type) -> Part {
+        assert!(at + bytes <= self.size, "{bytes} bytes at {at} of {}", self.size);
+        let count = bytes / datatype.size();
+        let count = i32::try_from(count).expect("sizes are limited to what an int counts");
+        // SAFETY: `at` is within the allocation, as just seen.
+        let start = unsafe { self.start.as_ptr().add(at) };
+        Part { start, count, datatype: datatype.handle() }
     }
 }
 
-/// Fills with what `seed` and the place say.
-pub fn fill(bytes: &mut [u8], seed: u64) {
-    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = byte_of(seed, at));
-}
-
-/// Holds every byte what `fill` would have written?
-pub fn holds(bytes: &[u8], seed: u64) -> bool {
-    bytes.iter().enumerate().all(|(at, byte)| *byte == byte_of(seed, at))
-}
-
-fn byte_of(seed: u64, at: usize) -> u8 {
-    let mixed = (seed.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ at as u64;
-    (mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
 }
 
 #[cfg(test)]
@@ -45,13 +68,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_byte_is_seen() {
+    fn it_starts_at_a_page_and_its_parts_lie_in_it() {
         let mut buffer = Buffer::new(10_000);
-        assert_eq!(buffer.bytes().as_ptr() as usize % PAGE, 0);
-        fill(buffer.bytes(), 7);
-        assert!(holds(buffer.bytes(), 7));
-        assert!(!holds(buffer.bytes(), 8));
-        buffer.bytes()[9_999] ^= 1;
-        assert!(!holds(buffer.bytes(), 7));
+        assert_eq!(buffer.start() as usize % PAGE, 0);
+        assert!(buffer.bytes().iter().all(|byte| *byte == 1));
+        buffer.bytes_mut()[9_999] = 2;
+        assert_eq!(buffer.bytes().len(), 10_000);
+        let part = buffer.part(4000, 4000, Type::Int);
+        assert_eq!((part.start as usize, part.count), (buffer.start() as usize + 4000, 1000));
+        assert_eq!(Buffer::new(0).bytes().len(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "5 bytes at 4 of 8")]
+    fn a_part_beyond_the_end_is_refused() {
+        Buffer::new(8).part(4, 5, Type::Char);
     }
 }

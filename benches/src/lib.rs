@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Benchmarks of whole programs: `osu_latency` and `osu_bw`, over the C ABI of any MPI library.
+//! Benchmarks of whole programs over the C ABI of any MPI library: `osu_latency`, `osu_bw`,
+//! `osu_allreduce` and their like.
 //!
 //! Names, titles, columns, options and defaults follow the OSU micro-benchmarks 7.x, so that
-//! scripts which parse those parse these; the code is our own.
+//! scripts which parse those parse these; the code is our own. Beyond them there are JSON and
+//! CSV, repeats with a confidence interval, and a head that says where it was measured.
 //!
-//! - [`options`] reads the command line;
-//! - [`table`] prints the head and the rows;
-//! - [`latency`] and [`bandwidth`] measure;
-//! - [`mpi`] is the only door to the C functions;
-//! - [`buffer`] holds what is sent, and checks what came.
+//! - [`options`] reads the command line by one table;
+//! - [`benchmark`] says what a benchmark is, [`point_to_point`] and [`collective`] hold those
+//!   that measure messages, [`startup`] those that measure the start;
+//! - [`run`] is the way in: it goes through sizes and repeats, and leaves with an exit code;
+//! - [`report`] prints: the known table, JSON, CSV;
+//! - [`pattern`] and [`buffer`] are what is sent, and the check of what came;
+//! - [`statistics`] condenses; [`mpi`] is the only door to the C functions.
 
-pub mod bandwidth;
+pub mod benchmark;
 pub mod buffer;
-pub mod latency;
+pub mod collective;
+pub mod datatype;
 pub mod mpi;
 pub mod options;
-pub mod table;
+pub mod pattern;
+pub mod point_to_point;
+pub mod report;
+pub mod run;
+pub mod startup;
+pub mod statistics;

@@ -15,9 +15,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Programs of the tools crate and of the benches that belong in `bin/`, where they were built.
+/// Programs of the tools crate that belong in `bin/`, where they were built.
 const TOOLS: &[&str] = &["mpiexec", "mpicc", "strait"];
-const BENCHES: &[&str] = &["osu_latency", "osu_bw"];
+/// All benchmarks in one; it says itself by which names it wants to be called.
+const BENCHES: &str = "strait-osu";
 
 pub fn command(places: &Places, prefix: &Path) -> Result<(), String> {
     let here = std::env::current_dir().map_err(|e| e.to_string())?;
@@ -50,8 +51,11 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
     tree.copy(&release.join("libmpi_abi.so"), "lib/libmpi_abi.so.1", 0o755)?;
     tree.copy(&release.join("libmpi.so"), "lib/libmpi.so.12", 0o755)?;
     tree.link("libmpi_abi.so.1", "lib/libmpi_abi.so")?;
-    for name in TOOLS.iter().chain(BENCHES) {
+    for name in TOOLS.iter().chain([&BENCHES]) {
         tree.copy(&tools.join(name), &format!("bin/{name}"), 0o755)?;
+    }
+    for name in benchmarks(prefix)? {
+        tree.link(BENCHES, &format!("bin/{name}"))?;
     }
     tree.link("mpiexec", "bin/mpirun")?;
     let header = places.root.join("bindings/include/mpi.h");
@@ -71,6 +75,16 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
         tree.copy(&path, &format!("share/doc/strait/docs/{name}"), 0o644)?;
     }
     Ok(tree.changed)
+}
+
+/// The names of the benchmarks, from the installed program: it needs the library beside it.
+pub fn benchmarks(prefix: &Path) -> Result<Vec<String>, String> {
+    let task = Task::new(prefix.join("bin").join(BENCHES)).arg("--list").limit(60);
+    let outcome = task.without_env("LD_LIBRARY_PATH").run()?;
+    if !outcome.success() {
+        return Err(outcome.describe());
+    }
+    Ok(outcome.out.lines().map(str::to_string).collect())
 }
 
 fn markdown(dir: &Path) -> Vec<PathBuf> {
