@@ -66,9 +66,9 @@ pub enum Outcome {
     Failed(Error),
 }
 
-/// Where a request stands. Receives: Posted, then some of Assembling, Granting, Sharing, Receiving; sends:
-/// Queued, then one of AwaitAck, Announced, Streaming; both end in Done. The diagrams are in
-/// docs/protocol.md.
+/// Where a request stands. Receives: Posted, then some of Assembling, Granting, Sharing,
+/// Receiving; sends: Queued, then one of AwaitAck, Announced, Streaming; both end in Done. The
+/// diagrams are in docs/protocol.md.
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// Not a request; the next free slot.

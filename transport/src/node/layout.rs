@@ -7,8 +7,8 @@
 //! 2. All-zero bytes are the valid initial state of everything after the header, so that nobody
 //!    initialises and untouched pages cost nothing.
 //! 3. What different processes write lies on different 128-byte lines (two cache lines: the
-//!    adjacent-line prefetcher couples them), and each rank's record, ring, slab and cells start on a page
-//!    of their own, so that the owner's first touch places them in its NUMA domain.
+//!    adjacent-line prefetcher couples them), and each rank's record, ring, slab and cells start on
+//!    a page of their own, so that the owner's first touch places them in its NUMA domain.
 //! 4. Field widths are explicit and independent of build flags; another build is refused anyway.
 //!
 //! Not here: the mapping (memory.rs), what rings and slabs contain (lane::shm).
@@ -268,7 +268,8 @@ impl NodeLayout {
         format!(
             "node memory for {} ranks: {} KiB reserved, touched on use; each rank {} KiB at most \
              (record {} KiB, ring of {} slots {} KiB, slab {} KiB: {} chunks of {} bytes and {} of \
-             {} KiB, shared transfers {} KiB, {} rings of pairs {} KiB); header and call names {} KiB",
+             {} KiB, shared transfers {} KiB, {} rings of pairs {} KiB); header and call names \
+             {} KiB",
             self.local_size,
             kib(self.total_bytes()),
             kib(mine),

@@ -38,7 +38,7 @@ pub enum MessageKind {
     /// The receiver of the announced message `token` copies it, and its sender may help: `extra`
     /// names the cell; the body is the receiver's token and the bytes that it wants (u64 each).
     Join = 12,
-    /// All bytes of the receive `token` are in place, the sender wrote the last; the sender is done.
+    /// The sender is done with the receive `token`: it wrote the last bytes, or gives a piece back.
     Joined = 13,
 }
 
