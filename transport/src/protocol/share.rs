@@ -79,12 +79,23 @@ pub struct Cell {
     pub done: AtomicU64,
     reserved: [u64; 6],
     /// Where the receiver wants the message, in its address space.
-    pub address: AtomicU64,
-    /// How much of it.
-    pub bytes: AtomicU64,
+    address: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Cell>() == 128);
+
+impl Cell {
+    /// Where the receiver wants the message. Valid for who took units of this use.
+    pub fn address(&self) -> u64 {
+        self.address.load(Relaxed)
+    }
+
+    /// Opens the cell for a message that is wanted at this address.
+    pub fn open_at(&self, address: u64, generation: u16) {
+        self.address.store(address, Relaxed);
+        open(&self.claim, &self.done, generation);
+    }
+}
 
 /// Which end is taken from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,7 +25,6 @@ use crate::protocol::share::{self, CellId, End, Greed};
 use crate::request::{Outcome, RequestId, Stage};
 use crate::wire::header::{Header, MessageKind};
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// A send of ours that its receiver has opened for us.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +69,8 @@ impl Worker {
         }
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return false };
         let Some(cell) = self.core.cells.take() else { return false };
-        let shared = &cells[usize::from(cell.index)];
-        shared.address.store(base.expose_provenance() as u64, Relaxed);
-        shared.bytes.store(wanted, Relaxed);
-        share::open(&shared.claim, &shared.done, cell.generation);
+        let at = base.expose_provenance() as u64;
+        cells[usize::from(cell.index)].open_at(at, cell.generation);
         self.lanes.used(lane, base, wanted as usize);
         self.core.requests.at(id.index).stage = Stage::Sharing { address, token, cell };
         self.core.sharing.push_back(id);
@@ -189,7 +186,7 @@ impl Worker {
         let Some(taken) = taken else { return Piece::Over };
         let Range { start, end } = unit.bytes_of(&taken, bytes);
         let to = RemoteRange {
-            address: shared.address.load(Relaxed).wrapping_add(start),
+            address: shared.address().wrapping_add(start),
             bytes: (end - start) as usize,
             key: 0,
         };
