@@ -10,7 +10,7 @@ use super::loopback::Loopback;
 use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
-use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use super::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Peer};
 use crate::error::{Error, Kind, Result, Submit};
@@ -200,6 +200,22 @@ impl Lanes {
             LaneKind::Shm => present(&mut self.shm).fragment(peer, header, bytes, fill),
             LaneKind::Tcp => present(&mut self.tcp).fragment(peer, header, bytes, fill),
             LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
+        }
+    }
+
+    pub(crate) fn bulk(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        lead: Option<(&Header, &[u8])>,
+        header: &Header,
+        body: &[u8],
+    ) -> Bulk {
+        match kind {
+            LaneKind::Loopback => self.loopback.bulk(peer, lead, header, body),
+            LaneKind::Shm => present(&mut self.shm).bulk(peer, lead, header, body),
+            LaneKind::Tcp => present(&mut self.tcp).bulk(peer, lead, header, body),
+            LaneKind::Sim => present(&mut self.sim).bulk(peer, lead, header, body),
         }
     }
 

@@ -283,6 +283,7 @@ impl Lane for TcpLane {
         Capabilities {
             short_bytes_max: SHORT_BYTES_MAX,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            bulk_bytes_max: 0,
             get: false,
             latency_ns: 15_000,
             fragment_bytes_per_us: 3_000,
