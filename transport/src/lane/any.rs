@@ -319,7 +319,8 @@ impl Lanes {
             self.tcp_due -= 1;
             return 0;
         }
-        let count = present(&mut self.tcp).poll(inbox, BUDGET);
+        let tcp = present(&mut self.tcp);
+        let count = tcp.poll(inbox, BUDGET) + tcp.take_settled();
         self.tcp_due = if count > 0 { 0 } else { POLLS_PER_TCP };
         count
     }
@@ -327,6 +328,19 @@ impl Lanes {
     /// Whether accepted messages wait for a connection that is being made.
     pub(crate) fn is_connecting(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_connecting)
+    }
+
+    /// Whether a lane holds short messages back until it is polled.
+    #[inline]
+    pub(crate) fn is_holding(&self) -> bool {
+        self.tcp.as_ref().is_some_and(TcpLane::is_holding)
+    }
+
+    /// Sends what is held back.
+    pub(crate) fn release(&mut self) {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.release();
+        }
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
@@ -348,6 +362,9 @@ impl Lanes {
     pub(crate) fn announce(&mut self, sleepers: &Sleepers) {
         if let Some(shm) = &mut self.shm {
             shm.announce(sleepers);
+        }
+        if let Some(tcp) = &mut self.tcp {
+            tcp.cool();
         }
     }
 
