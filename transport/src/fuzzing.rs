@@ -67,10 +67,12 @@ fn decode(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Owned>, Option<FrameE
     let mut frames = Vec::new();
     for mut piece in pieces {
         loop {
+            let before = decoder.awaited();
             match decoder.next(&mut piece) {
                 Ok(Some(Frame::Message(header, body))) => {
                     assert_eq!(header.body as usize, body.len());
-                    frames.push(Owned::Message(header, body.to_vec()));
+                    let body = body.to_vec();
+                    add(&mut frames, before, header, &body, decoder.awaited());
                 }
                 Ok(Some(Frame::Control(control))) => frames.push(Owned::Control(control)),
                 Ok(None) => break,
@@ -83,6 +85,34 @@ fn decode(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Owned>, Option<FrameE
         assert!(piece.is_empty(), "no frame means that all was taken");
     }
     (frames, None)
+}
+
+/// Adds what the decoder handed out: a frame, or a piece of one. `before` and `after` are what was
+/// awaited of a frame that comes in pieces, which is put together again here.
+fn add(
+    frames: &mut Vec<Owned>,
+    before: Option<Header>,
+    header: Header,
+    body: &[u8],
+    after: Option<Header>,
+) {
+    let left = after.map_or(0, |rest| rest.body);
+    if let Some(before) = before {
+        assert_eq!(before.piece(body.len()), header, "a piece of what was awaited");
+        assert_eq!(before.body, header.body + left);
+        if let Some(Owned::Message(first, bytes)) = frames.last_mut()
+            && bytes.len() < first.body as usize
+        {
+            assert_eq!(first.after_piece(bytes.len()), before, "pieces follow each other");
+            bytes.extend_from_slice(body);
+            return;
+        }
+        // Of this frame only the header has come so far.
+        frames.push(Owned::Message(before, body.to_vec()));
+        return;
+    }
+    let whole = Header { body: header.body + left, ..header };
+    frames.push(Owned::Message(whole, body.to_vec()));
 }
 
 /// Handshakes: the bytes are first messages of their own, and then changes to real ones. What

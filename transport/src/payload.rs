@@ -68,6 +68,23 @@ impl Payload {
         MemoryKind::Host
     }
 
+    /// The bytes from `offset` on of a contiguous payload; empty for any other.
+    ///
+    /// # Safety
+    /// The memory described is readable, and not written while the slice lives.
+    #[inline]
+    pub unsafe fn rest(&self, offset: usize) -> &[u8] {
+        match *self {
+            Payload::Contiguous { base, bytes } if offset < bytes => {
+                // SAFETY: `offset` lies within the payload.
+                let first = unsafe { base.add(offset) };
+                // SAFETY: the caller says that all bytes of the payload are readable.
+                unsafe { std::slice::from_raw_parts(first, bytes - offset) }
+            }
+            _ => &[],
+        }
+    }
+
     /// Copies packed bytes `offset .. offset + into.len()` into `into`.
     ///
     /// # Safety

@@ -203,6 +203,48 @@ fn flood(rank: &mut Rank) {
     assert!(held <= rank.size as usize * rank.worker.grant());
 }
 
+/// Everybody sends to everybody at once, more than connections hold, so that long bodies stop in
+/// the middle while short messages, answers and other long ones come behind them.
+fn crossfire(rank: &mut Rank) {
+    const COUNT: usize = 36;
+    const BYTES: [usize; 9] = [40, 20_000, 0, 300_000, 64, 1_500_000, 3_000, 70_000, 5];
+    for round in 0..3 {
+        let size = |number: usize| BYTES[(number * 7 + round) % BYTES.len()];
+        let seed = |from: u32, to: u32, number: usize| from * 1000 + to * 100 + number as u32;
+        let (me, others) = (rank.me, (0..rank.size).filter(|&r| r != rank.me));
+        let others: Vec<u32> = others.collect();
+        let slots = || others.iter().flat_map(|&other| (0..COUNT).map(move |n| (other, n)));
+        let mut received: Vec<Vec<u8>> = slots().map(|(_, n)| vec![0xee; size(n)]).collect();
+        let mut sent: Vec<Vec<u8>> =
+            slots().map(|(to, n)| fill(seed(me, to, n), size(n))).collect();
+        let mut requests = Vec::new();
+        // Half of the receives are posted before anything is sent, the others long after.
+        for late in [false, true] {
+            for ((from, n), into) in slots().zip(&mut received) {
+                if (n % 2 == 1) == late {
+                    requests.push(rank.ireceive(from, n as u32, into));
+                }
+            }
+            if !late {
+                for (mode, parity) in [(SendMode::Standard, 0), (SendMode::Synchronous, 1)] {
+                    for ((to, n), data) in slots().zip(&mut sent) {
+                        if n / 2 % 2 == parity {
+                            requests.extend(rank.isend(to, n as u32, data, mode));
+                        }
+                    }
+                }
+            }
+        }
+        for request in requests {
+            let completion = rank.wait(request);
+            assert!(matches!(completion.outcome, Outcome::Done), "{completion:?}");
+        }
+        for ((from, n), data) in slots().zip(&received) {
+            assert!(*data == fill(seed(from, me, n), size(n)), "message {n} from {from}");
+        }
+    }
+}
+
 /// Blocking round trips, with a partner that is late now and then, so that both sides sleep.
 fn ping_pong(rank: &mut Rank) {
     let partner = rank.me ^ 1;
@@ -242,6 +284,9 @@ programs! {
     tcp_ring_of_5: 5, TCP, ring;
     tcp_flood_of_4: 4, TCP, flood;
     tcp_ping_pong: 4, TCP, ping_pong;
+    tcp_crossfire_of_2: 2, TCP, crossfire;
+    tcp_crossfire_of_3: 3, TCP, crossfire;
+    shm_crossfire_of_3: 3, SHM, crossfire;
     alone: 1, Allowed::ALL, ring;
 }
 

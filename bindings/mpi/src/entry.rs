@@ -235,6 +235,9 @@ impl Entry {
     #[inline]
     pub fn wait_until(&mut self, mut done: impl FnMut(&mut Runtime) -> bool) {
         if done(self) {
+            if self.worker.is_holding() {
+                self.worker.release();
+            }
             return;
         }
         self.progress();
@@ -248,6 +251,9 @@ impl Entry {
     /// first contact with its peer, which would last until this process calls MPI again.
     #[inline]
     pub fn let_messages_leave(&mut self) {
+        if self.worker.is_holding() {
+            self.worker.release();
+        }
         if self.worker.is_connecting() {
             self.wait_until(|runtime| !runtime.worker.is_connecting());
         }
@@ -380,7 +386,12 @@ pub fn on_requests<A: Abi>(
         return not_running::<A>(name);
     };
     let mut comm = None;
-    match body(&mut entry, &mut comm) {
+    let result = body(&mut entry, &mut comm);
+    // A send that is complete for its caller may still be held back for company.
+    if entry.worker.is_holding() {
+        entry.worker.release();
+    }
+    match result {
         Ok(()) => 0,
         Err(error) => raise::<A>(&mut entry, comm.as_ref(), error),
     }

@@ -10,7 +10,7 @@ use super::loopback::Loopback;
 use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
-use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use super::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Peer};
 use crate::error::{Error, Kind, Result, Submit};
@@ -203,6 +203,22 @@ impl Lanes {
         }
     }
 
+    pub(crate) fn bulk(
+        &mut self,
+        kind: LaneKind,
+        peer: Peer,
+        lead: Option<(&Header, &[u8])>,
+        header: &Header,
+        body: &[u8],
+    ) -> Bulk {
+        match kind {
+            LaneKind::Loopback => self.loopback.bulk(peer, lead, header, body),
+            LaneKind::Shm => present(&mut self.shm).bulk(peer, lead, header, body),
+            LaneKind::Tcp => present(&mut self.tcp).bulk(peer, lead, header, body),
+            LaneKind::Sim => present(&mut self.sim).bulk(peer, lead, header, body),
+        }
+    }
+
     /// # Safety
     /// As [`Lane::get`].
     pub(crate) unsafe fn get(
@@ -303,7 +319,8 @@ impl Lanes {
             self.tcp_due -= 1;
             return 0;
         }
-        let count = present(&mut self.tcp).poll(inbox, BUDGET);
+        let tcp = present(&mut self.tcp);
+        let count = tcp.poll(inbox, BUDGET) + tcp.take_settled();
         self.tcp_due = if count > 0 { 0 } else { POLLS_PER_TCP };
         count
     }
@@ -311,6 +328,19 @@ impl Lanes {
     /// Whether accepted messages wait for a connection that is being made.
     pub(crate) fn is_connecting(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_connecting)
+    }
+
+    /// Whether a lane holds short messages back until it is polled.
+    #[inline]
+    pub(crate) fn is_holding(&self) -> bool {
+        self.tcp.as_ref().is_some_and(TcpLane::is_holding)
+    }
+
+    /// Sends what is held back.
+    pub(crate) fn release(&mut self) {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.release();
+        }
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
@@ -332,6 +362,9 @@ impl Lanes {
     pub(crate) fn announce(&mut self, sleepers: &Sleepers) {
         if let Some(shm) = &mut self.shm {
             shm.announce(sleepers);
+        }
+        if let Some(tcp) = &mut self.tcp {
+            tcp.cool();
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub short_bytes_max: usize,
     /// Largest body of [`Lane::fragment`].
     pub fragment_bytes_max: usize,
+    /// Largest body of [`Lane::bulk`]; zero if the lane has no such way.
+    pub bulk_bytes_max: usize,
     /// [`Lane::get`] works with this peer (it was tried).
     pub get: bool,
     /// Estimated one-way latency of a short message, nanoseconds.
@@ -40,6 +42,16 @@ pub trait Inbox {
     fn message(&mut self, from: Peer, header: &Header, body: &[u8]);
     /// The peer is gone. Delivered once a peer; nothing comes from it afterwards.
     fn lost(&mut self, peer: Peer, error: Error);
+
+    /// Where the body of this message, which has not arrived, may be written: all of its
+    /// `header.body` bytes. Asked for messages that come in pieces
+    /// ([`Header::comes_in_pieces`]) only. `None`: bring the bytes as a message.
+    fn place(&mut self, _from: Peer, _header: &Header) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// The first `header.body` bytes of the place just given were written: as `message`.
+    fn placed(&mut self, _from: Peer, _header: &Header) {}
 }
 
 /// Memory of another process, as its owner names it.
@@ -64,6 +76,18 @@ pub enum Get {
     Lost(Error),
 }
 
+/// What became of a long body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Bulk {
+    /// The message has begun, and so many bytes of the body left (perhaps none yet).
+    Took(usize),
+    /// Nothing happened.
+    Full,
+    /// The peer is gone.
+    Lost,
+}
+
 /// The operations of a path.
 pub trait Lane {
     /// What works with this peer. May connect lazily; cheap after that.
@@ -81,6 +105,20 @@ pub trait Lane {
         bytes: usize,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit;
+
+    /// Sends a message that comes in pieces straight from `body` (at most `bulk_bytes_max`), as far
+    /// as there is room; `lead` is a short message that goes right before it. Once the message has
+    /// begun, the caller brings the rest in later calls, with a header of the same kind and token
+    /// and without a lead, until all is taken; what other calls submit waits behind it.
+    fn bulk(
+        &mut self,
+        _peer: Peer,
+        _lead: Option<(&Header, &[u8])>,
+        _header: &Header,
+        _body: &[u8],
+    ) -> Bulk {
+        Bulk::Full
+    }
 
     /// Reads the peer's memory into `into` (same length in total). Blocking, but bounded by bytes.
     ///

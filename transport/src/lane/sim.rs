@@ -11,7 +11,7 @@
 //!
 //! All workers live in one thread; `get` reads the sender's memory directly.
 
-use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use super::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
 use crate::protocol::share::{CELL_COUNT, Cell, Unit};
@@ -69,6 +69,8 @@ pub struct SimPlan {
     pub short_bytes_max: usize,
     /// Largest fragment body.
     pub fragment_bytes_max: usize,
+    /// Largest bulk body (0: no such way).
+    pub bulk_bytes_max: usize,
     /// Whether get works; `refuse_get` makes it advertised and then refused.
     pub get: bool,
     /// Advertise get, and refuse it when it is tried.
@@ -212,6 +214,7 @@ impl Lane for SimLane {
         Capabilities {
             short_bytes_max: plan.short_bytes_max,
             fragment_bytes_max: plan.fragment_bytes_max,
+            bulk_bytes_max: plan.bulk_bytes_max,
             get: plan.get || plan.refuse_get,
             latency_ns: 500,
             fragment_bytes_per_us: 2_000,
@@ -237,6 +240,38 @@ impl Lane for SimLane {
         assert!(bytes <= self.net.state().plan.fragment_bytes_max);
         assert_eq!(bytes, header.body as usize);
         self.submit(peer, header, bytes, fill)
+    }
+
+    /// The lead is a message, and so is each piece that is taken: some bytes, perhaps none.
+    fn bulk(
+        &mut self,
+        peer: Peer,
+        lead: Option<(&Header, &[u8])>,
+        header: &Header,
+        body: &[u8],
+    ) -> Bulk {
+        assert!(body.len() <= self.net.state().plan.bulk_bytes_max && header.comes_in_pieces());
+        assert_eq!(body.len(), header.body as usize);
+        if let Some((lead, bytes)) = lead {
+            match self.submit(peer, lead, bytes.len(), &mut |into| into.copy_from_slice(bytes)) {
+                Submit::Full => return Bulk::Full,
+                Submit::Lost => return Bulk::Lost,
+                Submit::Sent => {}
+            }
+        }
+        let taken = self.net.state().random.below(body.len() as u64 + 1) as usize;
+        // A connection has room for a whole body more often than not.
+        let taken = if taken.is_multiple_of(3) { taken } else { body.len() };
+        if taken == 0 {
+            return Bulk::Took(0);
+        }
+        let (header, piece) = (header.piece(taken), &body[..taken]);
+        match self.submit(peer, &header, taken, &mut |into| into.copy_from_slice(piece)) {
+            Submit::Sent => Bulk::Took(taken),
+            Submit::Lost => Bulk::Lost,
+            Submit::Full if lead.is_some() => Bulk::Took(0),
+            Submit::Full => Bulk::Full,
+        }
     }
 
     unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get {

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! eager    L + b/F + b/C             one fragment path, one more copy if nobody waits for it
+//!                                    (half of b/C where bytes land in place if somebody does)
 //! fetch    2L + g + b/G              RTS, get (its FIN is not waited for by the receiver)
 //! pipeline 3L + b/F                  RTS, CTS, data
 //! ```
@@ -24,6 +25,10 @@ use std::fmt;
 /// out of another's caches.
 const COPY_BYTES_PER_US: u64 = 12_000;
 
+/// The grant that bounds eager messages which are copied twice: 64 KiB and more. Longer ones are
+/// worth an announcement even where ranks wait for their turns.
+const COPIED_GRANT_MAX: usize = 384 << 10;
+
 /// Body of the first fragment of an eager message begins with its length.
 pub const EAGER_FIRST_PREFIX: usize = 8;
 
@@ -36,6 +41,8 @@ pub struct Thresholds {
     pub eager_bytes_max: u32,
     /// Body of a fragment.
     pub fragment_bytes_max: u32,
+    /// Body of a bulk message; zero if there is no such way.
+    pub bulk_bytes_max: u32,
     /// From here on an announced message is fetched if it can be.
     pub fetch_bytes_min: u32,
     /// Whether the peer's memory can be fetched.
@@ -79,7 +86,10 @@ impl Plan {
             plan.cost_ns(Protocol::Fetch, bytes)
                 .is_some_and(|fetch| fetch < plan.cost_ns_pipeline(bytes))
         };
-        let eager_limit = credit::eager_bytes_max(grant);
+        let eager_limit = match capabilities.bulk_bytes_max {
+            0 => credit::eager_bytes_max(grant.min(COPIED_GRANT_MAX)),
+            _ => credit::eager_bytes_max(grant),
+        };
         let eager_bytes_max =
             first_size(eager_dearer).map_or(eager_limit, |at| at.min(eager_limit));
         // Whatever is short could also be one fragment: a typed payload is packed into one.
@@ -90,6 +100,7 @@ impl Plan {
             short_bytes_max: narrow(short_bytes_max),
             eager_bytes_max: narrow(eager_bytes_max.max(short_bytes_max)),
             fragment_bytes_max: narrow(capabilities.fragment_bytes_max),
+            bulk_bytes_max: narrow(capabilities.bulk_bytes_max),
             fetch_bytes_min: narrow(fetch_bytes_min),
             fetch: capabilities.get,
             unit: capabilities.share,
@@ -128,7 +139,10 @@ impl Plan {
 
     fn cost_ns_eager(&self, bytes: usize) -> u64 {
         let c = &self.capabilities;
-        let copy = time_ns(bytes, COPY_BYTES_PER_US);
+        let copy = match c.bulk_bytes_max {
+            0 => time_ns(bytes, COPY_BYTES_PER_US),
+            _ => time_ns(bytes, COPY_BYTES_PER_US) / 2,
+        };
         u64::from(c.latency_ns) + time_ns(bytes, u64::from(c.fragment_bytes_per_us)) + copy
     }
 
@@ -210,6 +224,7 @@ mod tests {
     const SHM: Capabilities = Capabilities {
         short_bytes_max: 192,
         fragment_bytes_max: 32 << 10,
+        bulk_bytes_max: 0,
         get: true,
         latency_ns: 300,
         fragment_bytes_per_us: 5_000,

@@ -137,6 +137,30 @@ impl Header {
         u64::from(self.tag) << 32 | u64::from(self.extra)
     }
 
+    /// Whether a lane may deliver the body in pieces of any size, each as a message of its own.
+    #[inline]
+    pub fn comes_in_pieces(&self) -> bool {
+        self.kind == MessageKind::Data as u8 || self.kind == MessageKind::EagerMore as u8
+    }
+
+    /// The header of the first `bytes` of the body of a message that comes in pieces.
+    #[inline]
+    pub fn piece(&self, bytes: usize) -> Header {
+        Header { body: bytes as u32, ..*self }
+    }
+
+    /// The header of what follows that piece.
+    #[inline]
+    pub fn after_piece(&self, bytes: usize) -> Header {
+        let mut rest = self.piece(self.body as usize - bytes);
+        if self.kind == MessageKind::Data as u8 {
+            // The offset is the peer's word, which the protocol checks.
+            let offset = self.data_offset().wrapping_add(bytes as u64);
+            (rest.extra, rest.tag) = (offset as u32, (offset >> 32) as u32);
+        }
+        rest
+    }
+
     /// The envelope.
     #[inline]
     pub fn envelope(&self) -> Envelope {

@@ -11,6 +11,7 @@ use crate::endpoint::Assembly;
 use crate::envelope::{Envelope, Peer};
 use crate::error::Error;
 use crate::lane::Inbox;
+use crate::payload::Payload;
 use crate::protocol::credit;
 use crate::protocol::message::Message;
 use crate::protocol::plan::EAGER_FIRST_PREFIX;
@@ -20,6 +21,24 @@ use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind}
 
 /// A message made no sense; it is counted and dropped.
 struct Senseless;
+
+/// The body of a message that comes in pieces.
+#[derive(Clone, Copy)]
+enum Arrived<'a> {
+    /// It lies here.
+    Bytes(&'a [u8]),
+    /// So many bytes were written to the place that was given.
+    Placed(usize),
+}
+
+impl Arrived<'_> {
+    fn len(self) -> usize {
+        match self {
+            Arrived::Bytes(bytes) => bytes.len(),
+            Arrived::Placed(count) => count,
+        }
+    }
+}
 
 impl Inbox for Core {
     #[inline(always)]
@@ -34,6 +53,25 @@ impl Inbox for Core {
     #[cold]
     fn lost(&mut self, peer: Peer, error: Error) {
         self.lose(peer.0, error);
+    }
+
+    fn place(&mut self, from: Peer, header: &Header) -> Option<&mut [u8]> {
+        if from.0 >= self.endpoints.len() as u32 {
+            return None;
+        }
+        if header.kind == MessageKind::Data as u8 {
+            return self.place_of_data(from.0, header);
+        }
+        self.place_of_eager(from.0, header.body as usize)
+    }
+
+    fn placed(&mut self, from: Peer, header: &Header) {
+        let arrived = Arrived::Placed(header.body as usize);
+        let result = match MessageKind::from_byte(header.kind) {
+            Some(MessageKind::Data) => self.data(from.0, header, arrived),
+            _ => self.eager_more(from.0, arrived),
+        };
+        self.counters.senseless += u64::from(result.is_err());
     }
 }
 
@@ -79,10 +117,10 @@ impl Core {
         match kind {
             MessageKind::Eager => self.eager(from, header, body),
             MessageKind::EagerFirst => self.eager_first(from, header, body)?,
-            MessageKind::EagerMore => self.eager_more(from, body)?,
+            MessageKind::EagerMore => self.eager_more(from, Arrived::Bytes(body))?,
             MessageKind::Rts => self.rts(from, header, body)?,
             MessageKind::Cts => self.cts(from, header, body)?,
-            MessageKind::Data => self.data(from, header, body)?,
+            MessageKind::Data => self.data(from, header, Arrived::Bytes(body))?,
             MessageKind::Fin => self.sender_done(from, header.token, Stage::is_announced)?,
             MessageKind::Ack => self.sender_done(from, header.token, Stage::is_await_ack)?,
             MessageKind::Credit => {
@@ -152,7 +190,7 @@ impl Core {
         Ok(())
     }
 
-    fn eager_more(&mut self, from: u32, body: &[u8]) -> Result<(), Senseless> {
+    fn eager_more(&mut self, from: u32, body: Arrived<'_>) -> Result<(), Senseless> {
         let endpoint = &mut self.endpoints[from as usize];
         match endpoint.assembly {
             Assembly::None => return Err(Senseless),
@@ -160,7 +198,9 @@ impl Core {
                 let parked = self.records.at(record);
                 let begin = parked.arrived as usize;
                 let into = parked.body.get_mut(begin..begin + body.len()).ok_or(Senseless)?;
-                into.copy_from_slice(body);
+                if let Arrived::Bytes(body) = body {
+                    into.copy_from_slice(body);
+                }
                 parked.arrived += body.len() as u64;
                 if parked.arrived >= parked.bytes {
                     endpoint.assembly = Assembly::None;
@@ -171,8 +211,11 @@ impl Core {
                 if body.len() as u64 > slot.total - slot.moved {
                     return Err(Senseless);
                 }
-                // SAFETY: who posted the receive promised that its buffer is writable.
-                unsafe { slot.accept(body) };
+                match body {
+                    // SAFETY: who posted the receive promised that its buffer is writable.
+                    Arrived::Bytes(body) => unsafe { slot.accept(body) },
+                    Arrived::Placed(count) => slot.moved += count as u64,
+                }
                 if slot.moved == slot.total {
                     let total = slot.total;
                     endpoint.assembly = Assembly::None;
@@ -239,7 +282,7 @@ impl Core {
         }
     }
 
-    fn data(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {
+    fn data(&mut self, from: u32, header: &Header, body: Arrived<'_>) -> Result<(), Senseless> {
         let id = RequestId::from_token(header.token);
         let slot = self.sending(from, id)?;
         let Stage::Receiving { wanted } = slot.stage else { return Err(Senseless) };
@@ -248,14 +291,51 @@ impl Core {
         if offset != slot.moved || body.len() as u64 > wanted - slot.moved {
             return Err(Senseless);
         }
-        // SAFETY: who posted the receive promised that its buffer is writable; the range ends at
-        // most at `wanted`, which the buffer holds.
-        unsafe { slot.payload.unpack(offset as usize, body) };
+        if let Arrived::Bytes(body) = body {
+            // SAFETY: who posted the receive promised that its buffer is writable; the range ends
+            // at most at `wanted`, which the buffer holds.
+            unsafe { slot.payload.unpack(offset as usize, body) };
+        }
         slot.moved += body.len() as u64;
         if slot.moved == wanted {
             self.finish_receive(id.index);
         }
         Ok(())
+    }
+
+    /// Where the next rendezvous data go, if that is one range that holds them.
+    fn place_of_data(&mut self, from: u32, header: &Header) -> Option<&mut [u8]> {
+        let slot = self.sending(from, RequestId::from_token(header.token)).ok()?;
+        let Stage::Receiving { wanted } = slot.stage else { return None };
+        if header.data_offset() != slot.moved || u64::from(header.body) > wanted - slot.moved {
+            return None;
+        }
+        // SAFETY: who posted the receive promised that its buffer is writable and untouched until
+        // completion; the borrow ends before anything else of this worker runs.
+        unsafe { slot.room(header.body as usize) }
+    }
+
+    /// Where the next bytes of the peer's eager message go, if that is one range that holds them.
+    fn place_of_eager(&mut self, from: u32, bytes: usize) -> Option<&mut [u8]> {
+        match self.endpoints[from as usize].assembly {
+            Assembly::None => None,
+            Assembly::Parked(record) => {
+                let parked = self.records.at(record);
+                let begin = parked.arrived as usize;
+                if bytes as u64 > parked.bytes - parked.arrived {
+                    return None;
+                }
+                parked.body.get_mut(begin..begin + bytes)
+            }
+            Assembly::Into(id) => {
+                let slot = self.requests.get_mut(id)?;
+                if bytes as u64 > slot.total - slot.moved {
+                    return None;
+                }
+                // SAFETY: as in `place_of_data`.
+                unsafe { slot.room(bytes) }
+            }
+        }
     }
 
     /// FIN or Ack: a send is over if it is in the stage that waits for it.
@@ -337,6 +417,22 @@ impl Stage {
 }
 
 impl Slot {
+    /// The next `bytes` of the receive's buffer, if it is contiguous and holds them.
+    ///
+    /// # Safety
+    /// The payload is writable, and nothing else uses it while the slice lives.
+    unsafe fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let Payload::Contiguous { base, bytes: all } = self.payload else { return None };
+        let begin = self.moved as usize;
+        if bytes > all.checked_sub(begin)? {
+            return None;
+        }
+        // SAFETY: the range lies within the payload, says the check.
+        let first = unsafe { base.add(begin) };
+        // SAFETY: the caller promises the rest.
+        Some(unsafe { std::slice::from_raw_parts_mut(first, bytes) })
+    }
+
     /// The next bytes of an eager message: what fits is kept.
     ///
     /// # Safety

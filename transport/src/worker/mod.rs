@@ -374,6 +374,10 @@ impl Worker {
         if !self.core.active.is_empty() {
             done += self.flush();
         }
+        if self.lanes.is_holding() {
+            // The caller may leave now, and what was sent here must not wait for its next call.
+            self.lanes.release();
+        }
         done
     }
 
@@ -419,6 +423,19 @@ impl Worker {
     #[inline]
     pub fn is_connecting(&self) -> bool {
         self.lanes.is_connecting()
+    }
+
+    /// Whether short messages are held back until the next progress. A call after which this
+    /// process may compute for long must let them go, unless it only starts something.
+    #[inline]
+    pub fn is_holding(&self) -> bool {
+        self.lanes.is_holding()
+    }
+
+    /// Sends what is held back.
+    #[cold]
+    pub fn release(&mut self) {
+        self.lanes.release();
     }
 
     /// The orderly end (Finalize): no peer will take the end of this process for a loss. Make

@@ -12,6 +12,7 @@ use super::{Action, Core, SendMode, Sent, Worker};
 use crate::endpoint::Control;
 use crate::envelope::{Envelope, Peer};
 use crate::error::{Error, Kind, Submit};
+use crate::lane::Bulk;
 use crate::payload::Payload;
 use crate::protocol::credit;
 use crate::protocol::plan::{EAGER_FIRST_PREFIX, Plan};
@@ -23,6 +24,9 @@ const LAUNCHES_MAX: usize = 64;
 /// Data fragments in one visit to an endpoint: enough to fill a ring, few enough that arrivals are
 /// looked at in between.
 const FRAGMENTS_MAX: usize = 16;
+/// Bytes of an eager message that travel with its first fragment where the rest goes in bulk: they
+/// make `moved` say that the message has begun.
+const BULK_LEAD: usize = 64;
 /// Body of an RTS and of a CTS.
 const CONTROL_BODY: usize = 16;
 
@@ -161,6 +165,12 @@ impl Worker {
             self.core.counters.announced_for_credit += u64::from(eager && announced);
             return launch;
         }
+        if bytes > endpoint.thresholds.short_bytes_max.max(BULK_LEAD as u32) as usize
+            && endpoint.thresholds.bulk_bytes_max > 0
+            && matches!(slot.payload, Payload::Contiguous { .. })
+        {
+            return self.launch_bulk(id);
+        }
         if bytes > endpoint.thresholds.fragment_bytes_max as usize {
             return self.launch_first(id);
         }
@@ -227,12 +237,73 @@ impl Worker {
         }
     }
 
+    /// An eager message that leaves straight from the user's memory: a short beginning, which is
+    /// matched, and the rest in bulk.
+    fn launch_bulk(&mut self, id: RequestId) -> Launch {
+        let slot = self.core.requests.at(id.index);
+        let Payload::Contiguous { base, bytes } = slot.payload else {
+            unreachable!("only contiguous payloads leave in bulk");
+        };
+        // SAFETY: who posted the send promised that its bytes are readable; they are more than the
+        // lead, so `base` is no null pointer.
+        let all = unsafe { std::slice::from_raw_parts(base, bytes) };
+        let endpoint = &mut self.core.endpoints[slot.peer as usize];
+        let (data, rest) = all.split_at(BULK_LEAD);
+        let mut lead = [0; EAGER_FIRST_PREFIX + BULK_LEAD];
+        lead[..EAGER_FIRST_PREFIX].copy_from_slice(&slot.total.to_le_bytes());
+        lead[EAGER_FIRST_PREFIX..].copy_from_slice(data);
+        let mut first = Header::with_envelope(MessageKind::EagerFirst, slot.envelope, lead.len());
+        if slot.synchronous {
+            first.flags = FLAG_SYNCHRONOUS;
+        }
+        first.token = id.token();
+        let body = &rest[..rest.len().min(endpoint.thresholds.bulk_bytes_max as usize)];
+        let more = Header::with_token(MessageKind::EagerMore, id.token()).piece(body.len());
+        let peer = slot.peer;
+        match self.lanes.bulk(endpoint.lane, Peer(peer), Some((&first, &lead)), &more, body) {
+            Bulk::Full => self.core.full(),
+            Bulk::Lost => self.core.launch_lost(peer),
+            Bulk::Took(taken) => {
+                endpoint.credit.spend(credit::cost(bytes));
+                slot.moved = (BULK_LEAD + taken) as u64;
+                match taken == body.len() {
+                    true => self.launch_more(id),
+                    false => self.core.full(),
+                }
+            }
+        }
+    }
+
+    /// The next bytes of an eager message in bulk: how many left.
+    fn launch_more_bulk(&mut self, id: RequestId) -> Bulk {
+        let slot = self.core.requests.at(id.index);
+        let endpoint = &self.core.endpoints[slot.peer as usize];
+        // SAFETY: who posted the send promised that its bytes are readable.
+        let rest = unsafe { slot.payload.rest(slot.moved as usize) };
+        let body = &rest[..rest.len().min(endpoint.thresholds.bulk_bytes_max as usize)];
+        let header = Header::with_token(MessageKind::EagerMore, id.token()).piece(body.len());
+        match self.lanes.bulk(endpoint.lane, Peer(slot.peer), None, &header, body) {
+            Bulk::Took(0) => Bulk::Full,
+            answer => answer,
+        }
+    }
+
     /// The later fragments of an eager message.
     fn launch_more(&mut self, id: RequestId) -> Launch {
         loop {
             let slot = self.core.requests.at(id.index);
             if slot.moved == slot.total {
                 return self.core.eager_left(id);
+            }
+            let in_bulk = self.core.endpoints[slot.peer as usize].thresholds.bulk_bytes_max > 0;
+            if in_bulk && matches!(slot.payload, Payload::Contiguous { .. }) {
+                let peer = slot.peer;
+                match self.launch_more_bulk(id) {
+                    Bulk::Full => return self.core.full(),
+                    Bulk::Lost => return self.core.launch_lost(peer),
+                    Bulk::Took(taken) => self.core.requests.at(id.index).moved += taken as u64,
+                }
+                continue;
             }
             let endpoint = &mut self.core.endpoints[slot.peer as usize];
             let most = u64::from(endpoint.thresholds.fragment_bytes_max);
@@ -341,7 +412,7 @@ impl Worker {
         while let Some(control) = endpoint.control.front() {
             let body = &control.body[..control.header.body as usize];
             match self.lanes.short(endpoint.lane, Peer(peer), &control.header, body) {
-                Submit::Full => return count,
+                Submit::Full => return count + self.push_begun(peer),
                 Submit::Sent | Submit::Lost => endpoint.control.pop_front(),
             };
             count += 1;
@@ -352,7 +423,9 @@ impl Worker {
                 break;
             }
             let id = self.core.requests.id(first);
-            let Launch::Left(stage) = self.launch(id) else { return count };
+            let Launch::Left(stage) = self.launch(id) else {
+                return count + self.push_begun(peer);
+            };
             let endpoint = &mut self.core.endpoints[peer as usize];
             endpoint.sends.remove(&mut self.core.requests, first);
             match stage {
@@ -371,6 +444,11 @@ impl Worker {
             let index = endpoint.streams.first;
             if endpoint.streams.is_empty() {
                 return count;
+            }
+            if endpoint.thresholds.bulk_bytes_max > 0
+                && matches!(self.core.requests.at(index).payload, Payload::Contiguous { .. })
+            {
+                return count + self.push_bulk(peer, index);
             }
             let slot = self.core.requests.at(index);
             let Stage::Streaming { token, wanted } = slot.stage else {
@@ -407,6 +485,57 @@ impl Worker {
             }
         }
         FRAGMENTS_MAX
+    }
+}
+
+impl Worker {
+    /// What a lane may wait for while it has no room for anything else: the rest of a bulk message.
+    fn push_begun(&mut self, peer: u32) -> usize {
+        match self.core.endpoints[peer as usize].thresholds.bulk_bytes_max {
+            0 => 0,
+            _ => self.push_data(peer),
+        }
+    }
+
+    /// As much of a granted send as there is room for in one message, straight from the user's
+    /// memory. A send whose message did not all leave stays the first of its list, since the lane
+    /// waits for the rest. Returns how much was done.
+    fn push_bulk(&mut self, peer: u32, index: u32) -> usize {
+        let endpoint = &mut self.core.endpoints[peer as usize];
+        let slot = self.core.requests.at(index);
+        let Stage::Streaming { token, wanted } = slot.stage else {
+            unreachable!("the list holds granted sends");
+        };
+        // SAFETY: who posted the send promised that it is readable.
+        let rest = unsafe { slot.payload.rest(slot.moved as usize) };
+        let most = u64::from(endpoint.thresholds.bulk_bytes_max);
+        let body = &rest[..(wanted - slot.moved).min(most) as usize];
+        let header = Header::data(token, slot.moved, body.len());
+        let taken = match self.lanes.bulk(endpoint.lane, Peer(peer), None, &header, body) {
+            Bulk::Full => {
+                self.core.counters.full += 1;
+                return 0;
+            }
+            Bulk::Lost => {
+                endpoint.streams.remove(&mut self.core.requests, index);
+                let error = self.core.loss_or_unknown(peer);
+                self.core.requests.finish(index, Outcome::Failed(error));
+                return 1;
+            }
+            Bulk::Took(taken) => taken,
+        };
+        let all = taken == body.len();
+        self.core.counters.fragments_sent += u64::from(all);
+        slot.moved += taken as u64;
+        if slot.moved == wanted {
+            slot.moved = slot.total;
+            endpoint.streams.remove(&mut self.core.requests, index);
+            self.core.requests.finish(index, Outcome::Done);
+        } else if all {
+            endpoint.streams.remove(&mut self.core.requests, index);
+            endpoint.streams.push(&mut self.core.requests, index);
+        }
+        usize::from(taken > 0)
     }
 }
 

@@ -368,6 +368,7 @@ impl Lane for ShmLane {
         Capabilities {
             short_bytes_max: INLINE_BYTES,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            bulk_bytes_max: 0,
             get: self.endpoints[local_rank].can_get(&self.node),
             // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
             latency_ns: 250 + crate::wait::turn_ns(),

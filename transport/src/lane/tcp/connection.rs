@@ -12,99 +12,41 @@
 //! 2. Before CHALLENGED and PROVED exactly the bytes of the handshake are read, never more.
 //! 3. A message is written whole, in order: it goes to the socket only when the queue is empty.
 //! 4. The queue holds at most `QUEUE_BYTES_MAX` bytes of messages.
-//! 5. After a failed write only reading goes on, because what the peer said before it died, perhaps
+//! 5. While a bulk message is under way, `amid` knows how much of it is missing, and the queue
+//!    waits behind it: whoever has the bytes brings the rest.
+//! 6. After a failed write only reading goes on, because what the peer said before it died, perhaps
 //!    a goodbye, may still lie in the kernel; reading finds the end.
 //!
 //! Not here: which connection serves a pair, and what its end means (listen.rs, mod.rs).
 #![forbid(unsafe_code)]
 
 use super::auth::{Acceptor, CHALLENGE_BYTES, HELLO_BYTES, Initiator, PROOF_BYTES};
+use super::connections::ConnectionId;
 use super::frame::{Control, Frame, FrameDecoder, FrameError};
 use super::poll::Poller;
 use super::send_queue::SendQueue;
 use super::{FRAGMENT_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::envelope::Peer;
 use crate::error::Submit;
+use crate::lane::Bulk;
 use crate::lane::Inbox;
-use crate::wire::header::HEADER_BYTES;
+use crate::wire::header::{HEADER_BYTES, Header};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Names a connection; stale names find nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnectionId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnectionId {
-    /// As a token of the poller.
-    pub fn token(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    /// From a token.
-    pub fn from_token(token: u64) -> ConnectionId {
-        ConnectionId { index: token as u32, generation: (token >> 32) as u32 }
-    }
-}
-
-/// All connections of a lane.
-#[derive(Default)]
-pub struct Connections {
-    slots: Vec<(u32, Option<Connection>)>,
-    free: Vec<u32>,
-}
-
-impl Connections {
-    /// Adds one.
-    pub fn insert(&mut self, make: impl FnOnce(ConnectionId) -> Connection) -> ConnectionId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push((0, None));
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        // The lane's own tokens have all bits of the generation set: it stays below.
-        slot.0 = (slot.0 + 1) % (u32::MAX - 1);
-        let id = ConnectionId { index, generation: slot.0 };
-        slot.1 = Some(make(id));
-        id
-    }
-
-    /// Finds one.
-    #[inline]
-    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        match self.slots.get_mut(id.index as usize) {
-            Some((generation, connection)) if *generation == id.generation => connection.as_mut(),
-            _ => None,
-        }
-    }
-
-    /// Takes one out.
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        let removed = match self.slots.get_mut(id.index as usize) {
-            Some((generation, connection)) if *generation == id.generation => connection.take(),
-            _ => None,
-        };
-        if removed.is_some() {
-            self.free.push(id.index);
-        }
-        removed
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.slots.iter().filter_map(|(_, connection)| connection.as_ref())
-    }
-
-    /// The names of all of them.
-    pub fn ids(&self) -> Vec<ConnectionId> {
-        self.iter().map(|connection| connection.id).collect()
-    }
-}
+/// Short messages that are written at once between two polls: so many neighbours' worth of traffic
+/// is never delayed. What follows them is a burst.
+const DIRECT_MAX: u32 = 4;
+/// A longer body is written at once: the system call is no longer what costs.
+const HELD_BODY_MAX: usize = 8 * 1024;
+/// A body up to this is copied behind its header to be sent.
+const JOINED_BODY_MAX: usize = 224;
+/// Messages that are held back at most, and bytes: the receiver works on them meanwhile.
+const HELD_MAX: u32 = 32;
+const HELD_BYTES: usize = 24 * 1024;
 
 /// Where a connection is in its life.
 pub enum Phase {
@@ -146,6 +88,14 @@ pub enum Drained {
     Broken(FrameError),
 }
 
+/// A bulk message that has begun.
+struct Amid {
+    /// Its kind and token, which the next call for it names.
+    name: (u8, u64),
+    /// Bytes of the body that have not left.
+    left: usize,
+}
+
 /// One socket.
 pub struct Connection {
     pub id: ConnectionId,
@@ -164,6 +114,14 @@ pub struct Connection {
     /// A message was refused as lost: the end must be reported, goodbye or not.
     pub refused: bool,
     queue: SendQueue,
+    /// The bulk message that has begun and not all left.
+    amid: Option<Amid>,
+    /// What goes before its body, as far as it has not left.
+    opening: SendQueue,
+    /// The poll of the lane in which a message was last written, and how many were in it.
+    burst: (u32, u32),
+    /// Messages in the queue that the socket has not refused: the next poll sends them.
+    held: u32,
     write_interest: bool,
     shut: bool,
     decoder: FrameDecoder,
@@ -187,6 +145,10 @@ impl Connection {
             write_error: None,
             refused: false,
             queue: SendQueue::default(),
+            amid: None,
+            opening: SendQueue::default(),
+            burst: (0, 0),
+            held: 0,
             write_interest: false,
             shut: false,
             decoder: FrameDecoder::default(),
@@ -199,19 +161,25 @@ impl Connection {
     /// Sends a short message: one system call, nothing copied, if the socket takes it.
     #[inline]
     pub fn short(&mut self, poller: &Poller, head: &[u8; HEADER_BYTES], body: &[u8]) -> Submit {
+        if self.held > 0 {
+            self.flush(poller);
+        }
         if self.write_error.is_some() {
             return Submit::Lost;
         }
         let bytes = HEADER_BYTES + body.len();
-        if !self.queue.is_empty() {
+        if !self.is_free() {
             return self.queue_behind(poller, bytes, &mut |into| {
                 into[..HEADER_BYTES].copy_from_slice(head);
                 into[HEADER_BYTES..].copy_from_slice(body);
             });
         }
-        let sent = match self.send_parts(&[IoSlice::new(head), IoSlice::new(body)]) {
+        let sent = match send_short(&self.socket, head, body) {
             Ok(sent) => sent,
-            Err(_) => return Submit::Lost,
+            Err(errno) => {
+                self.break_off(errno);
+                return Submit::Lost;
+            }
         };
         if sent < bytes {
             self.queue.append(&head[sent.min(HEADER_BYTES)..]);
@@ -230,10 +198,13 @@ impl Connection {
         bytes: usize,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit {
+        if self.held > 0 {
+            self.flush(poller);
+        }
         if self.write_error.is_some() {
             return Submit::Lost;
         }
-        if !self.queue.is_empty() {
+        if !self.is_free() {
             return self.queue_behind(poller, bytes, fill);
         }
         if scratch.is_empty() {
@@ -242,13 +213,102 @@ impl Connection {
         }
         let frame = &mut scratch[..bytes];
         fill(frame);
-        match self.send_parts(&[IoSlice::new(frame)]) {
+        match send_parts(&self.socket, &[IoSlice::new(frame)]) {
             Ok(sent) => self.queue.append(&frame[sent..]),
             // The bytes are gone with the peer; who filled them learns of it as of a later death.
-            Err(_) => return Submit::Sent,
+            Err(errno) => {
+                self.break_off(errno);
+                return Submit::Sent;
+            }
         }
         self.update_interest(poller);
         Submit::Sent
+    }
+
+    /// Keeps a short message back if others were written since the lane was last polled (`turn`
+    /// counts polls), so that a burst of them leaves in few system calls. `false`: send it.
+    #[inline]
+    pub fn hold(&mut self, turn: u32, head: &[u8; HEADER_BYTES], body: &[u8]) -> bool {
+        if self.burst.0 != turn {
+            self.burst = (turn, 0);
+        }
+        self.burst.1 += 1;
+        if self.burst.1 <= DIRECT_MAX || body.len() > HELD_BODY_MAX {
+            return false;
+        }
+        // Behind messages that the socket refused, or within a bulk message, this is no burst.
+        if (!self.is_free() && self.held == 0) || self.write_error.is_some() {
+            return false;
+        }
+        self.queue.append(head);
+        self.queue.append(body);
+        self.held += 1;
+        true
+    }
+
+    /// Whether the message that is held is the only one.
+    #[inline]
+    pub fn is_first_held(&self) -> bool {
+        self.held == 1
+    }
+
+    /// Whether so much is held that it should leave.
+    #[inline]
+    pub fn holds_enough(&self) -> bool {
+        self.held >= HELD_MAX || self.queue.len() >= HELD_BYTES
+    }
+
+    /// Sends a bulk message, as far as the socket takes it: nothing of the body is copied.
+    pub fn bulk(
+        &mut self,
+        poller: &Poller,
+        name: (u8, u64),
+        opening: &[&[u8]],
+        body: &[u8],
+    ) -> Bulk {
+        if self.write_error.is_some() {
+            return Bulk::Lost;
+        }
+        if self.amid.is_none() {
+            if !self.queue.is_empty() {
+                self.flush(poller);
+            }
+            if !self.queue.is_empty() {
+                return Bulk::Full;
+            }
+            opening.iter().for_each(|part| self.opening.append(part));
+            self.amid = Some(Amid { name, left: body.len() });
+        }
+        let Some(amid) = &mut self.amid else { return Bulk::Full };
+        if amid.name != name {
+            return Bulk::Full;
+        }
+        let body = &body[..body.len().min(amid.left)];
+        let parts = [IoSlice::new(self.opening.front()), IoSlice::new(body)];
+        let sent = match send_parts(&self.socket, &parts) {
+            Ok(sent) => sent,
+            Err(errno) => {
+                self.break_off(errno);
+                return Bulk::Lost;
+            }
+        };
+        let opened = sent.min(self.opening.len());
+        self.opening.consume(opened);
+        let taken = sent - opened;
+        amid.left -= taken;
+        if amid.left == 0 && self.opening.is_empty() {
+            self.amid = None;
+            self.flush(poller);
+        } else {
+            self.update_interest(poller);
+        }
+        Bulk::Took(taken)
+    }
+
+    /// A message can go to the socket now.
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.queue.is_empty() && self.amid.is_none()
     }
 
     /// The peer does not take a message any more. Only one that nobody waits for is of no concern.
@@ -298,8 +358,11 @@ impl Connection {
     }
 
     /// Sends what is queued, as far as the socket takes it.
-    pub fn flush(&mut self, poller: &Poller) {
-        while !self.queue.is_empty() && self.write_error.is_none() {
+    /// Whether something waited and nothing does any more.
+    pub fn flush(&mut self, poller: &Poller) -> bool {
+        self.held = 0;
+        let waited = !self.is_free();
+        while !self.queue.is_empty() && self.amid.is_none() && self.write_error.is_none() {
             match rustix::net::send(&self.socket, self.queue.front(), SendFlags::NOSIGNAL) {
                 Ok(sent) => self.queue.consume(sent),
                 Err(Errno::INTR) => {}
@@ -313,39 +376,40 @@ impl Connection {
             // It fails only for a connection that is gone already.
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
         }
+        waited && self.is_free()
     }
 
     /// Drops what is queued: nobody will read it.
     pub fn discard_queue(&mut self, poller: &Poller) {
-        self.queue.clear();
+        self.forget_unsent();
         self.update_interest(poller);
     }
 
     /// Nothing waits here to be sent.
     pub fn has_sent_all(&self) -> bool {
-        self.queue.is_empty()
+        self.is_free()
     }
 
-    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let mut nothing = SendAncillaryBuffer::default();
-        match rustix::net::sendmsg(&self.socket, parts, &mut nothing, SendFlags::NOSIGNAL) {
-            Ok(sent) => Ok(sent),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(errno) => {
-                self.break_off(errno);
-                Err(errno)
-            }
-        }
+    /// The socket refused bytes that wait here.
+    pub fn is_stalled(&self) -> bool {
+        self.write_interest
     }
 
     #[cold]
     fn break_off(&mut self, errno: Errno) {
         self.write_error = Some(errno);
+        self.forget_unsent();
+    }
+
+    fn forget_unsent(&mut self) {
         self.queue.clear();
+        self.opening.clear();
+        self.amid = None;
+        self.held = 0;
     }
 
     fn update_interest(&mut self, poller: &Poller) {
-        let wanted = !self.queue.is_empty();
+        let wanted = !self.is_free();
         if wanted != self.write_interest {
             match poller.change(self.socket.as_fd(), self.id.token(), wanted) {
                 Ok(()) => self.write_interest = wanted,
@@ -397,6 +461,41 @@ impl Connection {
         }
     }
 
+    /// As `receive`, with what must come next: its bytes go to `place`, the others to `buffer`.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn receive_in_place(
+        &mut self,
+        place: &mut [u8],
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, Option<Errno>> {
+        let mut parts = [IoSliceMut::new(place), IoSliceMut::new(buffer)];
+        match rustix::io::readv(&self.socket, &mut parts) {
+            Ok(0) => Err(self.write_error),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(errno) => Err(Some(self.write_error.unwrap_or(errno))),
+        }
+    }
+
+    /// The header of what must come next, if that is the rest of a message in pieces.
+    #[inline]
+    pub fn awaited(&self) -> Option<(Peer, Header)> {
+        Some((self.peer?, self.decoder.awaited()?))
+    }
+
+    /// Whether a bulk message is likely to be next.
+    #[inline]
+    pub fn expects_bulk(&self) -> bool {
+        self.decoder.expects_pieces()
+    }
+
+    /// So many bytes of it are in place; the header of that piece.
+    pub fn landed(&mut self, bytes: usize) -> Option<Header> {
+        self.decoder.landed(bytes)
+    }
+
     /// Delivers the messages of `input`, at most `budget`; returns how many.
     #[inline]
     pub fn drain<I: Inbox>(
@@ -445,5 +544,34 @@ impl Connection {
     /// Gives memory back that a burst needed.
     pub fn release_memory(&mut self) {
         self.decoder.release();
+    }
+}
+
+/// Sends what the socket takes of a header and a body: joined if they are small, because a list of
+/// parts costs the kernel more than the copy costs us.
+#[inline]
+fn send_short(socket: &OwnedFd, head: &[u8; HEADER_BYTES], body: &[u8]) -> Result<usize, Errno> {
+    if body.len() > JOINED_BODY_MAX {
+        return send_parts(socket, &[IoSlice::new(head), IoSlice::new(body)]);
+    }
+    let mut frame = [0; HEADER_BYTES + JOINED_BODY_MAX];
+    let frame = &mut frame[..HEADER_BYTES + body.len()];
+    frame[..HEADER_BYTES].copy_from_slice(head);
+    frame[HEADER_BYTES..].copy_from_slice(body);
+    match rustix::net::send(socket, frame, SendFlags::NOSIGNAL) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Sends what the socket takes of these parts.
+#[inline]
+fn send_parts(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let mut nothing = SendAncillaryBuffer::default();
+    match rustix::net::sendmsg(socket, parts, &mut nothing, SendFlags::NOSIGNAL) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(errno),
     }
 }

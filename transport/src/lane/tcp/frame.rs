@@ -5,9 +5,10 @@
 //! Kinds from [`CONTROL_FIRST`] up are the lane's own and have no body.
 //!
 //! Invariants:
-//! 1. A length is checked against [`BODY_BYTES_MAX`] before any memory is reserved for it.
-//! 2. A frame that lies wholly in the input is handed out as a slice of the input; only one that
-//!    is split between pieces is collected in `partial`.
+//! 1. A length is checked against its limit before any memory is reserved for it.
+//! 2. A frame that lies wholly in the input is handed out as a slice of the input. One that is
+//!    split is handed out piece by piece if its kind allows that ([`Header::comes_in_pieces`]),
+//!    and else collected in `partial`.
 //! 3. `next` either takes at least one byte, or hands out a frame, or the input was empty.
 //! 4. After an error the stream has no meaning any more, and every later call answers the same.
 //!
@@ -15,10 +16,13 @@
 #![forbid(unsafe_code)]
 
 use crate::wire::codec;
-use crate::wire::header::{HEADER_BYTES, Header};
+use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
 
 /// Longest body of a frame: a fragment.
 pub const BODY_BYTES_MAX: usize = super::FRAGMENT_BYTES_MAX;
+
+/// Longest body of a frame that comes in pieces, for which no memory is reserved.
+pub const BULK_BYTES_MAX: usize = super::BULK_BYTES_MAX;
 
 /// First of the kinds that belong to the lane.
 pub const CONTROL_FIRST: u8 = 0xf0;
@@ -74,8 +78,8 @@ pub enum FrameError {
     #[error("it sent a header that makes no sense (kind {0})")]
     Header(u8),
     /// The body would be longer than any sender of this version makes it.
-    #[error("it announced a body of {0} bytes; at most {BODY_BYTES_MAX} are allowed")]
-    Length(u32),
+    #[error("it announced a body of {0} bytes; at most {1} are allowed")]
+    Length(u32, u32),
     /// A control frame with something in it.
     #[error("it sent a control frame {0:#x} that is not empty")]
     Control(u8),
@@ -93,10 +97,28 @@ impl Head {
             return Control::decode(bytes).map(Head::Control);
         }
         let header = codec::decode(bytes).map_err(|_| FrameError::Header(bytes[0]))?;
-        if header.body as usize > BODY_BYTES_MAX {
-            return Err(FrameError::Length(header.body));
+        let most = if header.comes_in_pieces() { BULK_BYTES_MAX } else { BODY_BYTES_MAX };
+        if header.body as usize > most {
+            return Err(FrameError::Length(header.body, most as u32));
         }
         Ok(Head::Message(header))
+    }
+
+    /// What is still to come of a frame that comes in pieces, after its header.
+    fn pieces(&self) -> Option<Header> {
+        match self {
+            Head::Message(header) if header.comes_in_pieces() && header.body > 0 => Some(*header),
+            _ => None,
+        }
+    }
+
+    fn expects_pieces(&self) -> bool {
+        match self {
+            Head::Message(header) => {
+                header.comes_in_pieces() || header.kind == MessageKind::Rts as u8
+            }
+            Head::Control(_) => false,
+        }
     }
 
     fn frame_bytes(&self) -> usize {
@@ -121,6 +143,10 @@ pub struct FrameDecoder {
     /// The beginning of a frame whose end has not arrived, or (if `spent`) the frame handed out.
     partial: Vec<u8>,
     spent: bool,
+    /// What is still to come of a frame that is handed out in pieces.
+    rest: Option<Header>,
+    /// The last frame came in pieces, or announced one that will: another may be next.
+    expects_pieces: bool,
     failed: Option<FrameError>,
 }
 
@@ -135,6 +161,9 @@ impl FrameDecoder {
         &'a mut self,
         input: &mut &'b [u8],
     ) -> Result<Option<Frame<'a>>, FrameError> {
+        if self.rest.is_some() {
+            return Ok(self.next_piece(input));
+        }
         if self.spent || !self.partial.is_empty() || self.failed.is_some() {
             return self.next_split(input);
         }
@@ -145,23 +174,58 @@ impl FrameDecoder {
             Ok(head) => head,
             Err(error) => return self.fail(error),
         };
+        self.expects_pieces = head.expects_pieces();
         match input.split_at_checked(head.frame_bytes()) {
             Some((frame, rest)) => {
                 *input = rest;
                 Ok(Some(head.frame(frame)))
             }
+            None if head.pieces().is_some() => {
+                *input = &input[HEADER_BYTES..];
+                self.rest = head.pieces();
+                Ok(self.next_piece(input))
+            }
             None => self.next_split(input),
         }
     }
 
+    /// Whether a frame that comes in pieces is likely to be next.
+    #[inline]
+    pub fn expects_pieces(&self) -> bool {
+        self.expects_pieces
+    }
+
+    /// The header of what must come next, if that is the rest of a frame that comes in pieces.
+    pub fn awaited(&self) -> Option<Header> {
+        self.rest
+    }
+
+    /// So many bytes of it came, and not through `next`; the header of that piece.
+    pub fn landed(&mut self, bytes: usize) -> Option<Header> {
+        let rest = self.rest?;
+        self.rest = (bytes < rest.body as usize).then(|| rest.after_piece(bytes));
+        Some(rest.piece(bytes))
+    }
+
     /// Whether a frame has begun and not ended.
     pub fn is_amid(&self) -> bool {
-        !self.spent && !self.partial.is_empty()
+        self.rest.is_some() || (!self.spent && !self.partial.is_empty())
+    }
+
+    fn next_piece<'a, 'b: 'a>(&mut self, input: &mut &'b [u8]) -> Option<Frame<'a>> {
+        let rest = self.rest?;
+        let (piece, tail) = input.split_at(input.len().min(rest.body as usize));
+        if piece.is_empty() {
+            return None;
+        }
+        *input = tail;
+        self.landed(piece.len()).map(|header| Frame::Message(header, piece))
     }
 
     /// Gives memory back that only large split frames need.
     pub fn release(&mut self) {
-        if !self.is_amid() && self.partial.capacity() > KEPT_BYTES {
+        let idle = self.spent || self.partial.is_empty();
+        if idle && self.partial.capacity() > KEPT_BYTES {
             self.partial = Vec::new();
             self.spent = false;
         }
@@ -189,6 +253,12 @@ impl FrameDecoder {
             Ok(head) => head,
             Err(error) => return self.fail(error),
         };
+        self.expects_pieces = head.expects_pieces();
+        if head.pieces().is_some() {
+            self.partial.clear();
+            self.rest = head.pieces();
+            return Ok(self.next_piece(input));
+        }
         self.take_up_to(head.frame_bytes(), input);
         if self.partial.len() < head.frame_bytes() {
             return Ok(None);
@@ -259,6 +329,56 @@ mod tests {
         }
     }
 
+    /// Bodies of kinds that come in pieces: however they are cut, the pieces are the body, their
+    /// offsets follow each other, and nothing of them is kept.
+    #[test]
+    fn every_split_of_a_long_body_gives_its_pieces() {
+        let data = Header::data(7, 1 << 33, 50);
+        let more = Header { body: 40, ..Header::with_token(MessageKind::EagerMore, 7) };
+        let body: Vec<u8> = (0..90).collect();
+        let mut stream = message(b"before");
+        stream.extend([&codec::encode(&data)[..], &body[..50]].concat());
+        stream.extend([&codec::encode(&more)[..], &body[50..]].concat());
+        stream.extend(message(b"after"));
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let mut decoder = FrameDecoder::default();
+                let (mut got, mut offset) = (Vec::new(), 1 << 33);
+                for mut input in [&stream[..first], &stream[first..second], &stream[second..]] {
+                    while let Some(frame) = decoder.next(&mut input).expect("well-formed") {
+                        let Frame::Message(header, piece) = frame else { panic!() };
+                        assert_eq!(header.body as usize, piece.len());
+                        if header.kind == MessageKind::Data as u8 {
+                            assert_eq!(header.data_offset(), offset);
+                            offset += piece.len() as u64;
+                        }
+                        got.extend_from_slice(piece);
+                    }
+                    assert!(input.is_empty());
+                    assert!(decoder.partial.len() < HEADER_BYTES + 6, "bodies are not kept");
+                }
+                assert_eq!(got, [b"before", &body[..], b"after"].concat());
+                assert!(!decoder.is_amid());
+            }
+        }
+    }
+
+    /// The bytes that land elsewhere than in the decoder's input count like those in it.
+    #[test]
+    fn what_lands_elsewhere_is_counted() {
+        let head = codec::encode(&Header::data(7, 5, 1000));
+        let mut decoder = FrameDecoder::default();
+        assert_eq!(decoder.next(&mut &head[..]), Ok(None));
+        assert_eq!(decoder.awaited(), Some(Header::data(7, 5, 1000)));
+        assert_eq!(decoder.landed(400), Some(Header::data(7, 5, 400)));
+        assert!(decoder.is_amid());
+        let mut input = &[1; 100][..];
+        let frame = decoder.next(&mut input).expect("sound");
+        assert_eq!(frame, Some(Frame::Message(Header::data(7, 405, 100), &[1; 100])));
+        assert_eq!(decoder.landed(500), Some(Header::data(7, 505, 500)));
+        assert!(!decoder.is_amid() && decoder.awaited().is_none() && decoder.landed(1).is_none());
+    }
+
     #[test]
     fn a_whole_frame_is_not_copied() {
         let stream = message(b"payload");
@@ -282,7 +402,8 @@ mod tests {
                 }
                 Err(error) => Err(error),
             };
-            assert_eq!(answer, Err(FrameError::Length(BODY_BYTES_MAX as u32 + 1)));
+            let most = BODY_BYTES_MAX as u32;
+            assert_eq!(answer, Err(FrameError::Length(most + 1, most)));
             assert_eq!(decoder.partial.capacity(), 0);
             assert!(decoder.next(&mut &message(b"")[..]).is_err());
         }

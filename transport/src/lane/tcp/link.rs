@@ -2,7 +2,7 @@
 //! A peer as the lane sees it: whether there is a connection, and what waits for one.
 #![forbid(unsafe_code)]
 
-use super::connection::ConnectionId;
+use super::connections::ConnectionId;
 use super::send_queue::SendQueue;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

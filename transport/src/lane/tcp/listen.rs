@@ -18,7 +18,8 @@
 #![forbid(unsafe_code)]
 
 use super::auth::{Acceptor, HELLO_BYTES, Initiator, Mismatch, PROOF_BYTES, Refusal};
-use super::connection::{Connection, ConnectionId, Intake, Phase};
+use super::connection::{Connection, Intake, Phase};
+use super::connections::ConnectionId;
 use super::directory::Address;
 use super::frame::Control;
 use super::link::LinkState;
@@ -78,12 +79,17 @@ fn socket() -> std::result::Result<OwnedFd, Errno> {
 impl TcpLane {
     /// Sets what every connection has. No user timeout: the kernel would also count the time in
     /// which a live peer that computes leaves its window closed (docs/tcp.md).
-    fn tune(&self, socket: &OwnedFd) -> std::result::Result<(), Errno> {
+    fn tune(&self, socket: &OwnedFd, peer: &Ipv4Addr) -> std::result::Result<(), Errno> {
         sockopt::set_tcp_nodelay(socket, true)?;
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
         sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
         sockopt::set_tcp_keepcnt(socket, 3)?;
+        if peer.is_loopback() || peer == self.address.socket.ip() {
+            // Within a host there is no congestion to control, but bbr would pace what is sent. A
+            // kernel always has this algorithm, and lets anybody choose it.
+            let _ = sockopt::set_tcp_congestion(socket, "reno");
+        }
         if let Some(bytes) = self.socket_bytes {
             sockopt::set_socket_send_buffer_size(socket, bytes)?;
             sockopt::set_socket_recv_buffer_size(socket, bytes)?;
@@ -115,7 +121,7 @@ impl TcpLane {
     }
 
     fn admit_stranger(&mut self, socket: OwnedFd, address: SocketAddrV4) {
-        if self.tune(&socket).is_err() {
+        if self.tune(&socket, address.ip()).is_err() {
             return;
         }
         if self.strangers.len() >= STRANGERS_MAX {
@@ -235,7 +241,7 @@ impl TcpLane {
 
     fn connect(&self, address: SocketAddrV4) -> std::result::Result<OwnedFd, Errno> {
         let socket = socket()?;
-        self.tune(&socket)?;
+        self.tune(&socket, address.ip())?;
         match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno),

@@ -17,8 +17,10 @@
 
 pub mod auth;
 mod connection;
+mod connections;
 pub mod directory;
 pub mod frame;
+mod hot;
 pub mod interface;
 mod link;
 mod listen;
@@ -30,13 +32,14 @@ mod send_queue;
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Result, Submit};
-use crate::lane::{Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::lane::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::protocol::share::Unit;
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
 use auth::Identity;
-use connection::{ConnectionId, Connections};
+use connections::{ConnectionId, Connections};
 use directory::{Address, Directory, NodeDirectory};
+use hot::Hot;
 use link::{Link, LinkState, Links};
 use poll::Poller;
 use std::cell::Cell;
@@ -45,14 +48,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Largest body of a short message: beyond it a copy more does not matter.
-pub const SHORT_BYTES_MAX: usize = 8 * 1024;
+/// Largest body of a short message, which is received whole before it is delivered: beyond it the
+/// copy that this takes costs more than the second system call of a bulk message.
+pub const SHORT_BYTES_MAX: usize = 16 * 1024;
 /// Largest body of a fragment: a system call of some microseconds per 40 of copying.
 pub const FRAGMENT_BYTES_MAX: usize = 128 * 1024;
+/// Largest body of a bulk message. Fewer system calls are faster (1 MiB by one: 150 us, by eight:
+/// 190 us), but other messages of the pair wait behind it.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that wait for one socket at most: seven fragments, or 1 ms of a 10 Gbit/s link.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes received by one system call at most; one buffer for all connections of the lane.
-const RECEIVE_BYTES: usize = 256 * 1024;
+/// Bytes received at once that have no place of their own; one buffer for all connections.
+const RECEIVE_BYTES: usize = 128 * 1024;
+/// The same where a bulk message is expected: its headers and little more, so that the rest of the
+/// body lands where it belongs.
+const EXPECT_BYTES: usize = 512;
 
 /// Token of the listening socket.
 const LISTENER: u64 = u64::MAX - 1;
@@ -121,6 +131,14 @@ pub struct TcpLane {
     /// Connections with received bytes that the budget left.
     backlog: VecDeque<ConnectionId>,
     losses: VecDeque<(Peer, Error)>,
+    /// Connections that are looked at without asking the kernel which are ready.
+    hot: Hot,
+    /// Connections that hold short messages back until the next poll.
+    holding: Vec<ConnectionId>,
+    /// Counts polls.
+    turn: u32,
+    /// What changed without a message, and may be what somebody waits for.
+    settled: usize,
     receive_buffer: Vec<u8>,
     scratch: Vec<u8>,
     closing: bool,
@@ -170,6 +188,10 @@ impl TcpLane {
             flush_look_at: Cell::new(None),
             backlog: VecDeque::new(),
             losses: VecDeque::new(),
+            hot: Hot::default(),
+            holding: Vec::new(),
+            turn: 0,
+            settled: 0,
             receive_buffer: Vec::new(),
             scratch: Vec::new(),
             closing: false,
@@ -189,6 +211,34 @@ impl TcpLane {
     /// Whether messages wait for a connection to be made, which takes the peer's help.
     pub fn is_connecting(&self) -> bool {
         self.links.values().any(|link| !link.waiting.is_empty())
+    }
+
+    /// What has changed since the last call that ends a wait and is no message: messages left that
+    /// waited for a connection or for room, or it is time to ask for acknowledgements again.
+    /// Whoever polls for others wakes them for this, too.
+    #[inline]
+    pub fn take_settled(&mut self) -> usize {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Whether short messages may be held back: the next poll, or `release`, sends them.
+    #[inline]
+    pub fn is_holding(&self) -> bool {
+        !self.holding.is_empty()
+    }
+
+    /// Sends what is held back.
+    pub fn release(&mut self) {
+        for id in std::mem::take(&mut self.holding) {
+            if let Some(connection) = self.connections.get_mut(id) {
+                self.settled += usize::from(connection.flush(&self.poller));
+            }
+        }
+    }
+
+    /// Before somebody sleeps on the descriptor: the next poll asks the kernel.
+    pub fn cool(&mut self) {
+        self.hot.clear();
     }
 
     /// Says goodbye to every peer there is a connection to: the orderly end, after which the ends
@@ -283,9 +333,11 @@ impl Lane for TcpLane {
         Capabilities {
             short_bytes_max: SHORT_BYTES_MAX,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            bulk_bytes_max: BULK_BYTES_MAX,
             get: false,
-            latency_ns: 15_000,
-            fragment_bytes_per_us: 3_000,
+            // Loopback of the development machine, two cores (docs/tcp.md).
+            latency_ns: 8_000,
+            fragment_bytes_per_us: 6_000,
             get_ns: 0,
             get_bytes_per_us: 0,
             share: Unit::NONE,
@@ -299,6 +351,14 @@ impl Lane for TcpLane {
         if let Some(id) = self.open_connection(peer)
             && let Some(connection) = self.connections.get_mut(id)
         {
+            if connection.hold(self.turn, &head, body) {
+                if connection.holds_enough() {
+                    connection.flush(&self.poller);
+                } else if connection.is_first_held() && !self.holding.contains(&id) {
+                    self.holding.push(id);
+                }
+                return Submit::Sent;
+            }
             return match connection.short(&self.poller, &head, body) {
                 Submit::Lost => connection.refuse(is_answer(header)),
                 answer => answer,
@@ -333,6 +393,42 @@ impl Lane for TcpLane {
             };
         }
         self.submit_unconnected(peer, header, HEADER_BYTES + bytes, &mut frame)
+    }
+
+    fn bulk(
+        &mut self,
+        peer: Peer,
+        lead: Option<(&Header, &[u8])>,
+        header: &Header,
+        body: &[u8],
+    ) -> Bulk {
+        assert!(body.len() <= BULK_BYTES_MAX && header.comes_in_pieces(), "{header:?}");
+        if let Some(id) = self.open_connection(peer)
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            let name = (header.kind, header.token);
+            let head = self::head(header, body.len());
+            let answer = match lead {
+                None => connection.bulk(&self.poller, name, &[&head], body),
+                Some((lead, bytes)) => {
+                    let parts = [&self::head(lead, bytes.len())[..], bytes, &head];
+                    connection.bulk(&self.poller, name, &parts, body)
+                }
+            };
+            if answer == Bulk::Lost {
+                // Nobody but its sender waits for this: the loss is reported.
+                let _ = connection.refuse(false);
+            }
+            return answer;
+        }
+        match self.call(peer) {
+            LinkState::Lost => Bulk::Lost,
+            LinkState::Departed => {
+                self.lose(peer, FINALIZED.into());
+                Bulk::Lost
+            }
+            _ => Bulk::Full,
+        }
     }
 
     unsafe fn get(&mut self, _peer: Peer, _from: RemoteRange, _into: *mut u8) -> Get {

@@ -6,12 +6,13 @@
 //! order and its loss after them.
 #![forbid(unsafe_code)]
 
-use super::connection::{Connection, ConnectionId, Drained, Phase};
+use super::connection::{Connection, Drained, Phase};
+use super::connections::ConnectionId;
 use super::frame::Control;
 use super::link::LinkState;
 use super::listen::{AWAIT_TIME, may_call_again, unreachable};
 use super::poll::{self, EVENTS_MAX, Readiness, TIMER};
-use super::{FINALIZED, LISTENER, RECEIVE_BYTES, TcpLane};
+use super::{EXPECT_BYTES, FINALIZED, LISTENER, RECEIVE_BYTES, TcpLane};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind};
 use crate::lane::Inbox;
@@ -19,6 +20,8 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+/// Reads of one connection in one poll: a long body and the headers before it.
+const READS_MAX: usize = 4;
 /// Pause between two looks at what is not acknowledged. A kernel may wait 40 ms with its answer.
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 /// Shortest and longest pause between looks for an address that is not published yet.
@@ -28,7 +31,34 @@ const LOOK_UP_PAUSE_MAX: Duration = Duration::from_millis(50);
 impl TcpLane {
     /// Delivers up to `budget` messages; returns how many.
     pub(super) fn progress<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        self.turn = self.turn.wrapping_add(1);
+        if self.is_holding() {
+            self.release();
+        }
         let mut delivered = self.deliver_backlog(inbox, budget);
+        for place in self.hot.places() {
+            if let Some(id) = self.hot.at(place) {
+                let stalled = self.connections.get_mut(id).is_some_and(|c| c.is_stalled());
+                let ready = Readiness { read: true, write: stalled };
+                delivered += self.attend(id, ready, inbox, budget - delivered);
+            }
+        }
+        if self.hot.is_look_due() {
+            delivered += self.look(inbox, budget - delivered);
+        }
+        if self.has_deadlines() || self.timer_due.get().is_some() {
+            self.meet_deadlines();
+        }
+        while let Some((peer, error)) = self.losses.pop_front() {
+            inbox.lost(peer, error);
+            delivered += 1;
+        }
+        delivered
+    }
+
+    /// Asks the kernel what is ready, and attends to that.
+    fn look<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        let mut delivered = 0;
         let mut events = [poll::no_event(); EVENTS_MAX];
         let count = self.poller.wait(&mut events);
         for event in &events[..count] {
@@ -40,12 +70,6 @@ impl TcpLane {
                     delivered += self.attend(id, ready, inbox, budget - delivered);
                 }
             }
-        }
-        if self.has_deadlines() || self.timer_due.get().is_some() {
-            self.meet_deadlines();
-        }
-        while let Some((peer, error)) = self.losses.pop_front() {
-            inbox.lost(peer, error);
         }
         delivered
     }
@@ -72,8 +96,8 @@ impl TcpLane {
         budget: usize,
     ) -> usize {
         let Some(connection) = self.connections.get_mut(id) else { return 0 };
-        if ready.write {
-            connection.flush(&self.poller);
+        if ready.write && connection.flush(&self.poller) {
+            self.settled += 1;
         }
         if !ready.read {
             return 0;
@@ -91,23 +115,33 @@ impl TcpLane {
             // Fresh zeroed memory: the kernel gives it page by page, as it is used.
             buffer = vec![0; RECEIVE_BYTES];
         }
-        let delivered = match connection.receive(&mut buffer) {
-            Ok(None) => 0,
-            Ok(Some(bytes)) => {
-                let delivered = self.deliver(id, &buffer[..bytes], inbox, budget);
-                // Nothing is left in the kernel: the burst is over, or pauses.
-                if bytes < RECEIVE_BYTES
-                    && let Some(connection) = self.connections.get_mut(id)
-                {
-                    connection.release_memory();
+        let mut delivered = 0;
+        for _ in 0..READS_MAX {
+            let Some(connection) = self.connections.get_mut(id) else { break };
+            let limit = if connection.expects_bulk() { EXPECT_BYTES } else { RECEIVE_BYTES };
+            match receive(connection, inbox, &mut buffer[..limit]) {
+                Ok(None) => break,
+                Ok(Some(Received { placed, bytes, more })) => {
+                    self.hot.warm(id);
+                    delivered += usize::from(placed);
+                    let left = budget.saturating_sub(delivered);
+                    delivered += self.deliver(id, &buffer[..bytes], inbox, left);
+                    // A full buffer of the small size: the body that was expected may follow.
+                    if more && limit == EXPECT_BYTES && delivered < budget {
+                        continue;
+                    }
+                    // Nothing is left in the kernel: the burst is over, or pauses.
+                    if !more && let Some(connection) = self.connections.get_mut(id) {
+                        connection.release_memory();
+                    }
+                    break;
                 }
-                delivered
+                Err(errno) => {
+                    self.ended(id, errno);
+                    break;
+                }
             }
-            Err(errno) => {
-                self.ended(id, errno);
-                0
-            }
-        };
+        }
         self.receive_buffer = buffer;
         delivered
     }
@@ -173,6 +207,8 @@ impl TcpLane {
         let waiting = std::mem::take(&mut link.waiting);
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.phase = Phase::Open;
+        // A bulk message may wait for this with its sender, who tries again.
+        self.settled += 1;
         if !waiting.is_empty() {
             connection.adopt(&self.poller, waiting);
         }
@@ -352,6 +388,7 @@ impl TcpLane {
         }
         if self.flush_look_at.get().is_some_and(|at| at <= now) {
             self.flush_look_at.set(None);
+            self.settled += 1;
         }
         self.set_timer();
     }
@@ -405,6 +442,43 @@ impl TcpLane {
             self.timer_due.set(due);
         }
     }
+}
+
+/// What one read brought.
+struct Received {
+    /// Some of it went to its place.
+    placed: bool,
+    /// Bytes in the buffer.
+    bytes: usize,
+    /// There may be more in the kernel.
+    more: bool,
+}
+
+/// Receives what has come: what must come next into its place, if it has one, and the rest into
+/// `buffer`. `None`: nothing has come.
+///
+/// # Errors
+/// The end of the connection, with its cause if there is one.
+fn receive<I: Inbox>(
+    connection: &mut Connection,
+    inbox: &mut I,
+    buffer: &mut [u8],
+) -> Result<Option<Received>, Option<Errno>> {
+    let awaited = connection.awaited();
+    let place = awaited.and_then(|(peer, header)| inbox.place(peer, &header));
+    let Some(place) = place else {
+        let room = buffer.len();
+        let bytes = connection.receive(buffer)?;
+        return Ok(bytes.map(|bytes| Received { placed: false, bytes, more: bytes == room }));
+    };
+    let placed = place.len();
+    let room = placed + buffer.len();
+    let Some(bytes) = connection.receive_in_place(place, buffer)? else { return Ok(None) };
+    let placed = placed.min(bytes);
+    if let (Some((peer, _)), Some(piece)) = (awaited, connection.landed(placed)) {
+        inbox.placed(peer, &piece);
+    }
+    Ok(Some(Received { placed: true, bytes: bytes - placed, more: bytes == room }))
 }
 
 /// Why a connection without a goodbye ended.
