@@ -264,10 +264,15 @@ impl Entry {
         let mut waiter = Waiter::new();
         let mut looks = 0u32;
         loop {
+            // Close looks keep the lock: not where other threads want it.
+            let alone = self.held == Held::Fast;
             LOCK.unlock(self.held);
+            if !alone {
+                std::hint::spin_loop();
+            }
             let next = waiter.pause();
             self.held = LOCK.lock();
-            if waiter.is_spinning() && self.watch() && done(self) {
+            if alone && waiter.is_spinning() && self.watch() && done(self) {
                 break;
             }
             if self.progress() > 0 {

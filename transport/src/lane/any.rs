@@ -301,14 +301,16 @@ impl Lanes {
         count
     }
 
-    /// Takes messages of this host, if that is all that may come, and only where looking costs
-    /// next to nothing.
+    /// Whether messages come by shared memory only, so that a look costs next to nothing.
+    #[inline(always)]
+    pub(crate) fn can_watch(&self) -> bool {
+        self.shm.is_some() && self.tcp.is_none()
+    }
+
+    /// Takes messages of this host, only where looking costs next to nothing.
     #[inline(always)]
     pub(crate) fn poll_news<I: Inbox>(&mut self, inbox: &mut I) -> usize {
-        match &mut self.shm {
-            Some(shm) if self.tcp.is_none() => shm.poll_news(inbox, BUDGET),
-            _ => 0,
-        }
+        self.shm.as_mut().map_or(0, |shm| shm.poll_news(inbox, BUDGET))
     }
 
     /// A poll of sockets is a system call: beside shared memory it is made now and then, and again

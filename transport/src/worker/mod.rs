@@ -391,6 +391,10 @@ impl Worker {
             // There is copying to do, which is progress.
             return 0;
         }
+        if !self.lanes.can_watch() {
+            std::hint::spin_loop();
+            return 0;
+        }
         for _ in 0..WATCH_LOOKS {
             let done = self.lanes.poll_news(&mut self.core);
             if done > 0 {
