@@ -17,7 +17,7 @@ mod program;
 mod relay;
 mod report;
 mod request;
-mod signals;
+pub(crate) mod signals;
 mod sink;
 mod spawn;
 mod start;
@@ -37,6 +37,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 use strait_transport::node::{Node, NodePlan};
 
+pub(crate) use binding::Cores;
 pub use binding::allowed_processors;
 
 /// What a Python program gets from mpiexec, for `strait doctor`.

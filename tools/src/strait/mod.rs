@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The strait command: looks at the installation and at the machine.
+//! The strait command: looks at the installation and at the machine, and measures.
 
+mod bench;
 mod doctor;
 mod info;
 mod peer;
@@ -37,6 +38,8 @@ enum Command {
     /// The other half.
     #[command(hide = true)]
     PeerRead { pid: i32, address: usize },
+    /// Measure Strait, or Strait beside other MPI libraries, and report.
+    Bench(Box<bench::Options>),
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -45,7 +48,6 @@ enum Command {
 const PLANNED: &[&str] = &[
     "params",
     "plan",
-    "bench",
     "tune",
     "explain",
     "schedule",
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { json } => doctor::run(json),
         Command::PeerHold => peer::hold(),
         Command::PeerRead { pid, address } => peer::read(pid, address),
+        Command::Bench(options) => bench::run(&options),
         Command::Other(words) => other(words.first().map_or("", String::as_str)),
     }
 }
@@ -78,7 +81,7 @@ fn other(name: &str) -> ExitCode {
         return ExitCode::from(CODE_NOT_BUILT);
     }
     eprintln!("error: unknown command '{name}'");
-    let known = ["info", "doctor", "help"];
+    let known = ["info", "doctor", "bench", "help"];
     let near = known
         .iter()
         .chain(PLANNED)
