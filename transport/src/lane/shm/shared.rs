@@ -46,7 +46,7 @@ impl ShmLane {
         count
     }
 
-    /// [`Lane::short`] by the ring that everybody may use.
+    /// [`Lane::short`](crate::lane::Lane::short) by the ring that everybody may use.
     #[inline(never)]
     pub(super) fn short_shared(
         &mut self,
