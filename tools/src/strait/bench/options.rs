@@ -33,7 +33,8 @@ pub struct Options {
     /// Another MPI installation to compare with; again for each.
     ///
     /// NAME=PREFIX, and behind it any of ,env.VAR=VALUE ,arg=WORD ,kind=KIND ,programs=DIR.
-    /// PREFIX/bin/mpiexec starts the programs. kind (strait, mpich, openmpi, intel, generic) is guessed from its version.
+    /// PREFIX/bin/mpiexec starts the programs. kind (strait, mpich, openmpi, intel, generic) is
+    /// guessed from its version.
     /// programs=DIR has programs of the same names that were built for that library, for one that
     /// lacks the standard ABI.
     #[arg(long, value_name = "NAME=PREFIX")]
