@@ -41,7 +41,22 @@ fn build(places: &Places) -> Result<(), String> {
         Task::new("cargo").arg("build").arg("--quiet").args(args).dir(&places.root).limit(3600)
     };
     cargo(&["--release", "-p", "strait-standard-abi", "-p", "strait-mpich-abi"]).run_visible()?;
-    cargo(&["--profile", "tools", "-p", "strait-tools", "-p", "strait-benches"]).run_visible()
+    let tools = cargo(&["--profile", "tools", "-p", "strait-tools", "-p", "strait-benches"]);
+    match commit(places) {
+        Some(commit) => tools.env("STRAIT_COMMIT", commit).run_visible(),
+        None => tools.run_visible(),
+    }
+}
+
+/// The commit that the tree is at, for the records of `strait bench`; none of a tree with changes,
+/// which no commit describes, or without git.
+fn commit(places: &Places) -> Option<String> {
+    let git = |args: &[&str]| {
+        let outcome = Task::new("git").args(args).dir(&places.root).limit(60).run().ok()?;
+        outcome.success().then(|| outcome.out.trim().to_string())
+    };
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    changes.is_empty().then(|| git(&["rev-parse", "--short=10", "HEAD"]))?
 }
 
 fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {

@@ -214,6 +214,7 @@ const OTHERS: &[(&str, Other)] = &[
     ("--json is what strait bench reads", json),
     ("--csv has a value for each name", csv),
     ("wrong bytes are told", wrong_bytes),
+    ("strait bench --quick writes its report", report),
 ];
 
 fn run(suite: &Suite, ranks: usize, name: &str, options: &str) -> Result<Outcome, String> {
@@ -392,6 +393,27 @@ fn wrong_bytes(suite: &Suite) -> Result<(), String> {
         let message = format!("{told}{name} exited with status 1 on message size 64.");
         if outcome.success() || !mark || !text.contains(&message) {
             return Err(format!("{name} {options}: {}", outcome.describe()));
+        }
+    }
+    Ok(())
+}
+
+/// The command of the README, over the real programs: a table, a session and a page.
+fn report(suite: &Suite) -> Result<(), String> {
+    let dir = scratch(suite)?.join("report");
+    let task = Task::new(suite.places.bin("strait")).args(["bench", "latency", "--quick"]);
+    let task = task.args(["--repeats", "1", "--no-probe", "-m", "8:64", "--out"]).arg(&dir);
+    let outcome = task.limit(120).run()?;
+    prints(&outcome, &["osu_latency"])?;
+    for (name, text) in [
+        ("session.jsonl", "\"reason\":\"complete\""),
+        ("summary.csv", "osu_latency"),
+        ("report.html", "<svg"),
+    ] {
+        let path = dir.join(name);
+        let written = std::fs::read_to_string(&path).map_err(|e| format!("{name}: {e}"))?;
+        if !written.contains(text) {
+            return Err(format!("{}: no '{text}' in it", path.display()));
         }
     }
     Ok(())
