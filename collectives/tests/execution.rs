@@ -24,6 +24,7 @@ fn plan(size: u32, seed: u64) -> SimPlan {
         full_one_in: 5,
         short_bytes_max: 64,
         fragment_bytes_max: 256,
+        piece_bytes_max: 256,
         bulk_bytes_max: 0,
         get: seed.is_multiple_of(2),
         refuse_get: false,

@@ -136,6 +136,12 @@ pub(crate) fn turn_ns() -> u32 {
     }
 }
 
+/// Whether a core is ours to spin on, as this process last saw it.
+#[inline(always)]
+pub(crate) fn may_spin() -> bool {
+    RANKS_PER_CORE.load(Relaxed) <= 1
+}
+
 /// Whether ranks outnumber cores.
 pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
     ranks_per_core(node, local_rank) > 1

@@ -82,6 +82,7 @@ fn steady_state_allocates_nothing() {
         full_one_in: 0,
         short_bytes_max: 96,
         fragment_bytes_max: 1024,
+        piece_bytes_max: 1024,
         bulk_bytes_max: 0,
         get: true,
         refuse_get: false,

@@ -19,6 +19,7 @@ const PLAN: SimPlan = SimPlan {
     full_one_in: 0,
     short_bytes_max: 96,
     fragment_bytes_max: 16 << 10,
+    piece_bytes_max: 16 << 10,
     bulk_bytes_max: 0,
     get: true,
     refuse_get: false,

@@ -90,7 +90,7 @@ fn word(number: u32, bytes: u32) -> u64 {
 fn push(producer: &mut Producer<Cells>, number: u32, bytes: u32) -> bool {
     if bytes == 0 {
         // SAFETY: `push` lends the slot.
-        return producer.push(word(number, 0), |rest| unsafe { *rest = number });
+        return producer.push(word(number, 0), false, |rest| unsafe { *rest = number });
     }
     producer.push_with_body(
         word(number, bytes),

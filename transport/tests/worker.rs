@@ -19,6 +19,7 @@ const QUIET: SimPlan = SimPlan {
     full_one_in: 0,
     short_bytes_max: 128,
     fragment_bytes_max: 1024,
+    piece_bytes_max: 1024,
     bulk_bytes_max: 0,
     get: true,
     refuse_get: false,

@@ -96,6 +96,9 @@ fn call_id(name: &str) -> u32 {
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.
 const PUBLISH_AFTER: u32 = 64;
 
+/// Close looks that found something, before other things are looked at again.
+const WATCHES_MAX: u32 = 32;
+
 /// The runtime with the lock held.
 pub struct Entry {
     held: Held,
@@ -150,6 +153,12 @@ impl Entry {
             return None;
         }
         Some(Entry { held, runtime, name })
+    }
+
+    /// Whether only this thread has called MPI so far, so that nobody waits for the lock.
+    #[inline(always)]
+    pub fn is_sole(&self) -> bool {
+        self.held == Held::Fast
     }
 
     /// Runs a user's function (or anything slow) without the lock.
@@ -272,7 +281,7 @@ impl Entry {
             }
             let next = waiter.pause();
             self.held = LOCK.lock();
-            if alone && waiter.is_spinning() && self.watch() && done(self) {
+            if alone && waiter.is_spinning() && self.watch_until(done) {
                 break;
             }
             if self.progress() > 0 {
@@ -304,6 +313,21 @@ impl Entry {
         if looks >= PUBLISH_AFTER {
             self.job.node.record(self.job.local_rank).publish_call(0);
         }
+    }
+
+    /// Looks closely for messages of this host while they come: a long message comes in pieces,
+    /// and the next one is there before anything else can be looked at. Whether `done` says so.
+    #[inline]
+    fn watch_until(&mut self, done: &mut dyn FnMut(&mut Runtime) -> bool) -> bool {
+        for _ in 0..WATCHES_MAX {
+            if !self.watch() {
+                return false;
+            }
+            if done(self) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Looks closely for messages of this host; whether there was one.

@@ -12,7 +12,7 @@ use super::sim::SimLane;
 use super::tcp::TcpLane;
 use super::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::Job;
-use crate::envelope::{Envelope, Peer};
+use crate::envelope::{Envelope, Pattern, Peer};
 use crate::error::{Error, Kind, Result, Submit};
 use crate::protocol::share::Cell;
 use crate::wait::Sleepers;
@@ -166,6 +166,22 @@ impl Lanes {
         }
         // SAFETY: the caller's promise.
         unsafe { self.plain_by_short(kind, peer, envelope, base, bytes) }
+    }
+
+    /// As [`ShmLane::take_plain`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn take_plain(
+        &mut self,
+        peer: Peer,
+        wanted: Pattern,
+        into: (*mut u8, usize),
+        looks: u32,
+    ) -> Option<(u32, usize)> {
+        // SAFETY: the caller's promise.
+        unsafe { self.shm.as_mut()?.take_plain(peer, wanted, into, looks) }
     }
 
     #[inline(never)]

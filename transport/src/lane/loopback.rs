@@ -53,6 +53,7 @@ impl Lane for Loopback {
         Capabilities {
             short_bytes_max: SHORT_BYTES_MAX,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            piece_bytes_max: FRAGMENT_BYTES_MAX,
             bulk_bytes_max: 0,
             get: true,
             latency_ns: 50,

@@ -20,6 +20,9 @@ pub struct Capabilities {
     pub short_bytes_max: usize,
     /// Largest body of [`Lane::fragment`].
     pub fragment_bytes_max: usize,
+    /// Body of the pieces in which an eager message of several is sent: at most
+    /// `fragment_bytes_max`, less where the receiver can copy one piece while the next is written.
+    pub piece_bytes_max: usize,
     /// Largest body of [`Lane::bulk`]; zero if the lane has no such way.
     pub bulk_bytes_max: usize,
     /// [`Lane::get`] works with this peer (it was tried).

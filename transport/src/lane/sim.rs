@@ -69,6 +69,8 @@ pub struct SimPlan {
     pub short_bytes_max: usize,
     /// Largest fragment body.
     pub fragment_bytes_max: usize,
+    /// As in `Capabilities`.
+    pub piece_bytes_max: usize,
     /// Largest bulk body (0: no such way).
     pub bulk_bytes_max: usize,
     /// Whether get works; `refuse_get` makes it advertised and then refused.
@@ -214,6 +216,7 @@ impl Lane for SimLane {
         Capabilities {
             short_bytes_max: plan.short_bytes_max,
             fragment_bytes_max: plan.fragment_bytes_max,
+            piece_bytes_max: plan.piece_bytes_max,
             bulk_bytes_max: plan.bulk_bytes_max,
             get: plan.get || plan.refuse_get,
             latency_ns: 500,

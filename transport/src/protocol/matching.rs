@@ -225,6 +225,12 @@ impl<M> Matching<M> {
         self.posted.count() + self.shelved.count()
     }
 
+    /// Whether no receive is posted and no message waits for one.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
+        self.posted.count() | self.shelved.count() | self.unexpected.count() == 0
+    }
+
     /// Unexpected messages.
     pub fn unexpected_count(&self) -> usize {
         self.unexpected.count()

@@ -6,8 +6,9 @@
 //! get rate G and its fixed cost g; rates in bytes per microsecond):
 //!
 //! ```text
-//! eager    L + b/F + b/C             one fragment path, one more copy if nobody waits for it
-//!                                    (half of b/C where bytes land in place if somebody does)
+//! eager    L + b/F + b/C/8           one fragment path, and one more copy of the messages that
+//!                                    nobody waits for, which are one in eight
+//!                                    (b/C/2 where bytes land in place if somebody waits)
 //! fetch    2L + g + b/G              RTS, get (its FIN is not waited for by the receiver)
 //! pipeline 3L + b/F                  RTS, CTS, data
 //! ```
@@ -25,12 +26,14 @@ use std::fmt;
 /// out of another's caches.
 const COPY_BYTES_PER_US: u64 = 12_000;
 
+/// Of eager messages so many come to a receive that waits for them, but one: the copy that parking
+/// costs is counted in this part. Counted in full it sent all of 6 to 64 KiB by the pipeline, whose
+/// two more trips and five more control messages everybody paid (docs/performance.md).
+const UNEXPECTED_ONE_IN: u64 = 8;
+
 /// The grant that bounds eager messages which are copied twice: 64 KiB and more. Longer ones are
 /// worth an announcement even where ranks wait for their turns.
 const COPIED_GRANT_MAX: usize = 384 << 10;
-
-/// Body of the first fragment of an eager message begins with its length.
-pub const EAGER_FIRST_PREFIX: usize = 8;
 
 /// What an endpoint keeps of its plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,6 +44,8 @@ pub struct Thresholds {
     pub eager_bytes_max: u32,
     /// Body of a fragment.
     pub fragment_bytes_max: u32,
+    /// Longest body of a piece of an eager message.
+    pub piece_bytes_max: u32,
     /// Body of a bulk message; zero if there is no such way.
     pub bulk_bytes_max: u32,
     /// From here on an announced message is fetched if it can be.
@@ -49,6 +54,18 @@ pub struct Thresholds {
     pub fetch: bool,
     /// In which units both sides copy a fetched message.
     pub unit: Unit,
+}
+
+impl Thresholds {
+    /// Body of the pieces in which an eager message of `bytes` is sent. Where pieces are shorter
+    /// than fragments, because both sides copy at once, a message that would have less than four
+    /// is sent in half as long ones, so that the first is there soon.
+    #[inline]
+    pub fn piece_bytes(&self, bytes: usize) -> usize {
+        let most = self.piece_bytes_max as usize;
+        let halved = self.piece_bytes_max < self.fragment_bytes_max && bytes < 4 * most;
+        if halved { (most / 2).max(1) } else { most }
+    }
 }
 
 /// A way to carry a message.
@@ -100,6 +117,9 @@ impl Plan {
             short_bytes_max: narrow(short_bytes_max),
             eager_bytes_max: narrow(eager_bytes_max.max(short_bytes_max)),
             fragment_bytes_max: narrow(capabilities.fragment_bytes_max),
+            piece_bytes_max: narrow(
+                capabilities.piece_bytes_max.min(capabilities.fragment_bytes_max),
+            ),
             bulk_bytes_max: narrow(capabilities.bulk_bytes_max),
             fetch_bytes_min: narrow(fetch_bytes_min),
             fetch: capabilities.get,
@@ -140,7 +160,7 @@ impl Plan {
     fn cost_ns_eager(&self, bytes: usize) -> u64 {
         let c = &self.capabilities;
         let copy = match c.bulk_bytes_max {
-            0 => time_ns(bytes, COPY_BYTES_PER_US),
+            0 => time_ns(bytes, COPY_BYTES_PER_US) / UNEXPECTED_ONE_IN,
             _ => time_ns(bytes, COPY_BYTES_PER_US) / 2,
         };
         u64::from(c.latency_ns) + time_ns(bytes, u64::from(c.fragment_bytes_per_us)) + copy
@@ -183,10 +203,10 @@ impl fmt::Display for Plan {
         let t = &self.thresholds;
         writeln!(
             f,
-            "short to {} B, eager to {} B in fragments of {} B, {}, grant {} B",
+            "short to {} B, eager to {} B in pieces of {} B, {}, grant {} B",
             t.short_bytes_max,
             t.eager_bytes_max,
-            t.fragment_bytes_max,
+            t.piece_bytes_max,
             if t.fetch {
                 format!("fetch from {} B on", t.fetch_bytes_min)
             } else {
@@ -224,6 +244,7 @@ mod tests {
     const SHM: Capabilities = Capabilities {
         short_bytes_max: 192,
         fragment_bytes_max: 32 << 10,
+        piece_bytes_max: 32 << 10,
         bulk_bytes_max: 0,
         get: true,
         latency_ns: 300,
@@ -244,6 +265,16 @@ mod tests {
         let plan = Plan::new(Capabilities { get: false, ..SHM }, credit::grant(4));
         assert_eq!(plan.protocol(1 << 30), Protocol::Pipeline);
         assert!(plan.to_string().contains("Pipeline"));
+    }
+
+    #[test]
+    fn pieces_are_halved_only_where_they_are_shorter_than_fragments() {
+        let t = Plan::new(Capabilities { piece_bytes_max: 8 << 10, ..SHM }, credit::grant(4))
+            .thresholds;
+        assert_eq!(t.piece_bytes(16 << 10), 4 << 10);
+        assert_eq!(t.piece_bytes(32 << 10), 8 << 10);
+        let t = Plan::new(SHM, credit::grant(4)).thresholds;
+        assert_eq!(t.piece_bytes(40 << 10), 32 << 10);
     }
 
     #[test]

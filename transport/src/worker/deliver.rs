@@ -14,7 +14,6 @@ use crate::lane::Inbox;
 use crate::payload::Payload;
 use crate::protocol::credit;
 use crate::protocol::message::Message;
-use crate::protocol::plan::EAGER_FIRST_PREFIX;
 use crate::protocol::share::{CELL_COUNT, CellId};
 use crate::request::{Outcome, RequestId, Slot, Stage};
 use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind};
@@ -155,11 +154,10 @@ impl Core {
         record
     }
 
-    fn eager_first(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {
-        let (total, data) = body.split_first_chunk::<EAGER_FIRST_PREFIX>().ok_or(Senseless)?;
-        let total = u64::from_le_bytes(*total);
+    fn eager_first(&mut self, from: u32, header: &Header, data: &[u8]) -> Result<(), Senseless> {
+        let total = u64::from(header.extra);
         let whole = data.len() as u64 >= total;
-        let beyond = credit::cost(total.min(u64::from(u32::MAX)) as usize) > self.grant;
+        let beyond = credit::cost(header.extra as usize) > self.grant;
         let busy = self.endpoints[from as usize].assembly != Assembly::None;
         if whole || beyond || busy {
             return Err(Senseless);

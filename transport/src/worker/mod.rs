@@ -9,10 +9,12 @@
 //!
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
 //! (what a matched receive does), `share` (long
-//! transfers that both sides copy), `cancel` (cancellation and the loss of a peer).
+//! transfers that both sides copy), `cancel` (cancellation and the loss of a peer), `direct`
+//! (receives without a request).
 
 mod cancel;
 mod deliver;
+mod direct;
 mod receive;
 mod share;
 mod submit;
@@ -96,6 +98,8 @@ pub struct Worker {
     is_armed: bool,
     /// Somebody waits until all has left: no sleep before that.
     is_flushing: Cell<bool>,
+    /// Counts down the receives of [`Worker::receive_now`].
+    direct_left: u32,
 }
 
 /// Everything but the lanes: where they deliver.
@@ -185,6 +189,7 @@ impl Worker {
             sleepers: None,
             is_armed: false,
             is_flushing: Cell::new(false),
+            direct_left: 0,
         }
     }
 

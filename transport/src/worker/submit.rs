@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Submit};
 use crate::lane::Bulk;
 use crate::payload::Payload;
 use crate::protocol::credit;
-use crate::protocol::plan::{EAGER_FIRST_PREFIX, Plan};
+use crate::protocol::plan::Plan;
 use crate::request::{Outcome, RequestId, Stage};
 use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind};
 
@@ -131,8 +131,7 @@ impl Worker {
         let endpoint = &mut self.core.endpoints[peer as usize];
         let capabilities = self.lanes.capabilities(endpoint.lane, Peer(peer));
         assert!(
-            capabilities.short_bytes_max >= CONTROL_BODY
-                && capabilities.fragment_bytes_max > EAGER_FIRST_PREFIX,
+            capabilities.short_bytes_max >= CONTROL_BODY && capabilities.piece_bytes_max > 0,
             "a lane carries control messages in one slot: {capabilities:?}"
         );
         endpoint.thresholds = Plan::new(capabilities, self.core.grant).thresholds;
@@ -141,11 +140,12 @@ impl Worker {
     }
 
     /// Asks a second time whether the peer's memory can be fetched, now that it has announced a
-    /// message: when it was asked first the peer may not have been running yet.
+    /// message: when it was asked first the peer may not have been running yet, and the answer was
+    /// a hope.
     #[inline]
     pub(super) fn settle_fetch(&mut self, peer: u32) {
         let endpoint = &mut self.core.endpoints[peer as usize];
-        if !std::mem::replace(&mut endpoint.fetch_settled, true) && !endpoint.thresholds.fetch {
+        if !std::mem::replace(&mut endpoint.fetch_settled, true) {
             self.connect_now(peer);
         }
     }
@@ -171,7 +171,7 @@ impl Worker {
         {
             return self.launch_bulk(id);
         }
-        if bytes > endpoint.thresholds.fragment_bytes_max as usize {
+        if bytes > endpoint.thresholds.piece_bytes(bytes) {
             return self.launch_first(id);
         }
         let mut header = Header::with_envelope(MessageKind::Eager, slot.envelope, bytes);
@@ -207,31 +207,29 @@ impl Worker {
         }
     }
 
-    /// The first fragment of an eager message of several.
+    /// The first piece of an eager message of several.
     fn launch_first(&mut self, id: RequestId) -> Launch {
         let slot = self.core.requests.at(id.index);
         let endpoint = &mut self.core.endpoints[slot.peer as usize];
-        let body = endpoint.thresholds.fragment_bytes_max as usize;
+        let body = endpoint.thresholds.piece_bytes(slot.total as usize);
         let mut header = Header::with_envelope(MessageKind::EagerFirst, slot.envelope, body);
+        header.extra = slot.total as u32;
         if slot.synchronous {
             header.flags = FLAG_SYNCHRONOUS;
         }
         header.token = id.token();
         let (lane, peer, payload) = (endpoint.lane, Peer(slot.peer), &slot.payload);
-        let total = slot.total.to_le_bytes();
         let submit = self.lanes.fragment(lane, peer, &header, body, &mut |into| {
-            let (prefix, data) = into.split_at_mut(EAGER_FIRST_PREFIX);
-            prefix.copy_from_slice(&total);
             // SAFETY: who posted the send promised that it is readable; this is its beginning, and
-            // the message is longer than a fragment.
-            unsafe { payload.pack(0, data) }
+            // the message is longer than a piece.
+            unsafe { payload.pack(0, into) }
         });
         match submit {
             Submit::Full => self.core.full(),
             Submit::Lost => self.core.launch_lost(peer.0),
             Submit::Sent => {
                 endpoint.credit.spend(credit::cost(slot.total as usize));
-                slot.moved = (body - EAGER_FIRST_PREFIX) as u64;
+                slot.moved = body as u64;
                 self.launch_more(id)
             }
         }
@@ -248,19 +246,17 @@ impl Worker {
         // lead, so `base` is no null pointer.
         let all = unsafe { std::slice::from_raw_parts(base, bytes) };
         let endpoint = &mut self.core.endpoints[slot.peer as usize];
-        let (data, rest) = all.split_at(BULK_LEAD);
-        let mut lead = [0; EAGER_FIRST_PREFIX + BULK_LEAD];
-        lead[..EAGER_FIRST_PREFIX].copy_from_slice(&slot.total.to_le_bytes());
-        lead[EAGER_FIRST_PREFIX..].copy_from_slice(data);
+        let (lead, rest) = all.split_at(BULK_LEAD);
         let mut first = Header::with_envelope(MessageKind::EagerFirst, slot.envelope, lead.len());
         if slot.synchronous {
             first.flags = FLAG_SYNCHRONOUS;
         }
+        first.extra = slot.total as u32;
         first.token = id.token();
         let body = &rest[..rest.len().min(endpoint.thresholds.bulk_bytes_max as usize)];
         let more = Header::with_token(MessageKind::EagerMore, id.token()).piece(body.len());
         let peer = slot.peer;
-        match self.lanes.bulk(endpoint.lane, Peer(peer), Some((&first, &lead)), &more, body) {
+        match self.lanes.bulk(endpoint.lane, Peer(peer), Some((&first, lead)), &more, body) {
             Bulk::Full => self.core.full(),
             Bulk::Lost => self.core.launch_lost(peer),
             Bulk::Took(taken) => {
@@ -306,7 +302,7 @@ impl Worker {
                 continue;
             }
             let endpoint = &mut self.core.endpoints[slot.peer as usize];
-            let most = u64::from(endpoint.thresholds.fragment_bytes_max);
+            let most = endpoint.thresholds.piece_bytes(slot.total as usize) as u64;
             let body = (slot.total - slot.moved).min(most) as usize;
             let mut header = Header::with_token(MessageKind::EagerMore, id.token());
             header.body = body as u32;

@@ -27,6 +27,7 @@ impl World for SimWorld {
             full_one_in: 0,
             short_bytes_max: 200,
             fragment_bytes_max: 8192,
+            piece_bytes_max: 8192,
             bulk_bytes_max: 0,
             get: false,
             refuse_get: false,

@@ -111,6 +111,7 @@ impl World {
             full_one_in: pick(&mut random, &[0, 3, 10]),
             short_bytes_max: pick(&mut random, &[16, 64, 256]),
             fragment_bytes_max: pick(&mut random, &[64, 500, 4096]),
+            piece_bytes_max: pick(&mut random, &[48, 500, 4096]),
             bulk_bytes_max: pick(&mut random, &[0, 300, 10_000]),
             get,
             refuse_get: !get && random.one_in(2),

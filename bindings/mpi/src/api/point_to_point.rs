@@ -331,24 +331,42 @@ pub unsafe fn MPI_Recv<A: Abi>(
     status: *mut A::Status,
 ) -> c_int {
     let (buffer, from) = ((buf, count, datatype), (source, tag));
-    if let Some(mut entry) = Entry::open("MPI_Recv")
-        // SAFETY: this function's own conditions; we wait for completion.
-        && let Some(id) = unsafe { short::receive::<A>(&mut entry, buffer, from, comm) }
-    {
-        entry.wait_until(|rt| rt.worker.is_complete(id));
+    if let Some(mut entry) = Entry::open("MPI_Recv") {
         // SAFETY: this function's own conditions.
-        if unsafe { short::take_received::<A>(&mut entry, id, status) } {
+        if unsafe { short::receive_now::<A>(&mut entry, buffer, from, comm, status) } {
             return 0;
         }
-        return in_comm::<A>(entry, comm, |entry, _| {
-            let ended = finish(entry, id, true);
-            // SAFETY: `status` is writable or the ignore value, says the caller.
-            unsafe { A::status_write(status, &ended.status) };
-            ended.error.map_or(Ok(()), Err)
-        });
+        // SAFETY: as above.
+        if let Some(code) = unsafe { receive_posted::<A>(entry, buffer, from, comm, status) } {
+            return code;
+        }
     }
-    // SAFETY: this function's own conditions.
+    // SAFETY: as above.
     unsafe { receive_any::<A>(buffer, from, comm, status) }
+}
+
+/// Posts an ordinary receive and waits for it; `None`: it is none, and nothing was done.
+#[inline(never)]
+unsafe fn receive_posted<A: Abi>(
+    mut entry: Entry,
+    buffer: (*mut c_void, i64, A::Handle),
+    from: (c_int, c_int),
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> Option<c_int> {
+    // SAFETY: the caller's promise; we wait for completion.
+    let id = unsafe { short::receive::<A>(&mut entry, buffer, from, comm)? };
+    entry.wait_until(|rt| rt.worker.is_complete(id));
+    // SAFETY: `status` is writable or the ignore value, says the caller.
+    if unsafe { short::take_received::<A>(&mut entry, id, status) } {
+        return Some(0);
+    }
+    Some(in_comm::<A>(entry, comm, |entry, _| {
+        let ended = finish(entry, id, true);
+        // SAFETY: as above.
+        unsafe { A::status_write(status, &ended.status) };
+        ended.error.map_or(Ok(()), Err)
+    }))
 }
 
 #[inline(never)]

@@ -16,6 +16,7 @@ use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{ANY, Envelope, Pattern, Peer};
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
+use strait_transport::worker::Received;
 
 /// Bytes of `count` elements of a predefined, contiguous type.
 #[inline(always)]
@@ -88,6 +89,51 @@ pub(crate) unsafe fn receive<A: Abi>(
     Some(unsafe { entry.worker.receive(from, pattern, payload) })
 }
 
+/// Receives a message that is there, or comes at once, and writes its status; `false`: nothing was
+/// done.
+///
+/// # Safety
+/// As MPI_Recv.
+#[inline(always)]
+pub(crate) unsafe fn receive_now<A: Abi>(
+    entry: &mut Entry,
+    (buffer, count, datatype): (*mut c_void, i64, A::Handle),
+    (source, tag): (c_int, c_int),
+    comm: A::Handle,
+    status: *mut A::Status,
+) -> bool {
+    let Some(room) = bytes_of::<A>(entry, count, datatype) else { return false };
+    let Some(comm) = entry.comm(A::handle_in(HandleKind::Comm, comm)) else { return false };
+    let Some((Some(from), wanted)) = pattern::<A>(comm, source, tag) else { return false };
+    if (buffer.is_null() && room > 0) || !entry.is_sole() {
+        return false;
+    }
+    // SAFETY: the caller says that the buffer holds `count` elements, which are `room` bytes.
+    let got = unsafe { entry.worker.receive_now(from, wanted, (buffer.cast(), room)) };
+    let Some(got) = got else { return false };
+    // SAFETY: `status` is writable or the ignore value, says the caller.
+    unsafe { write_received::<A>(status, &got) };
+    true
+}
+
+/// # Safety
+/// `status` is writable or the ignore value.
+#[inline(always)]
+unsafe fn write_received<A: Abi>(status: *mut A::Status, message: &Received) {
+    if A::is_status_ignore(status) {
+        return;
+    }
+    let value = Status {
+        source: message.source as i32,
+        tag: message.tag as i32,
+        error: 0,
+        bytes: message.bytes as u64,
+        cancelled: false,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { A::status_write(status, &value) };
+}
+
 /// Posts a receive and puts it behind a request; `None`: nothing was done.
 ///
 /// # Safety
@@ -120,17 +166,8 @@ pub(crate) unsafe fn take_received<A: Abi>(
     status: *mut A::Status,
 ) -> bool {
     let Some(message) = entry.worker.take_done(id) else { return false };
-    if !A::is_status_ignore(status) {
-        let value = Status {
-            source: message.source as i32,
-            tag: message.tag as i32,
-            error: 0,
-            bytes: message.bytes as u64,
-            cancelled: false,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { A::status_write(status, &value) };
-    }
+    // SAFETY: the caller's promise.
+    unsafe { write_received::<A>(status, &message) };
     true
 }
 

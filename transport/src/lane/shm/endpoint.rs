@@ -98,6 +98,13 @@ impl Endpoint {
         self.reads == Reads::Work && !self.is_lost
     }
 
+    /// As [`Endpoint::can_get`], and `true` as long as it could not be tried because the peer does
+    /// not run yet: nearly everywhere it works, and a plan that is made at the first message must
+    /// not depend on who came first.
+    pub(super) fn may_get(&mut self, node: &Node) -> bool {
+        self.can_get(node) || (self.reads == Reads::Untried && !self.is_lost)
+    }
+
     /// Whether there is room for any one message now.
     pub(super) fn has_room(&mut self) -> bool {
         self.pair.has_room().unwrap_or_else(|| self.ring.has_room())

@@ -83,6 +83,16 @@ pub struct ShmLane {
     huge: HugeRanges,
 }
 
+/// Longest pieces of an eager message: where two cores are at work the receiver copies one while
+/// the sender writes the next (docs/performance.md has the sizes that were tried); where ranks take
+/// turns there is nothing to gain.
+fn piece_bytes() -> usize {
+    match crate::wait::may_spin() {
+        true => 8192,
+        false => FRAGMENT_BYTES_MAX,
+    }
+}
+
 /// A slot's first word: kind 8, flags 8, bytes of the body 16, sender 30, in chunk 1, parity 1.
 #[inline]
 fn first_word(header: &Header, body_bytes: usize, from: u32) -> u64 {
@@ -368,8 +378,9 @@ impl Lane for ShmLane {
         Capabilities {
             short_bytes_max: INLINE_BYTES,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            piece_bytes_max: piece_bytes(),
             bulk_bytes_max: 0,
-            get: self.endpoints[local_rank].can_get(&self.node),
+            get: self.endpoints[local_rank].may_get(&self.node),
             // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
             latency_ns: 250 + crate::wait::turn_ns(),
             fragment_bytes_per_us: 12_000,

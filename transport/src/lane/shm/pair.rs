@@ -28,6 +28,7 @@
 //!
 //! Not here: what a slot says (pair_slot.rs), who gets such a ring (pairs.rs), waking (bell.rs).
 
+use crate::memory::copy::prefetch_for_writing;
 use crate::sync::Word;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -36,6 +37,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub const PUBLISHED: u64 = 1 << 31;
 /// Bodies in the run begin at multiples of this: two cache lines.
 const ALIGNMENT: u64 = 128;
+/// A cache line, for hints.
+const LINE_BYTES: u32 = 64;
+/// Of the place of the next body so much is fetched ahead: as many lines as a core can wait for.
+const FETCH_BYTES_MAX: u32 = 1024;
 
 /// Where a ring's words, slots and bytes are.
 ///
@@ -65,6 +70,10 @@ pub unsafe trait PairCells {
     unsafe fn read<R>(&self, index: u32, with: impl FnOnce(*const Self::Rest) -> R) -> R;
     /// Bytes of the run, a multiple of 128 and four times the longest body at least.
     fn run_bytes(&self) -> u32;
+    /// Where a byte of the run is, for hints to the processor only.
+    fn run_hint(&self, _at: u32) -> *const u8 {
+        std::ptr::null()
+    }
     /// Writes bytes of the run.
     ///
     /// # Safety
@@ -95,6 +104,7 @@ pub struct Producer<C> {
     /// What `head` was when it was last read; it only grows.
     head_seen: u64,
     run: Run,
+    last: Last,
 }
 
 /// The sender's account of the run: positions that never wrap.
@@ -105,19 +115,48 @@ struct Run {
     bodies: VecDeque<(u64, u64)>,
 }
 
+/// What the last message took: the next one is likely to be like it.
+#[derive(Clone, Copy)]
+enum Last {
+    /// The first line of a slot.
+    Line,
+    /// A slot.
+    Slot,
+    /// A slot, and so many bytes of the run.
+    Run(u32),
+}
+
 impl<C: PairCells> Producer<C> {
     /// The sending end; one per ring, and the first in the ring's life.
     pub fn new(cells: C) -> Producer<C> {
         let run = Run { tail: 0, head: 0, bodies: VecDeque::new() };
-        Producer { cells, tail: 0, head_seen: 0, run }
+        Producer { cells, tail: 0, head_seen: 0, run, last: Last::Line }
     }
 
     /// Asks the processor to fetch the next slot for writing: while the answer to a message is
-    /// being prepared, the receiver's copy of that line can already be taken away.
+    /// being prepared, the receiver's copy of that line can already be taken away. If the last
+    /// message had a body in the run, the same goes for the place of the next one.
     #[inline(always)]
     pub fn fetch_next(&self) {
         let word: *const C::Word = self.cells.word(slot_index(&self.cells, self.tail));
-        crate::memory::copy::prefetch_for_writing(word.cast());
+        prefetch_for_writing(word.cast());
+        match self.last {
+            Last::Line => {}
+            // The second line of the slot.
+            Last::Slot => prefetch_for_writing(word.wrapping_byte_add(LINE_BYTES as usize).cast()),
+            Last::Run(bytes) => self.fetch_next_body(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn fetch_next_body(&self, bytes: u32) {
+        let at = (self.run.tail % self.run_bytes()) as u32;
+        let end = at.saturating_add(bytes.min(FETCH_BYTES_MAX)).min(self.cells.run_bytes());
+        let mut line = at;
+        while line < end {
+            prefetch_for_writing(self.cells.run_hint(line));
+            line += LINE_BYTES;
+        }
     }
 
     /// Whether a slot is free.
@@ -151,12 +190,14 @@ impl<C: PairCells> Producer<C> {
     }
 
     /// Publishes a message without bytes in the run, or answers `false`: no room. `word` must not
-    /// use [`PUBLISHED`]; `fill` writes the rest of the slot and must not fail or wait.
+    /// use [`PUBLISHED`]; `is_long`: it takes more than a line of the slot; `fill` writes the rest
+    /// of the slot and must not fail or wait.
     #[inline]
-    pub fn push(&mut self, word: u64, fill: impl FnOnce(*mut C::Rest)) -> bool {
+    pub fn push(&mut self, word: u64, is_long: bool, fill: impl FnOnce(*mut C::Rest)) -> bool {
         if !self.has_slot() {
             return false;
         }
+        self.last = if is_long { Last::Slot } else { Last::Line };
         self.publish(word, fill);
         true
     }
@@ -228,6 +269,7 @@ impl<C: PairCells> Producer<C> {
         // SAFETY: `room_for` found these bytes free; they are ours until the slot is published.
         unsafe { self.cells.write_run(at, bytes as u32, body) };
         self.run.tail = self.run_end(start, bytes);
+        self.last = Last::Run(bytes as u32);
         self.run.bodies.push_back((self.tail, self.run.tail));
         self.publish(word, |rest| fill(rest, at));
         true
@@ -262,6 +304,14 @@ impl<C: PairCells> Consumer<C> {
         // SYNC(pair.word): sees the slot and the bytes that `Producer` released with this word.
         let word = self.cells.word(slot_index(&self.cells, self.head)).load(Acquire);
         (word & PUBLISHED == parity(&self.cells, self.head)).then_some(word & !PUBLISHED)
+    }
+
+    /// Reads the slot of the message that [`Consumer::look`] found, and does not take it.
+    #[inline(always)]
+    pub fn peek<R>(&self, with: impl FnOnce(*const C::Rest) -> R) -> R {
+        debug_assert!(self.look().is_some());
+        // SAFETY: the slot is published and `head` has not passed it: it is ours.
+        unsafe { self.cells.read(slot_index(&self.cells, self.head), with) }
     }
 
     /// Takes the message that [`Consumer::look`] found. `take` gets its slot's rest and the cells,

@@ -35,6 +35,8 @@ pub struct Rest {
 }
 
 const DATA_BYTES: usize = SLOT_BYTES - 16;
+/// A plain message's body of up to this lies in the first line of a slot.
+pub(super) const LINE_BODY_BYTES: usize = 48;
 /// Token and extra, with their padding.
 const EXTENSION_BYTES: usize = 16;
 const _: () = assert!(DATA_BYTES - EXTENSION_BYTES == INLINE_BYTES);
@@ -108,6 +110,39 @@ pub(super) unsafe fn write_plain(rest: *mut Rest, envelope: Envelope) -> *mut u8
     }
 }
 
+/// Of the word of a plain eager message that waits for no answer: context and bytes of the body;
+/// `None` of any other.
+#[inline(always)]
+pub(super) fn plain_of(word: u64) -> Option<(u32, usize)> {
+    const KIND_AND_FLAGS: u64 = 0xffff;
+    let plain = word & KIND_AND_FLAGS == MessageKind::Eager as u64 | PLAIN;
+    plain.then_some(((word >> 32) as u32, (word >> 16) as usize & 0x7fff))
+}
+
+/// Source, tag and place of the body of a plain message; `None` if that cannot be.
+///
+/// # Safety
+/// As [`read`].
+#[inline(always)]
+pub(super) unsafe fn read_plain(rest: *const Rest, bytes: usize) -> Option<(u32, u32, Body)> {
+    // SAFETY: the caller lends the slot; these are plain integers inside it.
+    let (source, tag) = unsafe { ((*rest).source, (*rest).tag) };
+    let data = data_of(rest);
+    if bytes <= INLINE_BYTES {
+        return Some((source, tag, Body::Slot(data)));
+    }
+    // SAFETY: four bytes of the slot.
+    let place = unsafe { data.cast::<u32>().read_unaligned() };
+    Some((source, tag, Body::Run(in_run(place, bytes)?)))
+}
+
+/// A place in the run, if so many bytes fit behind it.
+#[inline(always)]
+fn in_run(place: u32, bytes: usize) -> Option<u32> {
+    let end = (place as usize).checked_add(bytes)?;
+    (end <= PAIR_RUN_BYTES).then_some(place)
+}
+
 /// Reads what [`word_of`] and [`write_header`] wrote: header and place of the body; `None` if what
 /// it says cannot be.
 ///
@@ -144,8 +179,7 @@ pub(super) unsafe fn read(word: u64, rest: *const Rest) -> Option<(Header, Body)
     }
     // SAFETY: four bytes of the slot.
     let place = unsafe { at.cast::<u32>().read_unaligned() };
-    let fits = (place as usize).checked_add(bytes).is_some_and(|end| end <= PAIR_RUN_BYTES);
-    fits.then_some((header, Body::Run(place)))
+    Some((header, Body::Run(in_run(place, bytes)?)))
 }
 
 #[inline]
@@ -229,6 +263,11 @@ unsafe impl PairCells for MappedPair {
     #[inline]
     fn run_bytes(&self) -> u32 {
         PAIR_RUN_BYTES as u32
+    }
+
+    #[inline]
+    fn run_hint(&self, at: u32) -> *const u8 {
+        self.run.wrapping_add(at as usize)
     }
 
     #[inline]

@@ -19,9 +19,9 @@
 
 use super::cells::INLINE_BYTES;
 use super::pair::{self, Consumer, PairCells, Producer};
-use super::pair_slot::{self, Body, MappedPair, Rest};
+use super::pair_slot::{self, Body, LINE_BODY_BYTES, MappedPair, Rest};
 use super::{FRAGMENT_BYTES_MAX, ShmLane, bell};
-use crate::envelope::{Envelope, Peer};
+use crate::envelope::{ANY, Envelope, Pattern, Peer};
 use crate::error::Submit;
 use crate::lane::Inbox;
 use crate::memory::copy::copy_few;
@@ -87,8 +87,9 @@ impl Pair {
     unsafe fn push_plain(&mut self, envelope: Envelope, base: *const u8, bytes: usize) -> bool {
         debug_assert!(bytes <= INLINE_BYTES);
         let Some(ring) = &mut self.out else { return false };
+        let word = pair_slot::plain_word(envelope.context, bytes);
         // SAFETY: `push` lends a slot's rest; the body fits behind the header and is not in it.
-        ring.push(pair_slot::plain_word(envelope.context, bytes), |rest| unsafe {
+        ring.push(word, bytes > LINE_BODY_BYTES, |rest| unsafe {
             copy_few(base, pair_slot::write_plain(rest, envelope), bytes);
         })
     }
@@ -193,7 +194,7 @@ unsafe fn deliver<I: Inbox>(
 #[inline]
 pub(super) fn push_inline(ring: &mut Producer<MappedPair>, header: &Header, body: &[u8]) -> bool {
     assert!(body.len() <= INLINE_BYTES, "a short body fits a slot");
-    ring.push(pair_slot::word_of(header, body.len()), |rest| {
+    ring.push(pair_slot::word_of(header, body.len()), body.len() > LINE_BODY_BYTES, |rest| {
         // SAFETY: `push` lends a slot's rest; the body fits behind the header and is not in it.
         unsafe { copy_few(body.as_ptr(), pair_slot::write_header(rest, header), body.len()) };
     })
@@ -208,7 +209,7 @@ pub(super) fn push_filled(
 ) -> bool {
     let word = pair_slot::word_of(header, bytes);
     if bytes <= INLINE_BYTES {
-        return ring.push(word, |rest| {
+        return ring.push(word, bytes > LINE_BODY_BYTES, |rest| {
             // SAFETY: `push` lends a slot's rest, in which the body fits behind the header.
             fill(unsafe {
                 std::slice::from_raw_parts_mut(pair_slot::write_header(rest, header), bytes)
@@ -327,6 +328,69 @@ impl ShmLane {
             bell::ring(&self.node, local_rank as u32);
         }
         true
+    }
+
+    /// Takes the next message of a peer if it has a ring of its own here, and the message is a
+    /// plain one that the pattern accepts and that fits `room` bytes: its tag and its bytes. Looks
+    /// so many times for it. `None`: nothing was taken.
+    ///
+    /// # Safety
+    /// `into` is writable for `room` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn take_plain(
+        &mut self,
+        peer: Peer,
+        wanted: Pattern,
+        (into, room): (*mut u8, usize),
+        looks: u32,
+    ) -> Option<(u32, usize)> {
+        let local_rank = peer.0.wrapping_sub(self.first_rank) as usize;
+        let endpoint = self.endpoints.get_mut(local_rank)?;
+        if endpoint.is_lost {
+            return None;
+        }
+        let pair = &mut endpoint.pair;
+        let ring = pair.inbound.as_mut()?;
+        let mut left = looks;
+        let word = loop {
+            if let Some(word) = ring.look() {
+                break word;
+            }
+            left = left.checked_sub(1)?;
+            std::hint::spin_loop();
+        };
+        let (context, bytes) = pair_slot::plain_of(word)?;
+        // SAFETY: `peek` lends a published slot's rest, which stays ours until `take`.
+        let (source, tag, body) =
+            ring.peek(|rest| unsafe { pair_slot::read_plain(rest, bytes) })?;
+        let accepted = context == wanted.context
+            && source == wanted.source
+            && (tag == wanted.tag || wanted.tag == ANY);
+        if !accepted || bytes > room {
+            return None;
+        }
+        if let Some(out) = &pair.out {
+            out.fetch_next();
+        }
+        // SAFETY: the body lies where `read_plain` says, is ours until the end of `take`, and fits
+        // `into`, says the caller.
+        ring.take(|_, cells| unsafe {
+            match body {
+                Body::Slot(at) => {
+                    copy_few(at, into, bytes);
+                    0
+                }
+                Body::Run(at) => {
+                    cells.read_run(at, bytes as u32, |run| run.copy_to_nonoverlapping(into, bytes));
+                    bytes as u32
+                }
+            }
+        });
+        if ring.released() != pair.shown {
+            pair.shown = ring.released();
+            self.show_room();
+        }
+        Some((tag, bytes))
     }
 
     /// The answer to a message that went, or did not go, by our own ring.

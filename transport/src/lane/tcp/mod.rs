@@ -333,6 +333,7 @@ impl Lane for TcpLane {
         Capabilities {
             short_bytes_max: SHORT_BYTES_MAX,
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
+            piece_bytes_max: FRAGMENT_BYTES_MAX,
             bulk_bytes_max: BULK_BYTES_MAX,
             get: false,
             // Loopback of the development machine, two cores (docs/tcp.md).
