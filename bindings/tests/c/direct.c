@@ -25,7 +25,8 @@ static void check_message(const char *at, const MPI_Status *status, int number, 
     EQUAL(bytes, length_of(number));
     EQUAL(status->MPI_SOURCE, 0);
     EQUAL(status->MPI_TAG, tag);
-    for (int i = 0; i < bytes; i++) EQUAL((unsigned char)at[i], byte_of((unsigned)number, (size_t)i));
+    for (int i = 0; i < bytes; i++)
+        EQUAL((unsigned char)at[i], byte_of((unsigned)number, (size_t)i));
 }
 
 static void send_one(int to, int number, int tag, MPI_Comm comm) {
