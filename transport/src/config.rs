@@ -57,6 +57,17 @@ pub struct Knob {
 /// Every knob.
 pub const KNOBS: &[Knob] = &[
     Knob {
+        name: "BOARDS",
+        value: Value::Switch,
+        default: "on",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Whether blocking collectives of a communicator whose ranks share a host go over its \
+               board in shared memory. Off makes them of messages, as between hosts: for tests and \
+               measurements. All ranks must say the same.",
+    },
+    Knob {
         name: "HUGE_PAGES",
         value: Value::Switch,
         default: "on",

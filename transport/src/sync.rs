@@ -33,6 +33,8 @@ pub trait Word<T> {
     fn swap(&self, value: T, order: Ordering) -> T;
     /// Writes `new` if `current` is there; whether it did. May fail spuriously.
     fn replace_weak(&self, current: T, new: T, order: Ordering) -> bool;
+    /// Adds, and returns what was there.
+    fn add(&self, value: T, order: Ordering) -> T;
 }
 
 macro_rules! implement_word {
@@ -53,6 +55,10 @@ macro_rules! implement_word {
             #[inline]
             fn replace_weak(&self, current: $value, new: $value, order: Ordering) -> bool {
                 self.compare_exchange_weak(current, new, order, Ordering::Relaxed).is_ok()
+            }
+            #[inline]
+            fn add(&self, value: $value, order: Ordering) -> $value {
+                self.fetch_add(value, order)
             }
         }
     )*};

@@ -99,6 +99,39 @@ const PUBLISH_AFTER: u32 = 64;
 /// Close looks that found something, before other things are looked at again.
 const WATCHES_MAX: u32 = 32;
 
+/// What a blocking call waits for. A closure will do, where the worker's news are all that counts.
+pub trait Awaited {
+    /// Whether it is there; called with the lock held.
+    fn is_done(&mut self, runtime: &mut Runtime) -> bool;
+
+    /// Looks closely, while a core is ours, for messages of this host as long as they come (a long
+    /// message comes in pieces, and the next one is there before anything else can be looked at);
+    /// whether it is there now.
+    fn watch(&mut self, entry: &mut Entry) -> bool {
+        for _ in 0..WATCHES_MAX {
+            if !entry.watch() {
+                return false;
+            }
+            if self.is_done(entry) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Before the bell is armed: tells whoever else must know that this process may sleep.
+    fn announce_sleep(&mut self) {}
+
+    /// After that: awake.
+    fn withdraw_sleep(&mut self) {}
+}
+
+impl<F: FnMut(&mut Runtime) -> bool> Awaited for F {
+    fn is_done(&mut self, runtime: &mut Runtime) -> bool {
+        self(runtime)
+    }
+}
+
 /// The runtime with the lock held.
 pub struct Entry {
     held: Held,
@@ -268,8 +301,16 @@ impl Entry {
         }
     }
 
+    /// Whether no other thread has ever called: close looks may keep the lock.
+    #[inline]
+    pub fn is_alone(&self) -> bool {
+        self.held == Held::Fast
+    }
+
+    /// Makes progress until it is there: the ladder of [`Entry::wait_until`], without its first
+    /// looks.
     #[inline(never)]
-    fn wait_long(&mut self, done: &mut dyn FnMut(&mut Runtime) -> bool) {
+    pub fn wait_long(&mut self, wait: &mut dyn Awaited) {
         let mut waiter = Waiter::new();
         let mut looks = 0u32;
         loop {
@@ -281,13 +322,13 @@ impl Entry {
             }
             let next = waiter.pause();
             self.held = LOCK.lock();
-            if alone && waiter.is_spinning() && self.watch_until(done) {
+            if alone && waiter.is_spinning() && wait.watch(self) {
                 break;
             }
             if self.progress() > 0 {
                 waiter = Waiter::new();
             }
-            if done(self) {
+            if wait.is_done(self) {
                 break;
             }
             looks += 1;
@@ -295,17 +336,11 @@ impl Entry {
                 looks = PUBLISH_AFTER;
                 self.publish_call();
             }
-            if next == Next::Sleep && self.worker.arm() {
-                // The last look of `arm` may have ended what is waited for without an arrival: a
-                // connection came to be, the last bytes left. Nobody would ring for that.
-                if done(self) {
-                    if SLEEPING.load(Ordering::Relaxed) == 0 {
-                        self.worker.disarm();
-                    }
-                    break;
-                }
-                self.sleep();
-                if done(self) {
+            if next == Next::Sleep {
+                wait.announce_sleep();
+                let is_over = self.worker.arm() && self.sleep_unless_done(wait);
+                wait.withdraw_sleep();
+                if is_over {
                     break;
                 }
             }
@@ -315,19 +350,19 @@ impl Entry {
         }
     }
 
-    /// Looks closely for messages of this host while they come: a long message comes in pieces,
-    /// and the next one is there before anything else can be looked at. Whether `done` says so.
-    #[inline]
-    fn watch_until(&mut self, done: &mut dyn FnMut(&mut Runtime) -> bool) -> bool {
-        for _ in 0..WATCHES_MAX {
-            if !self.watch() {
-                return false;
+    /// With the bell armed: sleeps, unless what is waited for is there; whether it is.
+    #[cold]
+    fn sleep_unless_done(&mut self, wait: &mut dyn Awaited) -> bool {
+        // The last look of `arm` may have ended what is waited for without an arrival: a connection
+        // came to be, the last bytes left. Nobody would ring for that.
+        if wait.is_done(self) {
+            if SLEEPING.load(Ordering::Relaxed) == 0 {
+                self.worker.disarm();
             }
-            if done(self) {
-                return true;
-            }
+            return true;
         }
-        false
+        self.sleep();
+        wait.is_done(self)
     }
 
     /// Looks closely for messages of this host; whether there was one.

@@ -197,6 +197,26 @@ impl Op {
         })
     }
 
+    /// The code of the standard ABI.
+    pub const fn code(self) -> u32 {
+        match self {
+            Op::Sum => 0x21,
+            Op::Min => 0x22,
+            Op::Max => 0x23,
+            Op::Prod => 0x24,
+            Op::Band => 0x28,
+            Op::Bor => 0x29,
+            Op::Bxor => 0x2a,
+            Op::Land => 0x30,
+            Op::Lor => 0x31,
+            Op::Lxor => 0x32,
+            Op::Minloc => 0x38,
+            Op::Maxloc => 0x39,
+            Op::Replace => 0x3c,
+            Op::NoOp => 0x3d,
+        }
+    }
+
     /// Its name in C.
     pub const fn name(self) -> &'static str {
         match self {

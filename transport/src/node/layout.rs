@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What lies where in the node memory: a header page, the table of call names, a page for each
-//! rank's record, then each rank's ring, slab, cells and rings of pairs.
+//! rank's record, then each rank's ring, slab, cells and rings of pairs, then the desks of boards.
 //!
 //! Invariants:
 //! 1. Everything is found by offsets computed from the plan; no pointer is ever stored.
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -90,6 +90,20 @@ pub(crate) struct PairOffsets {
     pub(crate) slots: usize,
     pub(crate) run: usize,
 }
+
+/// Desks of boards (lane::shm::desk) for each rank of a node of more than one: so many
+/// communicators of all ranks can have a board at a time, or more smaller ones.
+const DESKS_PER_RANK: usize = 8;
+/// ... and beyond 256 ranks.
+const DESKS_PER_RANK_CROWDED: usize = 2;
+/// Slots of a desk: a member may be so many publications ahead of the slowest reader.
+pub const DESK_SLOT_COUNT: u32 = 4;
+/// Bytes that one publication can carry.
+pub const DESK_BODY_BYTES: usize = 16 * 1024;
+/// Before the bodies of a desk: its lines.
+pub(crate) const DESK_HEAD_BYTES: usize = PAGE_BYTES;
+/// Bytes of a desk.
+pub(crate) const DESK_BYTES: usize = DESK_HEAD_BYTES + DESK_SLOT_COUNT as usize * DESK_BODY_BYTES;
 
 /// A line that one side writes.
 #[repr(C, align(128))]
@@ -256,9 +270,23 @@ impl NodeLayout {
         self.slab_offset(local_rank) + SLAB_BYTES
     }
 
+    /// Desks for the boards of communicators.
+    pub fn desk_count(&self) -> u32 {
+        let each = match self.local_size {
+            1 => 0,
+            2..=256 => DESKS_PER_RANK,
+            _ => DESKS_PER_RANK_CROWDED,
+        };
+        self.local_size * each as u32
+    }
+
+    pub(crate) fn desk_offset(&self, index: u32) -> usize {
+        self.ring_offset(self.local_size) + index as usize * DESK_BYTES
+    }
+
     /// Bytes of the whole memory.
     pub fn total_bytes(&self) -> usize {
-        self.ring_offset(self.local_size)
+        self.desk_offset(self.desk_count())
     }
 
     /// The budget in words: what is reserved, and what a rank can touch at most.
@@ -268,8 +296,8 @@ impl NodeLayout {
         format!(
             "node memory for {} ranks: {} KiB reserved, touched on use; each rank {} KiB at most \
              (record {} KiB, ring of {} slots {} KiB, slab {} KiB: {} chunks of {} bytes and {} of \
-             {} KiB, shared transfers {} KiB, {} rings of pairs {} KiB); header and call names {} \
-             KiB",
+             {} KiB, shared transfers {} KiB, {} rings of pairs {} KiB); {} desks of boards {} \
+             KiB; header and call names {} KiB",
             self.local_size,
             kib(self.total_bytes()),
             kib(mine),
@@ -284,6 +312,8 @@ impl NodeLayout {
             kib(CELLS_BYTES),
             self.pair_count(),
             kib(self.pairs_bytes()),
+            self.desk_count(),
+            kib(self.desk_count() as usize * DESK_BYTES),
             kib(self.record_offset(0)),
         )
     }

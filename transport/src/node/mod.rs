@@ -11,16 +11,17 @@
 //!
 //! Not here: what rings and slabs contain (lane::shm), who calls whom (bootstrap).
 
+mod desks;
 mod layout;
 mod memory;
 mod process;
 
 pub use layout::{
-    ADDRESS_BYTES_MAX, CHUNK_COUNT, LARGE_CHUNK_BYTES, LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX,
-    NodeLayout, PAIR_RUN_BYTES, PAIR_SLOT_COUNT, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES,
-    SMALL_CHUNK_COUNT,
+    ADDRESS_BYTES_MAX, CHUNK_COUNT, DESK_BODY_BYTES, DESK_SLOT_COUNT, LARGE_CHUNK_BYTES,
+    LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX, NodeLayout, PAIR_RUN_BYTES, PAIR_SLOT_COUNT,
+    REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
 };
-pub(crate) use layout::{RING_HEAD_BYTES, SLAB_HEAD_BYTES};
+pub(crate) use layout::{DESK_BYTES, DESK_HEAD_BYTES, RING_HEAD_BYTES, SLAB_HEAD_BYTES};
 pub use process::is_forked_child;
 pub(crate) use process::{is_alive, watch_forks};
 
@@ -583,9 +584,9 @@ mod tests {
     fn the_budget_is_linear_in_ranks() {
         let bytes = |ranks| NodeLayout::of(ranks).total_bytes();
         assert_eq!(bytes(128) - bytes(64), bytes(192) - bytes(128));
-        // 2 MiB a rank, of which an exchange with everybody touches a tenth: the rest are rings of
-        // pairs that few ranks use all of.
-        assert!(bytes(128) <= 128 * (2 << 20), "{}", NodeLayout::of(128).describe());
+        // 2.5 MiB a rank, of which an exchange with everybody touches a tenth: the rest are rings
+        // of pairs and desks of boards, of which few ranks use all.
+        assert!(bytes(128) <= 128 * (5 << 19), "{}", NodeLayout::of(128).describe());
         assert!(NodeLayout::of(128).describe().contains("512 slots"));
         assert!(Node::create(&plan(0)).is_err());
         assert!(Node::create(&NodePlan { first_local_rank: 1, ..plan(1) }).is_err());

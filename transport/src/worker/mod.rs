@@ -114,6 +114,8 @@ pub(crate) struct Core {
     /// Peers with something that waits for room.
     active: Vec<u32>,
     lost: Vec<(Peer, Error)>,
+    /// Peers that were lost so far.
+    loss_count: u32,
     /// Receives whose bytes are being copied by claims, in the order of their matches.
     sharing: VecDeque<RequestId>,
     /// Sends of ours that their receivers have opened for us.
@@ -176,6 +178,7 @@ impl Worker {
             actions: VecDeque::new(),
             active: Vec::new(),
             lost: Vec::new(),
+            loss_count: 0,
             sharing: VecDeque::new(),
             opened: Vec::new(),
             cells: CellTable::new(),

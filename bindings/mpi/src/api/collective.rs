@@ -8,6 +8,7 @@
 use crate::abi::{Abi, Counts, HandleKind};
 use crate::api::arguments::handle;
 use crate::api::point_to_point_persistent::persistent;
+use crate::collective::board::{self, quick};
 use crate::collective::build::{self, Rows};
 use crate::collective::reduction::{self, Operands};
 use crate::collective::{Call, Running};
@@ -20,15 +21,13 @@ use strait_collectives::kind::Kind;
 
 /// How a collective call is to run.
 pub(crate) enum How<A: Abi> {
-    /// To its end.
-    Now,
     /// Behind a request.
     Request(*mut A::Handle),
     /// Whenever the persistent request is started.
     Init(*mut A::Handle),
 }
 
-/// Around every collective.
+/// Around every collective that is not blocking.
 pub(crate) fn launch<A: Abi>(
     name: &'static str,
     comm: A::Handle,
@@ -39,10 +38,6 @@ pub(crate) fn launch<A: Abi>(
         let tag = comm.next_collective_tag();
         let call = build(entry, comm)?;
         match how {
-            How::Now => match Running::new(entry, comm, tag, &call)? {
-                Some(running) => running.finish(entry),
-                None => Ok(()),
-            },
             How::Request(request) => {
                 let active = start(entry, comm, tag, &call)?;
                 let is_active = matches!(active, Request::Work(_));
@@ -63,6 +58,54 @@ pub(crate) fn launch<A: Abi>(
     })
 }
 
+/// Around every blocking collective. `quick` does the ordinary call at a board, or answers that
+/// something about it is out of the ordinary, and has done nothing.
+#[inline(always)]
+pub(crate) fn launch_now<A: Abi>(
+    name: &'static str,
+    comm: A::Handle,
+    quick: impl FnOnce(&mut Entry, &CommRef, u64) -> Option<Result>,
+    build: impl FnOnce(&Entry, &CommRef) -> Result<Call>,
+) -> c_int {
+    on_comm::<A>(name, comm, |entry, comm| {
+        board::settle(entry, comm)?;
+        let tag = comm.next_collective_tag();
+        match quick(entry, comm, comm.collective_count.get()) {
+            Some(result) => result,
+            None => run_now(entry, comm, tag, build),
+        }
+    })
+}
+
+#[inline(never)]
+fn run_now(
+    entry: &mut Entry,
+    comm: &CommRef,
+    tag: u32,
+    build: impl FnOnce(&Entry, &CommRef) -> Result<Call>,
+) -> Result {
+    let number = comm.collective_count.get();
+    let call = match build(entry, comm) {
+        Ok(call) => call,
+        Err(error) => {
+            board::pass(entry, comm, number);
+            return Err(error);
+        }
+    };
+    if board::run(entry, comm, number, &call)?.is_some() {
+        return Ok(());
+    }
+    match Running::new(entry, comm, tag, &call)? {
+        Some(running) => running.finish(entry),
+        None => Ok(()),
+    }
+}
+
+/// No call is ordinary.
+fn never(_: &mut Entry, _: &CommRef, _: u64) -> Option<Result> {
+    None
+}
+
 /// Starts a call; what can be done at once is done.
 fn start(entry: &mut Entry, comm: &CommRef, tag: u32, call: &Call) -> Result<Request> {
     let Some(mut running) = Running::new(entry, comm, tag, call)? else {
@@ -75,7 +118,7 @@ fn start(entry: &mut Entry, comm: &CommRef, tag: u32, call: &Call) -> Result<Req
 }
 
 pub unsafe fn MPI_Barrier<A: Abi>(comm: A::Handle) -> c_int {
-    launch::<A>("MPI_Barrier", comm, How::Now, |_, comm| Ok(build::barrier(comm)))
+    launch_now::<A>("MPI_Barrier", comm, quick::barrier, |_, comm| Ok(build::barrier(comm)))
 }
 
 pub unsafe fn MPI_Bcast<A: Abi>(
@@ -85,7 +128,11 @@ pub unsafe fn MPI_Bcast<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Bcast", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        // SAFETY: the buffer is the caller's promise.
+        unsafe { quick::bcast::<A>(entry, comm, number, (buffer, count, datatype), root) }
+    };
+    launch_now::<A>("MPI_Bcast", comm, quick, |entry, comm| {
         build::bcast::<A>(entry, comm, (buffer, count, datatype), root)
     })
 }
@@ -100,7 +147,13 @@ pub unsafe fn MPI_Gather<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Gather", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let send = (sendbuf, sendcount, sendtype);
+        let receive = (recvbuf.cast_const(), recvcount, recvtype);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::gather::<A>(entry, comm, number, send, receive, root) }
+    };
+    launch_now::<A>("MPI_Gather", comm, quick, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::gather::<A>(
@@ -125,7 +178,7 @@ pub unsafe fn MPI_Gatherv<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Gatherv", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Gatherv", comm, never, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::gather::<A>(
@@ -149,7 +202,13 @@ pub unsafe fn MPI_Scatter<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Scatter", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let send = (sendbuf, sendcount, sendtype);
+        let receive = (recvbuf.cast_const(), recvcount, recvtype);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::scatter::<A>(entry, comm, number, send, receive, root) }
+    };
+    launch_now::<A>("MPI_Scatter", comm, quick, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::scatter::<A>(
@@ -174,7 +233,7 @@ pub unsafe fn MPI_Scatterv<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Scatterv", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Scatterv", comm, never, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::scatter::<A>(
@@ -197,7 +256,13 @@ pub unsafe fn MPI_Allgather<A: Abi>(
     recvtype: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Allgather", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let send = (sendbuf, sendcount, sendtype);
+        let receive = (recvbuf.cast_const(), recvcount, recvtype);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::all_to_all::<A>(entry, comm, number, send, receive, Kind::Allgather) }
+    };
+    launch_now::<A>("MPI_Allgather", comm, quick, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::allgather::<A>(
@@ -220,7 +285,7 @@ pub unsafe fn MPI_Allgatherv<A: Abi>(
     recvtype: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Allgatherv", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Allgatherv", comm, never, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::allgather::<A>(
@@ -242,7 +307,13 @@ pub unsafe fn MPI_Alltoall<A: Abi>(
     recvtype: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Alltoall", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let send = (sendbuf, sendcount, sendtype);
+        let receive = (recvbuf.cast_const(), recvcount, recvtype);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::all_to_all::<A>(entry, comm, number, send, receive, Kind::Alltoall) }
+    };
+    launch_now::<A>("MPI_Alltoall", comm, quick, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::alltoall::<A>(
@@ -266,7 +337,7 @@ pub unsafe fn MPI_Alltoallv<A: Abi>(
     recvtype: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Alltoallv", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Alltoallv", comm, never, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::alltoall::<A>(
@@ -290,7 +361,7 @@ pub unsafe fn MPI_Alltoallw<A: Abi>(
     recvtypes: *const A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Alltoallw", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Alltoallw", comm, never, |entry, comm| {
         // SAFETY: arrays have an element for each rank, says the caller.
         unsafe {
             build::alltoall::<A>(
@@ -312,7 +383,12 @@ pub unsafe fn MPI_Reduce<A: Abi>(
     root: c_int,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Reduce", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let operands = (sendbuf, recvbuf, count, datatype, op);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::reduce::<A>(entry, comm, number, operands, root) }
+    };
+    launch_now::<A>("MPI_Reduce", comm, quick, |entry, comm| {
         reduction::reduce::<A>(
             entry,
             comm,
@@ -330,7 +406,12 @@ pub unsafe fn MPI_Allreduce<A: Abi>(
     op: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Allreduce", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let operands = (sendbuf, recvbuf, count, datatype, op);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::reduce_all::<A>(entry, comm, number, operands, Kind::Allreduce) }
+    };
+    launch_now::<A>("MPI_Allreduce", comm, quick, |entry, comm| {
         reduction::reduce_all::<A>(
             entry,
             comm,
@@ -348,7 +429,7 @@ pub unsafe fn MPI_Reduce_scatter<A: Abi>(
     op: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Reduce_scatter", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Reduce_scatter", comm, never, |entry, comm| {
         // SAFETY: the array has an element for each rank, says the caller.
         let counts = unsafe { reduction::counts(comm, recvcounts)? };
         let operands = Operands { send: sendbuf, receive: recvbuf, count: 0, datatype, op };
@@ -364,7 +445,7 @@ pub unsafe fn MPI_Reduce_scatter_block<A: Abi>(
     op: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Reduce_scatter_block", comm, How::Now, |entry, comm| {
+    launch_now::<A>("MPI_Reduce_scatter_block", comm, never, |entry, comm| {
         let counts = vec![recvcount; comm.group.size()];
         let operands = Operands { send: sendbuf, receive: recvbuf, count: 0, datatype, op };
         reduction::reduce_scatter::<A>(entry, comm, counts, operands)
@@ -379,7 +460,12 @@ pub unsafe fn MPI_Scan<A: Abi>(
     op: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Scan", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let operands = (sendbuf, recvbuf, count, datatype, op);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::reduce_all::<A>(entry, comm, number, operands, Kind::Scan) }
+    };
+    launch_now::<A>("MPI_Scan", comm, quick, |entry, comm| {
         reduction::reduce_all::<A>(
             entry,
             comm,
@@ -397,7 +483,12 @@ pub unsafe fn MPI_Exscan<A: Abi>(
     op: A::Handle,
     comm: A::Handle,
 ) -> c_int {
-    launch::<A>("MPI_Exscan", comm, How::Now, |entry, comm| {
+    let quick = |entry: &mut Entry, comm: &CommRef, number: u64| {
+        let operands = (sendbuf, recvbuf, count, datatype, op);
+        // SAFETY: the buffers are the caller's promise.
+        unsafe { quick::reduce_all::<A>(entry, comm, number, operands, Kind::Exscan) }
+    };
+    launch_now::<A>("MPI_Exscan", comm, quick, |entry, comm| {
         reduction::reduce_all::<A>(
             entry,
             comm,

@@ -20,7 +20,11 @@ use strait_transport::worker::Received;
 
 /// Bytes of `count` elements of a predefined, contiguous type.
 #[inline(always)]
-fn bytes_of<A: Abi>(runtime: &Runtime, count: i64, datatype: A::Handle) -> Option<usize> {
+pub(crate) fn bytes_of<A: Abi>(
+    runtime: &Runtime,
+    count: i64,
+    datatype: A::Handle,
+) -> Option<usize> {
     let code = A::handle_in(HandleKind::Datatype, datatype);
     let size = u64::from(runtime.contiguous_sizes.of(code)?);
     // A count below zero is a huge one here.

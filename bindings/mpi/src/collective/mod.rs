@@ -7,6 +7,7 @@
 
 pub mod area;
 pub mod bind;
+pub mod board;
 pub mod build;
 pub mod operation;
 pub mod reduction;

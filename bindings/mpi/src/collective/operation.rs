@@ -43,6 +43,14 @@ impl Operation {
         Ok(Operation { how, commutes })
     }
 
+    /// The operation and its basic elements, if it is a predefined one.
+    pub fn predefined(&self) -> Option<(Op, Basic)> {
+        match self.how {
+            How::Predefined { op, basic, .. } => Some((op, basic)),
+            How::User(_) => None,
+        }
+    }
+
     /// Whether `combine` runs code of the user.
     pub fn is_user(&self) -> bool {
         matches!(self.how, How::User(_))

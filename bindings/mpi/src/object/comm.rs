@@ -10,9 +10,10 @@ use crate::object::errhandler::ErrhandlerRef;
 use crate::object::group::Group;
 use crate::object::info::InfoData;
 use crate::object::topology::Topology;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use strait_transport::envelope::Peer;
+use strait_transport::lane::shm::desk::Board;
 
 /// Code of MPI_COMM_NULL.
 pub const COMM_NULL: Code = 0x100;
@@ -48,7 +49,10 @@ pub struct Comm {
     /// Info hints.
     pub info: RefCell<InfoData>,
     /// Collective calls so far: their tag.
-    pub collective_count: Cell<u32>,
+    pub collective_count: Cell<u64>,
+    /// Its place in the node memory, once its first blocking collective call has settled whether
+    /// there is one.
+    pub board: OnceCell<Option<RefCell<Board>>>,
     /// Virtual topology.
     pub topology: RefCell<Option<Topology>>,
     /// Buffer attached to this communicator for buffered sends.
@@ -72,6 +76,7 @@ impl Comm {
             name: RefCell::new(String::new()),
             info: RefCell::new(InfoData::default()),
             collective_count: Cell::new(0),
+            board: OnceCell::new(),
             topology: RefCell::new(None),
             buffer: RefCell::new(None),
         }
@@ -101,9 +106,9 @@ impl Comm {
 
     /// The tag of the next collective call.
     pub fn next_collective_tag(&self) -> u32 {
-        let tag = self.collective_count.get();
-        self.collective_count.set((tag + 1) & 0x3FFF_FFFF);
-        tag
+        let count = self.collective_count.get();
+        self.collective_count.set(count + 1);
+        (count & 0x3FFF_FFFF) as u32
     }
 
     /// What messages call it.

@@ -19,8 +19,10 @@
 //! Not here: matching and protocols (protocol/), sleeping (wait.rs), the node's layout (node/).
 
 pub mod bell;
+pub mod board;
 pub mod cells;
 mod death;
+pub mod desk;
 mod endpoint;
 mod huge;
 pub mod pair;
