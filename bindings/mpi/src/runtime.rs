@@ -124,6 +124,8 @@ pub struct Runtime {
     pub schedules: strait_collectives::select::Cache,
     /// Sizes of predefined types, for messages that are one run of bytes.
     pub contiguous_sizes: crate::datatype::ContiguousSizes,
+    /// Where collectives at boards keep what they read from others; empty before the first.
+    pub scratch: Vec<u8>,
     /// Requests whose work advances with progress.
     pub active: Vec<Code>,
     /// Active requests that the user freed: removed when their work ends.
@@ -178,6 +180,7 @@ impl Runtime {
             next_keyval: crate::object::attribute::FIRST_KEYVAL,
             schedules: Default::default(),
             contiguous_sizes: crate::datatype::ContiguousSizes::new(),
+            scratch: Vec::new(),
             active: Vec::new(),
             orphans: Vec::new(),
             bsend: None,

@@ -22,6 +22,7 @@ mod pair;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 /// What an element is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -297,16 +298,35 @@ pub unsafe fn reduce(
     }
     assert!(supports(op, basic), "{op:?} is not defined for {basic:?}");
     let operands = kernel::Operands { left, right, into, count };
+    // SAFETY: the caller's promise is the condition of both.
+    unsafe {
+        if count >= WIDE_MIN && wide::is_available() {
+            wide::reduce(op, basic, &operands);
+        } else {
+            dispatch(op, basic, &operands);
+        }
+    }
+}
+
+/// From so many elements on the widest vectors of the machine pay.
+const WIDE_MIN: usize = 32;
+
+/// The loop for an operation on elements.
+///
+/// # Safety
+/// The condition of [`reduce`].
+#[inline(always)]
+unsafe fn dispatch(op: Op, basic: Basic, operands: &kernel::Operands) {
     // SAFETY: the caller's promise is what `Operands` asks for in each of these.
     unsafe {
         match op {
-            Op::Replace => operands.keep(right, basic.bytes()),
-            Op::NoOp => operands.keep(left, basic.bytes()),
-            Op::Minloc | Op::Maxloc => pair::reduce(op, basic.element, &operands),
+            Op::Replace => operands.keep(operands.right, basic.bytes()),
+            Op::NoOp => operands.keep(operands.left, basic.bytes()),
+            Op::Minloc | Op::Maxloc => pair::reduce(op, basic.element, operands),
             _ if matches!(basic.group, Group::Complex) => {
-                complex::reduce(op, basic.element, &operands)
+                complex::reduce(op, basic.element, operands)
             }
-            _ => scalar::reduce(op, basic.element, &operands),
+            _ => scalar::reduce(op, basic.element, operands),
         }
     }
 }

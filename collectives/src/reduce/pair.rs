@@ -66,6 +66,7 @@ fn takes_left<V: Value, I: PartialOrd + Copy>(max: bool, a: Pair<V, I>, b: Pair<
 
 /// # Safety
 /// The condition of [`super::reduce`], for pairs of these types.
+#[inline(always)]
 unsafe fn choose<V: Value, I: PartialOrd + Copy>(op: Op, operands: &Operands) {
     let max = op == Op::Maxloc;
     // SAFETY: the caller's promise.
@@ -76,6 +77,7 @@ unsafe fn choose<V: Value, I: PartialOrd + Copy>(op: Op, operands: &Operands) {
 
 /// # Safety
 /// The condition of [`super::reduce`]; `supports` holds.
+#[inline(always)]
 pub(super) unsafe fn reduce(op: Op, element: Element, operands: &Operands) {
     // SAFETY: the caller's promise; any bytes are a valid number of each of these types.
     unsafe {

@@ -41,6 +41,7 @@ macro_rules! floating {
 
 /// # Safety
 /// The condition of [`super::reduce`]; `supports` holds.
+#[inline(always)]
 pub(super) unsafe fn reduce(op: Op, element: Element, operands: &Operands) {
     // SAFETY: the caller's promise; any bytes are a valid number of each of these types.
     unsafe {

@@ -1,29 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Cancellation, the loss of a peer, and who is near enough to be seen without messages.
+//! Cancellation, and the loss of a peer.
 
-use super::{Core, Worker};
+use super::Core;
 use crate::endpoint::{Assembly, List};
 use crate::envelope::Peer;
 use crate::error::Error;
-use crate::lane::any::LaneKind;
 use crate::request::{Outcome, RequestId, Stage};
 use crate::wire::header::{Header, MessageKind};
-
-impl Worker {
-    /// Whether a peer is another process of this host, reached by shared memory.
-    pub fn shares_memory_with(&self, peer: Peer) -> bool {
-        self.core.endpoints.get(peer.0 as usize).is_some_and(|e| e.lane == LaneKind::Shm)
-    }
-
-    /// The first of these peers that is lost, with the reason.
-    #[inline]
-    pub fn loss_among(&self, peers: &[Peer]) -> Option<Error> {
-        if self.core.loss_count == 0 {
-            return None;
-        }
-        peers.iter().find_map(|peer| self.core.loss_of(peer.0))
-    }
-}
 
 impl Core {
     /// Takes back what has not met its partner: a posted receive and a send that has not left at

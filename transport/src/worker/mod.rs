@@ -10,11 +10,12 @@
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
 //! (what a matched receive does), `share` (long
 //! transfers that both sides copy), `cancel` (cancellation and the loss of a peer), `direct`
-//! (receives without a request).
+//! (receives without a request), `near` (what is done without messages).
 
 mod cancel;
 mod deliver;
 mod direct;
+mod near;
 mod receive;
 mod share;
 mod submit;

@@ -66,8 +66,8 @@ pub unsafe trait Desks {
     fn asleep(&self) -> &Self::Short;
     /// Whom a member that sleeps waits for, as a code; zero while it is awake.
     fn awaited(&self, member: u32) -> &Self::Short;
-    /// The slot will soon be written by its owner.
-    fn prepare(&self, _member: u32, _slot: u32) {}
+    /// The slot will soon be written by its owner, likely with so many bytes.
+    fn prepare(&self, _member: u32, _slot: u32, _bytes: usize) {}
     /// Lends a slot for writing.
     ///
     /// # Safety
@@ -157,12 +157,12 @@ impl<D: Desks> Seat<D> {
         Ok(())
     }
 
-    /// Fills one of our slots and shows it.
+    /// Fills one of our slots, with about so many bytes, and shows it.
     ///
     /// # Panics
     /// If there is no room (see [`Seat::room`]).
     #[inline]
-    pub fn publish(&mut self, slot: u32, word: u64, fill: impl FnOnce(D::Place)) {
+    pub fn publish(&mut self, slot: u32, word: u64, bytes: usize, fill: impl FnOnce(D::Place)) {
         assert!(self.last[slot as usize] <= self.cleared, "a slot is free before it is filled");
         // SAFETY: the slot is ours, and everybody is done with what was in it.
         unsafe { self.desks.write(self.me, slot, fill) };
@@ -170,7 +170,7 @@ impl<D: Desks> Seat<D> {
         // SYNC(board.word): shows what the slot holds to `look`.
         self.desks.word(self.me, slot).store(word, Release);
         // Others read the next one some rounds ago: it is fetched back while they are waited for.
-        self.desks.prepare(self.me, (slot + 1) % DESK_SLOT_COUNT);
+        self.desks.prepare(self.me, (slot + 1) % DESK_SLOT_COUNT, bytes);
     }
 
     /// Whether a member has published the round in a slot.
@@ -207,6 +207,13 @@ impl<D: Desks> Seat<D> {
     pub fn finish(&self, word: u64) {
         // SYNC(board.done): lets the owners of the slots that we read write them again.
         self.desks.done(self.me).store(word, Release);
+    }
+
+    /// Whether a member is done with this round.
+    #[inline]
+    pub fn is_done(&self, member: u32, word: u64) -> bool {
+        // SYNC(board.done): the member's uses of what we lent it in the round were before.
+        self.desks.done(member).load(Acquire) >= word
     }
 
     /// Counts our arrival in a counted round, after our publication; whether all have arrived now,

@@ -14,6 +14,7 @@
 
 use super::bell;
 use super::board::{Desks, Seat};
+use crate::memory::copy::prefetch_for_writing;
 use crate::node::{DESK_BODY_BYTES, DESK_BYTES, DESK_HEAD_BYTES, DESK_SLOT_COUNT, Node, RankState};
 use crate::sync::register_membarrier;
 use std::cell::UnsafeCell;
@@ -23,6 +24,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of a publication that fit the slot's own lines.
 pub const INLINE_BYTES: usize = 112;
+
+/// Bytes of a body that are fetched for writing ahead of time: as many lines as are in flight at
+/// once.
+const PREPARED_BYTES: usize = 1024;
 
 #[repr(C, align(128))]
 struct Line<T>(T);
@@ -224,9 +229,16 @@ unsafe impl Desks for MappedDesks {
     }
 
     #[inline]
-    fn prepare(&self, member: u32, slot: u32) {
-        let slot = &raw const self.desk(member).slots[slot as usize];
-        crate::memory::copy::prefetch_for_writing(slot.cast());
+    fn prepare(&self, member: u32, slot: u32, bytes: usize) {
+        let line = &raw const self.desk(member).slots[slot as usize];
+        prefetch_for_writing(line.cast());
+        prefetch_for_writing(line.cast::<u8>().wrapping_add(64));
+        if bytes > INLINE_BYTES {
+            let body = self.place(member, slot).body;
+            for at in (0..bytes.min(PREPARED_BYTES)).step_by(64) {
+                prefetch_for_writing(body.wrapping_add(at));
+            }
+        }
     }
 
     #[inline]
@@ -244,6 +256,11 @@ unsafe impl Desks for MappedDesks {
 pub struct Board {
     /// The protocol.
     pub seat: Seat<MappedDesks>,
+    /// Whether members count their arrivals, so that the last one does what can be done once: when
+    /// they outnumber cores, or are many. The same at all.
+    pub counts: bool,
+    /// Whether all can read each other's memory, once that was settled.
+    pub reads: Option<bool>,
     /// Members as ranks of the node.
     local_ranks: Box<[u32]>,
     /// All members were seen running, so that `full_fence` is settled.
@@ -253,9 +270,16 @@ pub struct Board {
 impl Board {
     /// For the members with these ranks of the node, of which we are number `me`; `first` is what
     /// [`MappedDesks::claim`] gave one of them.
-    pub fn new(node: &Arc<Node>, first: u32, local_ranks: Box<[u32]>, me: u32) -> Board {
+    pub fn new(
+        node: &Arc<Node>,
+        first: u32,
+        counts: bool,
+        local_ranks: Box<[u32]>,
+        me: u32,
+    ) -> Board {
         let desks = MappedDesks::join(node, first, local_ranks.len() as u32);
-        Board { seat: Seat::new(desks, me), local_ranks, is_settled: false }
+        let seat = Seat::new(desks, me);
+        Board { seat, counts, reads: None, local_ranks, is_settled: false }
     }
 
     /// After something was shown: wakes those who sleep for `whom` ([`board::LAST_ONE`] after a
@@ -319,9 +343,9 @@ mod tests {
         assert_eq!(firsts.len() as u32, all / 3);
         assert_eq!(MappedDesks::claim(&node, 3), None);
         let mut members: Vec<_> =
-            (0..3).map(|me| Board::new(&node, firsts[2], Box::new([0, 1, 2]), me)).collect();
+            (0..3).map(|me| Board::new(&node, firsts[2], false, Box::new([0, 1, 2]), me)).collect();
         for member in &mut members {
-            member.seat.publish(1, 77, |place| {
+            member.seat.publish(1, 77, 8, |place| {
                 // SAFETY: the slot is lent for writing.
                 unsafe { place.data(8).write_bytes(7, 8) }
             });

@@ -12,6 +12,7 @@
 //!    in the call. So a call that fails on one member before its first round shifts nothing.
 //! 3. Who leaves a call, by success or by an error, is done with all its rounds.
 
+mod direct;
 pub mod fold;
 mod meta;
 pub mod plan;
@@ -26,12 +27,19 @@ use crate::object::comm::Comm;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use strait_transport::lane::shm::desk::{Board, MappedDesks};
+use strait_transport::worker::Waiter;
 
 pub use rounds::run;
 pub use table::Table;
 
 /// What rank 0 tells where there is no room for a board.
 const NO_BOARD: u32 = u32::MAX;
+
+/// Up to so many members each looks at all others, if each has a core: one trip of a line.
+const FLAT_MAX: u32 = 16;
+/// From so many members on they count their arrivals when they outnumber cores: then the work that
+/// each would do for itself is done once.
+const COUNTED_MIN: u32 = 4;
 
 /// Settles whether the communicator has a board: part of its first blocking collective call.
 #[inline]
@@ -47,17 +55,21 @@ fn settle_now(entry: &mut Entry, comm: &Comm) -> Result {
     let mut board = None;
     if is_possible(entry, comm)? {
         let count = comm.group.size() as u32;
-        let mut first = NO_BOARD.to_le_bytes();
-        if comm.rank == 0 {
-            let claimed = MappedDesks::claim(&entry.job.node, count);
-            first = claimed.unwrap_or(NO_BOARD).to_le_bytes();
+        let mut told = NO_BOARD.to_le_bytes();
+        if comm.rank == 0
+            && let Some(first) = MappedDesks::claim(&entry.job.node, count)
+        {
+            let is_crowded = !Waiter::new().is_spinning();
+            let counts = count > FLAT_MAX || (is_crowded && count >= COUNTED_MIN);
+            told = (first << 1 | u32::from(counts)).to_le_bytes();
         }
-        Circle::of_comm(comm).bcast(entry, 0, &mut first)?;
-        let first = u32::from_le_bytes(first);
-        if first != NO_BOARD {
+        Circle::of_comm(comm).bcast(entry, 0, &mut told)?;
+        let told = u32::from_le_bytes(told);
+        if told != NO_BOARD {
+            let (first, counts) = (told >> 1, told & 1 != 0);
             let base = entry.job.first_local_rank;
             let local_ranks = comm.group.members.iter().map(|peer| peer.0 - base).collect();
-            board = Some(Board::new(&entry.job.node, first, local_ranks, comm.rank));
+            board = Some(Board::new(&entry.job.node, first, counts, local_ranks, comm.rank));
         }
     }
     // Another thread may have come here meanwhile, against the rules; the first one counts.

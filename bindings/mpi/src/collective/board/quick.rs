@@ -24,17 +24,7 @@ use strait_collectives::reduce::{self, Op};
 pub type Operands<A> = (*const c_void, *mut c_void, i64, <A as Abi>::Handle, <A as Abi>::Handle);
 
 pub fn barrier(entry: &mut Entry, comm: &CommRef, number: u64) -> Option<Result> {
-    let plan = plan::Plan { chunk: 1, rounds: 1 };
-    let none = (Side::NONE, Side::NONE);
-    let job = Job {
-        kind: Kind::Barrier,
-        root: 0,
-        input: none.0,
-        output: none.1,
-        fold: Fold::None,
-        plan,
-        bytes: 0,
-    };
+    let job = moved(comm, Kind::Barrier, 0, 0, (Side::NONE, Side::NONE))?;
     // SAFETY: there are no buffers.
     unsafe { run(entry, comm, number, 0, &job) }
 }
@@ -52,7 +42,7 @@ unsafe fn run(
     let meta = meta::word(job.kind, op, job.root, job.bytes);
     match Table::of(entry, comm, number, meta) {
         // SAFETY: the caller's promise.
-        Ok(Some(mut table)) => Some(unsafe { job.run(&mut table) }),
+        Ok(Some(mut table)) => unsafe { job.run(&mut table) }.transpose(),
         Ok(None) => None,
         Err(error) => Some(Err(error)),
     }
@@ -89,10 +79,8 @@ pub unsafe fn bcast<A: Abi>(
 ) -> Option<Result> {
     let root = root_of(comm, root)?;
     let bytes = plain::<A>(entry, buffer)?;
-    let plan = plan::plan(Kind::Bcast, comm.group.size() as u32, bytes, 1)?;
     let data = side(buffer.0, bytes);
-    let job =
-        Job { kind: Kind::Bcast, root, input: data, output: data, fold: Fold::None, plan, bytes };
+    let job = moved(comm, Kind::Bcast, root, bytes, (data, data))?;
     // SAFETY: the caller's promise.
     unsafe { run(entry, comm, number, 0, &job) }
 }
@@ -122,10 +110,10 @@ fn operands<A: Abi>(
     if is_wrong {
         return None;
     }
-    let plan = plan::plan(kind, comm.group.size() as u32, bytes, basic.bytes())?;
-    let input = side(if is_in_place { receive } else { send }, bytes);
-    let fold = Fold::Plain(op, basic);
-    let job = Job { kind, root, input, output: side(receive, bytes), fold, plan, bytes };
+    let (input, output) = (if is_in_place { receive } else { send }, receive);
+    let sides = (side(input, bytes), side(output, bytes));
+    let mut job = planned(comm, kind, root, bytes, sides, Fold::Plain(op, basic))?;
+    job.in_place = is_in_place;
     Some((job, code))
 }
 
@@ -169,10 +157,28 @@ fn moved(
     kind: Kind,
     root: u32,
     bytes: usize,
-    (input, output): (Side<'static>, Side<'static>),
+    sides: (Side<'static>, Side<'static>),
 ) -> Option<Job<'static>> {
-    let plan = plan::plan(kind, comm.group.size() as u32, bytes, 1)?;
-    Some(Job { kind, root, input, output, fold: Fold::None, plan, bytes })
+    planned(comm, kind, root, bytes, sides, Fold::None)
+}
+
+/// The job, if it is one for the board.
+#[inline]
+fn planned(
+    comm: &Comm,
+    kind: Kind,
+    root: u32,
+    bytes: usize,
+    (input, output): (Side<'static>, Side<'static>),
+    fold: Fold<'static>,
+) -> Option<Job<'static>> {
+    let members = comm.group.size() as u32;
+    let plan = plan::plan(kind, members, bytes, fold.element_bytes());
+    let direct = plan::is_direct(kind, members, bytes, matches!(fold, Fold::Plain(..)));
+    if plan.is_none() && !direct {
+        return None;
+    }
+    Some(Job { kind, root, input, output, fold, direct, plan, in_place: false, bytes })
 }
 
 /// # Safety

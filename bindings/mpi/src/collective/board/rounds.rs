@@ -4,6 +4,7 @@
 //! One text for all sizes: a small call has one round. In longer ones a member that both publishes
 //! and reads publishes ahead, so that nobody waits for a round trip with each round.
 
+use super::direct;
 use super::fold::Fold;
 use super::meta;
 use super::plan::{self, Plan};
@@ -34,7 +35,7 @@ impl Side<'_> {
     pub const NONE: Side<'static> = Side::Run { base: std::ptr::null_mut(), block_bytes: 0 };
 
     #[inline]
-    fn payload(&self, block: u32) -> Payload {
+    pub(super) fn payload(&self, block: u32) -> Payload {
         match *self {
             Side::Run { base, block_bytes } => Payload::Contiguous {
                 base: base.wrapping_add(block as usize * block_bytes),
@@ -57,8 +58,12 @@ pub struct Job<'a> {
     pub output: Side<'a>,
     /// How operands are combined.
     pub fold: Fold<'a>,
-    /// The rounds.
-    pub plan: Plan,
+    /// Whether members read each other's memory, if they can.
+    pub direct: bool,
+    /// The rounds, otherwise; `None`: by messages.
+    pub plan: Option<Plan>,
+    /// What is brought lies in what is got.
+    pub in_place: bool,
     /// Bytes of a block, or of the vector; the longest, if blocks differ.
     pub bytes: usize,
 }
@@ -100,34 +105,38 @@ pub fn run(entry: &mut Entry, comm: &Comm, number: u64, call: &Call) -> Result<O
         }
         _ => call.bytes,
     };
-    let Some(plan) = plan::plan(kind, members, bytes, fold.element_bytes()) else {
+    let plan = plan::plan(kind, members, bytes, fold.element_bytes());
+    let direct = plan::is_direct(kind, members, bytes, matches!(fold, Fold::Plain(..)));
+    if plan.is_none() && !direct {
         return Ok(None);
-    };
+    }
     let meta = meta::word(kind, op_code(call), call.shape.root, call.bytes);
     let Some(mut table) = Table::of(entry, comm, number, meta)? else { return Ok(None) };
+    let direct = direct && table.can_read()?;
     let mut memory = Vec::new();
     let mut input = call.input.clone();
-    if kind == Kind::ReduceScatter && call.shape.in_place && plan.rounds > 1 {
+    let in_place = call.shape.in_place;
+    let is_cut = plan.is_some_and(|plan| plan.rounds > 1);
+    if kind == Kind::ReduceScatter && in_place && is_cut && !direct {
         // The result of a round would overwrite what a later one publishes.
         input = set_aside(&call.shape, table.me(), call, &call.input, &mut memory);
     }
     let (input, output) = (Side::Area(&input), Side::Area(&call.output));
     let root = call.shape.root;
-    let job = Job { kind, root, input, output, fold, plan, bytes };
+    let job = Job { kind, root, input, output, fold, direct, plan, in_place, bytes };
     // SAFETY: the user's buffers are the caller's promise until the call returns.
-    unsafe { job.run(&mut table)? };
-    Ok(Some(()))
+    unsafe { job.run(&mut table) }
 }
 
 impl Job<'_> {
-    /// To the end.
+    /// To the end; `None`: it goes by messages, and nothing was done.
     ///
     /// # Safety
     /// The buffers are readable and writable as the call says.
     #[inline]
-    pub unsafe fn run(&self, table: &mut Table<'_>) -> Result {
+    pub unsafe fn run(&self, table: &mut Table<'_>) -> Result<Option<()>> {
         // SAFETY: the caller's promise.
-        let result = unsafe { self.run_rounds(table) };
+        let result = unsafe { self.run_some_way(table) };
         if result.is_err() {
             table.abandon();
         }
@@ -138,60 +147,132 @@ impl Job<'_> {
     }
 
     #[inline]
-    unsafe fn run_rounds(&self, table: &mut Table<'_>) -> Result {
+    unsafe fn run_some_way(&self, table: &mut Table<'_>) -> Result<Option<()>> {
+        if self.direct && table.can_read()? {
+            // SAFETY: the caller's promise; all can read.
+            return unsafe { direct::run(self, table) }.map(Some);
+        }
+        let Some(plan) = self.plan else { return Ok(None) };
+        let is_counted = matches!(self.kind, Kind::Barrier | Kind::Allreduce) && plan.rounds == 1;
+        match is_counted && table.counts() {
+            // SAFETY: the caller's promise.
+            true => unsafe { self.run_counted(table)? },
+            // SAFETY: as above.
+            false => unsafe { self.run_rounds(plan, table)? },
+        }
+        Ok(Some(()))
+    }
+
+    /// One round in which the member that arrives last does the work of all.
+    ///
+    /// # Safety
+    /// As [`Job::run`].
+    unsafe fn run_counted(&self, table: &mut Table<'_>) -> Result {
+        let (members, bytes) = (table.size(), self.bytes);
+        let input = self.input.payload(0);
+        // SAFETY: the caller's promise.
+        table.publish(0, bytes, |slot| unsafe { input.pack(0, slot) })?;
+        // SAFETY: it is used before the end of the round.
+        let view = unsafe { table.view(0, bytes) };
+        // SAFETY: used for members that were seen, or combined.
+        let data = |member: u32| unsafe { view.of(member) };
+        let output = self.output.payload(0);
+        if table.arrive() {
+            table.see_all(0, 0)?;
+            if bytes > 0 {
+                // SAFETY: the caller's promise.
+                unsafe { self.combine(table, members, &data, &output, 0) };
+                // SAFETY: we are the last one; the output was just written.
+                unsafe { table.rewrite(0, bytes, |slot| output.pack(0, slot)) };
+            }
+            table.show_combined(0);
+        } else {
+            let combiner = table.await_combined(0)?;
+            // SAFETY: the caller's promise.
+            unsafe { output.unpack(0, data(combiner)) };
+        }
+        table.finish(0);
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn run_rounds(&self, plan: Plan, table: &mut Table<'_>) -> Result {
         let is_root = table.me() == self.root;
         let (publishes, reads) = match self.kind {
             Kind::Bcast | Kind::Scatter => (is_root, !is_root),
             Kind::Gather | Kind::Reduce => (true, is_root),
             _ => (true, true),
         };
-        let rounds = self.plan.rounds;
+        let rounds = plan.rounds;
         let ahead = if publishes && reads { AHEAD.min(rounds - 1) } else { 0 };
         for round in 0..rounds + ahead {
             if publishes && round < rounds {
                 // SAFETY: the caller's promise.
-                unsafe { self.publish(table, round)? };
+                unsafe { self.publish(plan, table, round)? };
             }
             let Some(round) = round.checked_sub(ahead) else { continue };
             if reads {
                 // SAFETY: the caller's promise.
-                unsafe { self.read(table, round, ahead)? };
+                unsafe { self.read(plan, table, (round, ahead))? };
             }
             table.finish(round);
         }
-        if self.kind == Kind::Scatter && is_root {
-            // SAFETY: as above; in place both are the same memory.
-            unsafe { area::copy(&self.input.payload(self.root), &self.output.payload(0)) };
+        if self.in_place {
+            return Ok(());
         }
+        let (from, to) = match self.kind {
+            Kind::Scatter if is_root => (self.root, 0),
+            Kind::Alltoall => (table.me(), table.me()),
+            _ => return Ok(()),
+        };
+        // SAFETY: as above.
+        unsafe { area::copy(&self.input.payload(from), &self.output.payload(to)) };
         Ok(())
     }
 
     /// Bytes of a publication in this round.
     #[inline]
-    fn published_bytes(&self, members: u32, round: u32) -> usize {
-        match plan::blocks_at_once(self.kind, members) {
-            1 => self.plan.part(round, self.bytes).1,
-            blocks => blocks * self.plan.chunk.min(self.bytes),
+    fn published_bytes(&self, plan: Plan, members: u32, round: u32) -> usize {
+        match self.has_blocks() {
+            false => plan.part(round, self.bytes).1,
+            true => plan::blocks_at_once(self.kind, members) * plan.chunk.min(self.bytes),
         }
+    }
+
+    /// Whether a publication holds a block for each of several members.
+    #[inline]
+    fn has_blocks(&self) -> bool {
+        matches!(self.kind, Kind::Scatter | Kind::Alltoall | Kind::ReduceScatter)
+    }
+
+    /// Where the block for a member lies among those that another one publishes: nobody publishes
+    /// a block for itself, but where all are combined.
+    #[inline]
+    fn place_of(&self, block: u32, publisher: u32) -> usize {
+        let is_behind = self.kind != Kind::ReduceScatter && block > publisher;
+        (block - u32::from(is_behind)) as usize
     }
 
     /// # Safety
     /// The input is readable.
     #[inline]
-    unsafe fn publish(&self, table: &mut Table<'_>, round: u32) -> Result {
+    unsafe fn publish(&self, plan: Plan, table: &mut Table<'_>, round: u32) -> Result {
         let members = table.size();
-        let bytes = self.published_bytes(members, round);
-        if plan::blocks_at_once(self.kind, members) == 1 {
-            let (from, _) = self.plan.part(round, self.bytes);
+        let bytes = self.published_bytes(plan, members, round);
+        if !self.has_blocks() {
+            let (from, _) = plan.part(round, self.bytes);
             let input = self.input.payload(0);
             // SAFETY: the caller's promise.
             return table.publish(round, bytes, |slot| unsafe { input.pack(from, slot) });
         }
-        let stride = self.plan.chunk.min(self.bytes);
+        let stride = plan.chunk.min(self.bytes);
+        let me = table.me();
         table.publish(round, bytes, |slot| {
-            for (block, slot) in slot.chunks_exact_mut(stride).enumerate() {
-                let input = self.input.payload(block as u32);
-                let (from, count) = self.plan.part(round, input.bytes());
+            let for_itself = self.kind == Kind::ReduceScatter;
+            for block in (0..members).filter(|block| for_itself || *block != me) {
+                let slot = &mut slot[self.place_of(block, me) * stride..];
+                let input = self.input.payload(block);
+                let (from, count) = plan.part(round, input.bytes());
                 // SAFETY: the caller's promise.
                 unsafe { input.pack(from, &mut slot[..count]) };
             }
@@ -201,11 +282,11 @@ impl Job<'_> {
     /// # Safety
     /// The output is writable.
     #[inline]
-    unsafe fn read(&self, table: &mut Table<'_>, round: u32, ahead: u32) -> Result {
+    unsafe fn read(&self, plan: Plan, table: &mut Table<'_>, (round, ahead): (u32, u32)) -> Result {
         let (members, me) = (table.size(), table.me());
-        let bytes = self.published_bytes(members, round);
-        let (from, count) = self.plan.part(round, self.bytes);
-        let stride = self.plan.chunk.min(self.bytes);
+        let bytes = self.published_bytes(plan, members, round);
+        let (from, count) = plan.part(round, self.bytes);
+        let stride = plan.chunk.min(self.bytes);
         match self.kind {
             Kind::Bcast | Kind::Scatter => table.see(self.root, round)?,
             Kind::Scan => (0..me).try_for_each(|member| table.see(member, round))?,
@@ -221,7 +302,7 @@ impl Job<'_> {
             // SAFETY: the caller's promise, here and below.
             Kind::Bcast => unsafe { self.output.payload(0).unpack(from, data(self.root)) },
             Kind::Scatter => {
-                let mine = &data(self.root)[me as usize * stride..][..count];
+                let mine = &data(self.root)[self.place_of(me, self.root) * stride..][..count];
                 // SAFETY: as above.
                 unsafe { self.output.payload(0).unpack(from, mine) }
             }
@@ -232,15 +313,15 @@ impl Job<'_> {
                 }
             }
             Kind::Alltoall => {
-                for member in 0..members {
-                    let block = &data(member)[me as usize * stride..][..count];
+                for member in (0..members).filter(|member| *member != me) {
+                    let block = &data(member)[self.place_of(me, member) * stride..][..count];
                     // SAFETY: as above.
                     unsafe { self.output.payload(member).unpack(from, block) }
                 }
             }
             Kind::ReduceScatter => {
                 let output = self.output.payload(0);
-                let (from, count) = self.plan.part(round, output.bytes());
+                let (from, count) = plan.part(round, output.bytes());
                 let part = |member: u32| &data(member)[me as usize * stride..][..count];
                 // SAFETY: as above.
                 unsafe { self.combine(table, members, &part, &output, from) }

@@ -8,7 +8,7 @@ use crate::object::comm::Comm;
 use crate::runtime::Runtime;
 use std::cell::RefMut;
 use strait_transport::lane::shm::board::{LAST_ONE, Look, Seat};
-use strait_transport::lane::shm::desk::{Board, MappedDesks};
+use strait_transport::lane::shm::desk::{Board, MappedDesks, Place};
 use strait_transport::node::DESK_SLOT_COUNT;
 use strait_transport::worker::Waiter;
 
@@ -79,7 +79,7 @@ impl<'a> Table<'a> {
         if self.board.seat.room(slot).is_err() {
             self.wait(round, &mut |board| board.seat.room(slot))?;
         }
-        self.board.seat.publish(slot, word, |place| {
+        self.board.seat.publish(slot, word, bytes, |place| {
             // SAFETY: the slot is lent for writing.
             unsafe { (*place.rest).meta = meta };
             if bytes > 0 {
@@ -119,6 +119,105 @@ impl<'a> Table<'a> {
         let word = self.word(round);
         self.board.seat.clear(word - 1 - u64::from(ahead));
         Ok(())
+    }
+
+    /// Waits until a member is done with a round: it uses nothing any more that we lent it there.
+    pub fn await_done(&mut self, member: u32, round: u32) -> Result {
+        let word = self.word(round);
+        let look = |board: &mut Board| match board.seat.is_done(member, word) {
+            true => Ok(()),
+            false => Err(member),
+        };
+        match look(&mut self.board) {
+            Ok(()) => Ok(()),
+            Err(_) => self.wait(round, &mut |board| look(board)),
+        }
+    }
+
+    /// As [`Table::await_done`], of all others.
+    pub fn await_all_done(&mut self, round: u32) -> Result {
+        for member in (0..self.size()).filter(|member| *member != self.comm.rank) {
+            self.await_done(member, round)?;
+        }
+        let word = self.word(round);
+        self.board.seat.clear(word);
+        Ok(())
+    }
+
+    /// Whether members count their arrivals.
+    #[inline]
+    pub fn counts(&self) -> bool {
+        self.board.counts
+    }
+
+    /// Counts our arrival in a counted round, after our publication; whether we are the last one.
+    pub fn arrive(&mut self) -> bool {
+        self.board.seat.arrive()
+    }
+
+    /// Writes our publication once more, as the last one.
+    ///
+    /// # Safety
+    /// [`Table::arrive`] said that we are, and it was followed by nothing but looks.
+    pub unsafe fn rewrite(&mut self, round: u32, bytes: usize, fill: impl FnOnce(&mut [u8])) {
+        let slot = self.slot(round);
+        let write = |place: Place| {
+            // SAFETY: the slot is lent for writing.
+            fill(unsafe { std::slice::from_raw_parts_mut(place.data(bytes), bytes) });
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.board.seat.rewrite(slot, write) };
+    }
+
+    /// Shows a counted round as combined by us.
+    pub fn show_combined(&mut self, round: u32) {
+        let word = self.word(round);
+        self.board.seat.show_combined(word);
+        self.board.wake(LAST_ONE);
+    }
+
+    /// Waits until a counted round is combined; by whom.
+    pub fn await_combined(&mut self, round: u32) -> Result<u32> {
+        let word = self.word(round);
+        if let Some(member) = self.board.seat.combined(word) {
+            return Ok(member);
+        }
+        let mut combiner = 0;
+        self.wait(round, &mut |board| match board.seat.combined(word) {
+            Some(member) => {
+                combiner = member;
+                Ok(())
+            }
+            None => Err(LAST_ONE),
+        })?;
+        Ok(combiner)
+    }
+
+    /// Whether all members can read each other's memory; settled once for a board, in a round of
+    /// the call in which that is asked first by all.
+    pub fn can_read(&mut self) -> Result<bool> {
+        match self.board.reads {
+            Some(reads) => Ok(reads),
+            None => self.settle_reads(),
+        }
+    }
+
+    #[cold]
+    fn settle_reads(&mut self) -> Result<bool> {
+        let (me, members) = (self.entry.me(), self.comm.group.members.clone());
+        let mut others = members.iter().filter(|peer| **peer != me);
+        let mine = others.all(|peer| self.entry.worker.can_read(*peer));
+        self.publish(0, 1, |slot| slot[0] = u8::from(mine))?;
+        self.see_all(0, 0)?;
+        // SAFETY: it is used before the end of the round.
+        let view = unsafe { self.view(0, 1) };
+        // SAFETY: all were seen.
+        let all = (0..self.size()).all(|member| unsafe { view.of(member) } == [1]);
+        self.finish(0);
+        self.board.reads = Some(all);
+        // The rounds of the call proper follow.
+        self.base += 1;
+        Ok(all)
     }
 
     /// Publications of `bytes` bytes each in this round.
