@@ -106,6 +106,8 @@ pub struct Seat<D> {
     cleared: u64,
     /// Counted rounds so far.
     counted: u64,
+    /// Bytes that recent publications had: the next one may have as many.
+    usual_bytes: usize,
     /// Sleepers ask for fences.
     pub full_fence: bool,
 }
@@ -115,7 +117,7 @@ impl<D: Desks> Seat<D> {
     pub fn new(desks: D, me: u32) -> Seat<D> {
         assert!(me < desks.member_count(), "a member of the board");
         let last = [0; DESK_SLOT_COUNT as usize];
-        Seat { desks, me, last, cleared: 0, counted: 0, full_fence: true }
+        Seat { desks, me, last, cleared: 0, counted: 0, usual_bytes: 0, full_fence: true }
     }
 
     /// The memory.
@@ -170,7 +172,8 @@ impl<D: Desks> Seat<D> {
         // SYNC(board.word): shows what the slot holds to `look`.
         self.desks.word(self.me, slot).store(word, Release);
         // Others read the next one some rounds ago: it is fetched back while they are waited for.
-        self.desks.prepare(self.me, (slot + 1) % DESK_SLOT_COUNT, bytes);
+        self.usual_bytes = bytes.max(self.usual_bytes - self.usual_bytes / 4);
+        self.desks.prepare(self.me, (slot + 1) % DESK_SLOT_COUNT, self.usual_bytes);
     }
 
     /// Whether a member has published the round in a slot.

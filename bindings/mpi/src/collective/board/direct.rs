@@ -33,12 +33,15 @@ pub unsafe fn run(job: &Job<'_>, table: &mut Table<'_>) -> Result {
         (Kind::Reduce | Kind::Allreduce, Payload::Contiguous { base, .. }) => base,
         _ => std::ptr::null_mut(),
     };
-    table.entry.worker.note_use(input, job.bytes);
-    if !output.is_null() {
-        table.entry.worker.note_use(output, job.bytes);
+    if !input.is_null() {
+        table.entry.worker.note_use(input, job.bytes * input_blocks(job, members) as usize);
     }
     let lent: Lent = [input as u64, output as u64];
-    let publishes = job.kind != Kind::Scatter || me == job.root;
+    let publishes = match job.kind {
+        Kind::Scatter | Kind::Bcast => me == job.root,
+        Kind::Gather => me != job.root,
+        _ => true,
+    };
     if publishes {
         table.publish(0, size_of::<Lent>(), |slot| {
             slot[..8].copy_from_slice(&lent[0].to_ne_bytes());
@@ -48,7 +51,8 @@ pub unsafe fn run(job: &Job<'_>, table: &mut Table<'_>) -> Result {
     // SAFETY: the caller's promise.
     unsafe {
         match job.kind {
-            Kind::Scatter => scatter(job, table),
+            Kind::Scatter | Kind::Bcast => from_the_root(job, table),
+            Kind::Gather => to_the_root(job, table),
             Kind::Allgather | Kind::Alltoall => exchange(job, table),
             _ => reduction(job, table, input),
         }
@@ -68,16 +72,23 @@ fn lent_by(table: &mut Table<'_>, member: u32) -> Result<Lent> {
     Ok([word(input), word(output)])
 }
 
+/// Blocks of the input of who has one.
+fn input_blocks(job: &Job<'_>, members: u32) -> u32 {
+    match job.kind {
+        Kind::Scatter | Kind::Alltoall | Kind::ReduceScatter => members,
+        _ => 1,
+    }
+}
+
 /// Where all of our input lies in a row; what does not is packed first.
 ///
 /// # Safety
 /// The input is readable.
 unsafe fn contiguous(job: &Job<'_>, members: u32, me: u32, aside: &mut Vec<u8>) -> *const u8 {
-    let blocks = match job.kind {
-        Kind::Scatter if me != job.root => return std::ptr::null(),
-        Kind::Scatter | Kind::Alltoall | Kind::ReduceScatter => members,
-        _ => 1,
-    };
+    if matches!(job.kind, Kind::Scatter | Kind::Bcast) && me != job.root {
+        return std::ptr::null();
+    }
+    let blocks = input_blocks(job, members);
     let overwritten = job.in_place && job.kind == Kind::Alltoall;
     let mut end = None;
     let mut first = std::ptr::null();
@@ -133,19 +144,48 @@ unsafe fn read(table: &mut Table<'_>, member: u32, address: u64, into: &Payload)
     Ok(())
 }
 
+/// Scatter, bcast.
+///
 /// # Safety
 /// As [`run`].
-unsafe fn scatter(job: &Job<'_>, table: &mut Table<'_>) -> Result {
-    if table.me() == job.root {
+unsafe fn from_the_root(job: &Job<'_>, table: &mut Table<'_>) -> Result {
+    let (root, is_scatter) = (job.root, job.kind == Kind::Scatter);
+    if table.me() == root {
         table.finish(0);
-        // SAFETY: the caller's promise; in place both are the same memory.
-        unsafe { area::copy(&job.input.payload(job.root), &job.output.payload(0)) };
+        if is_scatter && !job.in_place {
+            // SAFETY: the caller's promise.
+            unsafe { area::copy(&job.input.payload(root), &job.output.payload(0)) };
+        }
         return table.await_all_done(0);
     }
-    let [address, _] = lent_by(table, job.root)?;
-    let at = address + (table.me() as usize * job.bytes) as u64;
+    let [address, _] = lent_by(table, root)?;
+    let block = if is_scatter { table.me() as usize } else { 0 };
+    let at = address + (block * job.bytes) as u64;
     // SAFETY: the caller's promise.
-    unsafe { read(table, job.root, at, &job.output.payload(0))? };
+    unsafe { read(table, root, at, &job.output.payload(0))? };
+    table.finish(0);
+    Ok(())
+}
+
+/// Gather.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn to_the_root(job: &Job<'_>, table: &mut Table<'_>) -> Result {
+    let (root, members) = (job.root, table.size());
+    if table.me() != root {
+        table.finish(0);
+        return table.await_done(root, 0);
+    }
+    if !job.in_place {
+        // SAFETY: the caller's promise.
+        unsafe { area::copy(&job.input.payload(0), &job.output.payload(root)) };
+    }
+    for member in (0..members).filter(|member| *member != root) {
+        let [address, _] = lent_by(table, member)?;
+        // SAFETY: as above.
+        unsafe { read(table, member, address, &job.output.payload(member))? };
+    }
     table.finish(0);
     Ok(())
 }
@@ -220,7 +260,21 @@ unsafe fn reduction(job: &Job<'_>, table: &mut Table<'_>, input: *const u8) -> R
 impl Reduction<'_> {
     /// What a member combines.
     fn part_of(&self, member: u32) -> Range<usize> {
-        slice(self.job.bytes, self.basic.bytes(), member, self.lent.len() as u32)
+        let members = self.lent.len() as u32;
+        if self.job.kind == Kind::Reduce && members == 2 {
+            // The root has the result where it is wanted; the other one writes its part there.
+            let part = |part: Range<u32>| {
+                let cut = |part| slice(self.job.bytes, self.basic.bytes(), part, 8);
+                cut(part.start).start..cut(part.end - 1).end
+            };
+            return match (self.job.root, member) {
+                (0, 0) => part(0..5),
+                (0, _) => part(5..8),
+                (_, 0) => part(0..3),
+                _ => part(3..8),
+            };
+        }
+        slice(self.job.bytes, self.basic.bytes(), member, members)
     }
 
     /// # Safety
