@@ -13,8 +13,8 @@ const STAGED_MAX: usize = 128 << 10;
 const DIRECT_MIN: usize = 2048;
 /// Two members read each other from here on: 1.9 against 3.2 us for an allgather of 8 KiB.
 const PAIR_MIN: usize = 6 << 10;
-/// Up to here a bcast is read from the root's memory.
-const BCAST_MAX: usize = 256 << 10;
+/// Up to here a bcast is read from the root's memory, and a gather by the root.
+const ONE_READER_MAX: usize = 256 << 10;
 /// From here on a reduction in slices beats one in rounds.
 const SLICED_MIN: usize = 32 << 10;
 
@@ -84,7 +84,7 @@ fn is_long(kind: Kind, members: u32, bytes: usize, plain: bool) -> bool {
         Kind::Allreduce | Kind::Reduce | Kind::ReduceScatter => plain && bytes >= SLICED_MIN,
         Kind::Scan | Kind::Exscan | Kind::Barrier => false,
         // Of longer ones both sides copy when they go by messages.
-        Kind::Bcast if bytes > BCAST_MAX => false,
+        Kind::Bcast | Kind::Gather if bytes > ONE_READER_MAX => false,
         _ if members == 2 => bytes >= PAIR_MIN,
         Kind::Bcast | Kind::Gather | Kind::Allgather => bytes > DESK_BODY_BYTES,
         Kind::Alltoall | Kind::Scatter => !fits,
