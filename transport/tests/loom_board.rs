@@ -167,6 +167,32 @@ fn publications_tell_what_their_authors_are_done_with() {
     });
 }
 
+/// After a round in which all saw all, a member that writes the same slot again waits for those who
+/// still read it: their publications say that they are done with earlier rounds, not with this one.
+#[test]
+fn a_publication_does_not_tell_that_its_own_round_is_over() {
+    model(3, || {
+        let shared = Shared::new(2);
+        let mut root = shared.seat(0);
+        let mut reader = shared.seat(1);
+        let thread = loom::thread::spawn(move || {
+            publish(&mut reader, 1, 1, 11);
+            assert_eq!(await_value(&reader, 0, 1, 1), 10);
+            reader.clear(0);
+            reader.finish(1);
+            assert_eq!(await_value(&reader, 0, 1, 2), 20);
+            reader.finish(2);
+        });
+        publish(&mut root, 1, 1, 10);
+        assert_eq!(await_value(&root, 1, 1, 1), 11);
+        root.clear(0);
+        root.finish(1);
+        publish(&mut root, 1, 2, 20);
+        root.finish(2);
+        thread.join().unwrap();
+    });
+}
+
 /// Counted rounds: exactly one member combines, and sees all; who sees it combined sees its result.
 #[test]
 fn the_last_one_combines() {
