@@ -6,9 +6,9 @@
 //! get rate G and its fixed cost g; rates in bytes per microsecond):
 //!
 //! ```text
-//! eager    L + b/F + b/C/8           one fragment path, and one more copy of the messages that
-//!                                    nobody waits for, which are one in eight
-//!                                    (b/C/2 where bytes land in place if somebody waits)
+//! eager    L + b/F + b/C             one fragment path, one more copy if nobody waits for it
+//!                                    (half of b/C where bytes land in place if somebody does,
+//!                                    an eighth if the sender waits for just this message)
 //! fetch    2L + g + b/G              RTS, get (its FIN is not waited for by the receiver)
 //! pipeline 3L + b/F                  RTS, CTS, data
 //! ```
@@ -26,10 +26,11 @@ use std::fmt;
 /// out of another's caches.
 const COPY_BYTES_PER_US: u64 = 12_000;
 
-/// Of eager messages so many come to a receive that waits for them, but one: the copy that parking
-/// costs is counted in this part. Counted in full it sent all of 6 to 64 KiB by the pipeline, whose
-/// two more trips and five more control messages everybody paid (docs/performance.md).
-const UNEXPECTED_ONE_IN: u64 = 8;
+/// Of messages whose sender waits, so many come to a receive that waits for them, but one: the copy
+/// that parking costs is counted in this part. Counted in full it sent all of 6 to 64 KiB by three
+/// trips, which an exchange of single messages pays in full, and a window of many does not
+/// (docs/performance.md).
+const WAITED_ONE_IN: u64 = 8;
 
 /// The grant that bounds eager messages which are copied twice: 64 KiB and more. Longer ones are
 /// worth an announcement even where ranks wait for their turns.
@@ -42,6 +43,8 @@ pub struct Thresholds {
     pub short_bytes_max: u32,
     /// Up to here: eager, in one fragment or several.
     pub eager_bytes_max: u32,
+    /// The same, of a send that its caller waits for.
+    pub eager_waited_max: u32,
     /// Body of a fragment.
     pub fragment_bytes_max: u32,
     /// Longest body of a piece of an eager message.
@@ -57,6 +60,12 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
+    /// The longest eager message, of a sender that waits for it or does not.
+    #[inline]
+    pub fn eager_max(&self, waited: bool) -> usize {
+        (if waited { self.eager_waited_max } else { self.eager_bytes_max }) as usize
+    }
+
     /// Body of the pieces in which an eager message of `bytes` is sent. Where pieces are shorter
     /// than fragments, because both sides copy at once, a message that would have less than four
     /// is sent in half as long ones, so that the first is there soon.
@@ -98,7 +107,8 @@ impl Plan {
             Some(fetch) => fetch.min(plan.cost_ns_pipeline(bytes)),
             None => plan.cost_ns_pipeline(bytes),
         };
-        let eager_dearer = |bytes| plan.cost_ns_eager(bytes) > announced(bytes);
+        let eager_dearer = |bytes| plan.cost_ns_eager(bytes, 1) > announced(bytes);
+        let waited_dearer = |bytes| plan.cost_ns_eager(bytes, WAITED_ONE_IN) > announced(bytes);
         let fetch_cheaper = |bytes| {
             plan.cost_ns(Protocol::Fetch, bytes)
                 .is_some_and(|fetch| fetch < plan.cost_ns_pipeline(bytes))
@@ -109,6 +119,8 @@ impl Plan {
         };
         let eager_bytes_max =
             first_size(eager_dearer).map_or(eager_limit, |at| at.min(eager_limit));
+        let eager_waited_max =
+            first_size(waited_dearer).map_or(eager_limit, |at| at.min(eager_limit));
         // Whatever is short could also be one fragment: a typed payload is packed into one.
         let most = capabilities.short_bytes_max.min(capabilities.fragment_bytes_max);
         let short_bytes_max = most.min(eager_limit);
@@ -116,6 +128,7 @@ impl Plan {
         plan.thresholds = Thresholds {
             short_bytes_max: narrow(short_bytes_max),
             eager_bytes_max: narrow(eager_bytes_max.max(short_bytes_max)),
+            eager_waited_max: narrow(eager_waited_max.max(eager_bytes_max).max(short_bytes_max)),
             fragment_bytes_max: narrow(capabilities.fragment_bytes_max),
             piece_bytes_max: narrow(
                 capabilities.piece_bytes_max.min(capabilities.fragment_bytes_max),
@@ -147,7 +160,7 @@ impl Plan {
         let c = &self.capabilities;
         match protocol {
             Protocol::Short if bytes > c.short_bytes_max => None,
-            Protocol::Short | Protocol::Eager => Some(self.cost_ns_eager(bytes)),
+            Protocol::Short | Protocol::Eager => Some(self.cost_ns_eager(bytes, 1)),
             Protocol::Fetch if !c.get => None,
             Protocol::Fetch => {
                 let rate = u64::from(c.get_bytes_per_us);
@@ -157,10 +170,11 @@ impl Plan {
         }
     }
 
-    fn cost_ns_eager(&self, bytes: usize) -> u64 {
+    /// With one in so many messages unexpected.
+    fn cost_ns_eager(&self, bytes: usize, unexpected_one_in: u64) -> u64 {
         let c = &self.capabilities;
         let copy = match c.bulk_bytes_max {
-            0 => time_ns(bytes, COPY_BYTES_PER_US) / UNEXPECTED_ONE_IN,
+            0 => time_ns(bytes, COPY_BYTES_PER_US) / unexpected_one_in,
             _ => time_ns(bytes, COPY_BYTES_PER_US) / 2,
         };
         u64::from(c.latency_ns) + time_ns(bytes, u64::from(c.fragment_bytes_per_us)) + copy
@@ -203,9 +217,10 @@ impl fmt::Display for Plan {
         let t = &self.thresholds;
         writeln!(
             f,
-            "short to {} B, eager to {} B in pieces of {} B, {}, grant {} B",
+            "short to {} B, eager to {} B ({} B if waited for) in pieces of {} B, {}, grant {} B",
             t.short_bytes_max,
             t.eager_bytes_max,
+            t.eager_waited_max,
             t.piece_bytes_max,
             if t.fetch {
                 format!("fetch from {} B on", t.fetch_bytes_min)
@@ -283,7 +298,7 @@ mod tests {
             let grant = credit::grant(size);
             let slow_start = Capabilities { latency_ns: 1_000_000, get: false, ..SHM };
             let plan = Plan::new(slow_start, grant);
-            let dearest = plan.thresholds.eager_bytes_max as usize;
+            let dearest = plan.thresholds.eager_waited_max as usize;
             assert!(credit::cost(dearest) * 4 <= grant, "{size}: {plan}");
         }
     }

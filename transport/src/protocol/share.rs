@@ -41,9 +41,10 @@ impl Unit {
     pub const PAGE: Unit = Unit { shift: 12 };
 
     /// Whether a transfer of so many bytes is shared: one of two pieces or more, and not longer
-    /// than a claim word can say (64 GiB in pages).
+    /// than a claim word can say (64 GiB in pages). Of one piece there is nothing to share.
     pub fn shares(self, bytes: u64) -> bool {
-        self.shift > 0 && bytes >= PIECE_UNITS_MIN << self.shift && bytes <= FIELD << self.shift
+        let least = 2 * PIECE_UNITS_MIN;
+        self.shift > 0 && bytes >= least << self.shift && bytes <= FIELD << self.shift
     }
 
     /// Units of a message.
@@ -327,7 +328,7 @@ mod tests {
     #[test]
     fn bounds_of_sharing() {
         assert!(!Unit::NONE.shares(1 << 20));
-        assert!(!Unit::PAGE.shares((64 << 10) - 1) && Unit::PAGE.shares(64 << 10));
+        assert!(!Unit::PAGE.shares((128 << 10) - 1) && Unit::PAGE.shares(128 << 10));
         assert!(Unit::PAGE.shares(FIELD << 12) && !Unit::PAGE.shares(1 << 36));
     }
 

@@ -46,6 +46,9 @@ use std::fmt::Write as _;
 pub enum SendMode {
     /// When the buffer may be used again.
     Standard,
+    /// The same, and the caller does nothing else until then: what saves time counts more than
+    /// what saves copies.
+    Waited,
     /// When moreover the receiver has begun to receive.
     Synchronous,
 }
@@ -214,7 +217,7 @@ impl Worker {
         payload: Payload,
         mode: SendMode,
     ) -> Sent {
-        if mode == SendMode::Standard
+        if mode != SendMode::Synchronous
             && let Payload::Contiguous { base, bytes } = payload
             // SAFETY: the caller's promise is the condition.
             && unsafe { self.send_now(to, envelope, base, bytes) }

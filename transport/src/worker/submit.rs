@@ -81,7 +81,7 @@ impl Worker {
         let bytes = payload.bytes();
         self.connect(to.0);
         let endpoint = &self.core.endpoints[to.0 as usize];
-        let eager = bytes <= endpoint.thresholds.eager_bytes_max as usize;
+        let eager = bytes <= endpoint.thresholds.eager_max(mode == SendMode::Waited);
         if eager && endpoint.sends.is_empty() && !endpoint.credit.covers(credit::cost(bytes)) {
             // The credit may be on its way.
             self.progress();
@@ -94,6 +94,7 @@ impl Worker {
         let slot = self.core.requests.at(id.index);
         slot.total = bytes as u64;
         slot.synchronous = mode == SendMode::Synchronous;
+        slot.attended = mode == SendMode::Waited;
         let launch = match self.core.endpoints[to.0 as usize].sends.is_empty() {
             true => self.launch(id),
             false => Launch::Full,
@@ -158,7 +159,7 @@ impl Worker {
             return self.launch_more(id);
         }
         let endpoint = &mut self.core.endpoints[slot.peer as usize];
-        let eager = bytes <= endpoint.thresholds.eager_bytes_max as usize;
+        let eager = bytes <= endpoint.thresholds.eager_max(slot.attended);
         if !eager || !endpoint.credit.covers(credit::cost(bytes)) {
             let launch = self.announce(id);
             let announced = matches!(launch, Launch::Left(Stage::Announced));

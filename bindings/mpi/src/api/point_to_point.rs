@@ -19,8 +19,10 @@ use strait_transport::worker::{SendMode, Sent};
 /// Modes as the API names them; ready is standard (a receive is posted: it cannot go wrong).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// MPI_Send, MPI_Rsend
+    /// MPI_Isend, MPI_Irsend
     Standard,
+    /// MPI_Send, MPI_Rsend
+    Waited,
     /// MPI_Ssend
     Synchronous,
     /// MPI_Bsend
@@ -71,6 +73,7 @@ pub(crate) unsafe fn post_send(
     let envelope = envelope(comm, tag);
     let mode = match mode {
         Mode::Standard => SendMode::Standard,
+        Mode::Waited => SendMode::Waited,
         Mode::Synchronous => SendMode::Synchronous,
         Mode::Buffered => {
             buffered_send(entry, comm, peer, envelope, &payload)?;
@@ -145,7 +148,7 @@ unsafe fn blocking<A: Abi>(
     comm: A::Handle,
     mode: Mode,
 ) -> c_int {
-    if mode == Mode::Standard
+    if mode == Mode::Waited
         && let Some(mut entry) = Entry::open(name)
         // SAFETY: the caller's promise.
         && unsafe { short::send::<A>(&mut entry, buffer, to, comm) }
@@ -224,7 +227,7 @@ pub unsafe fn MPI_Send<A: Abi>(
     comm: A::Handle,
 ) -> c_int {
     // SAFETY: this function's own conditions.
-    unsafe { blocking::<A>("MPI_Send", (buf, count, datatype), (dest, tag), comm, Mode::Standard) }
+    unsafe { blocking::<A>("MPI_Send", (buf, count, datatype), (dest, tag), comm, Mode::Waited) }
 }
 
 pub unsafe fn MPI_Ssend<A: Abi>(
@@ -262,7 +265,7 @@ pub unsafe fn MPI_Rsend<A: Abi>(
     comm: A::Handle,
 ) -> c_int {
     // SAFETY: this function's own conditions.
-    unsafe { blocking::<A>("MPI_Rsend", (buf, count, datatype), (dest, tag), comm, Mode::Standard) }
+    unsafe { blocking::<A>("MPI_Rsend", (buf, count, datatype), (dest, tag), comm, Mode::Waited) }
 }
 
 pub unsafe fn MPI_Isend<A: Abi>(

@@ -386,7 +386,9 @@ impl Lane for ShmLane {
             // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
             latency_ns: 250 + crate::wait::turn_ns(),
             fragment_bytes_per_us: 12_000,
-            get_ns: 1_500,
+            // What a read costs a window of many: the system call, its pages. That of a single
+            // message costs twice as much, and does not go this way below 20 KiB.
+            get_ns: 400,
             get_bytes_per_us: 16_000,
             share: Unit::PAGE,
         }
