@@ -31,6 +31,7 @@ struct Doing {
     latency_us: f64,
     reduced: f64,
     copied: f64,
+    cells: f64,
 }
 
 /// The time of a job for each number of bytes.
@@ -72,6 +73,7 @@ pub fn analytic(job: &Job, bytes: &[f64]) -> Result<Vec<f64>, Failure> {
         d.messages[0] * model.node.overhead_us + d.messages[1] * model.network.overhead_us
     });
     let (reduced, copied) = (most(&|d| d.reduced), most(&|d| d.copied));
+    let cells = most(&|d| d.cells) * model.cell_us;
     let time = |bytes: &f64| {
         let block = job.block_bytes(*bytes);
         let asks = |way: usize| {
@@ -85,6 +87,7 @@ pub fn analytic(job: &Job, bytes: &[f64]) -> Result<Vec<f64>, Failure> {
         };
         let waits = rounds * (latency + asks(0) + asks(1));
         waits.max(overheads)
+            + cells
             + (rounds * mean_message * slowness).max(busiest) * block
             + block * (reduced / model.reduce_rate + copied / model.copy_rate)
     };
@@ -109,7 +112,6 @@ fn looked_at(job: &Job) -> Vec<Rank> {
 
 fn doing(job: &Job, walker: &mut Walker, outline: &crate::schedule::Outline, rank: Rank) -> Doing {
     let mut doing = Doing::default();
-    let latency = |to| job.latency(rank, to);
     let mut received = [0.0; 2];
     for step in &outline.steps {
         if let crate::schedule::Step::Recv { from, into } = *step {
@@ -123,12 +125,13 @@ fn doing(job: &Job, walker: &mut Walker, outline: &crate::schedule::Outline, ran
         doing.blocks[way] += f64::from(sent.blocks);
         doing.latency_us += latency_us;
     };
-    let summary = walker.walk(outline, job.model, latency, |_, _| None, &mut seen);
+    let summary = walker.walk(outline, |_, _| None, &mut seen);
     // A rank that receives more than it sends is as busy as that.
     if received[0] + received[1] > doing.blocks[0] + doing.blocks[1] {
         doing.blocks = received;
     }
     (doing.reduced, doing.copied) = (summary.reduced as f64, summary.copied as f64);
+    doing.cells = summary.cells as f64;
     doing
 }
 

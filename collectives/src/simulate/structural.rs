@@ -2,13 +2,14 @@
 //! All ranks, slot by slot, with the load of every link.
 //!
 //! The outline of a rank is made, walked and dropped. What stays is when each message arrives
-//! (about 20 bytes a message) and, per slot and link, messages and blocks: numbers without bytes,
+//! (20 bytes a message) and, per slot and link, messages and blocks: numbers without bytes,
 //! so that one structure serves every size. Since a walk needs the arrivals of others, all ranks
 //! are walked again until nothing changes, up and down in turn: once or twice where ranks are in
 //! step, a few times for trees. Messages have no cycle, so it ends.
 //!
-//! Time = the longest delay (latencies, processor time) + the sum over slots of what the fullest
-//! link of the slot takes + combining and copying of the busiest rank + rendezvous.
+//! Time = for each place in the longest chain, the largest latency of its messages + processor time
+//! of the messages that no chain counts + for each slot, what its fullest link takes + combining and
+//! copying of the busiest rank + rendezvous.
 #![forbid(unsafe_code)]
 
 use super::walk::{At, Summary, Walker};
@@ -39,8 +40,9 @@ pub struct Structure<'a> {
     job: Job<'a>,
     slots: Vec<Slot>,
     end: At,
-    reduced: u64,
-    copied: u64,
+    /// For each place in a chain, the largest latency of a message there.
+    latencies_us: Vec<f64>,
+    busiest: Summary,
     messages: u64,
     sweeps: u32,
 }
@@ -64,8 +66,8 @@ pub fn structural<'a>(
         job: job.clone(),
         slots: Vec::new(),
         end: At::default(),
-        reduced: 0,
-        copied: 0,
+        latencies_us: Vec::new(),
+        busiest: Summary::default(),
         messages: 0,
         sweeps: 0,
     };
@@ -76,7 +78,8 @@ pub fn structural<'a>(
         structure.sweeps += 1;
         structure.slots.clear();
         structure.end = At::default();
-        (structure.reduced, structure.copied) = (0, 0);
+        structure.latencies_us.clear();
+        structure.busiest = Summary::default();
         let mut changed = false;
         for index in 0..ranks {
             let rank = if structure.sweeps % 2 == 1 { index } else { ranks - 1 - index };
@@ -149,8 +152,13 @@ impl Structure<'_> {
             let arrival = &own[find(&own, from, nth)?];
             arrival.is_known.then_some(arrival.at)
         };
-        let latency = |to| job.latency(rank, to);
-        let summary = walker.walk(&outline, job.model, latency, arrival, |sent| {
+        let latencies = &mut self.latencies_us;
+        let summary = walker.walk(&outline, arrival, |sent| {
+            let place = sent.at.chain as usize;
+            if latencies.len() < place {
+                latencies.resize(place, 0.0);
+            }
+            latencies[place - 1] = latencies[place - 1].max(job.latency(rank, sent.to).0);
             let inbox = &mut inboxes[sent.to as usize];
             match find(inbox, rank, sent.nth) {
                 Some(index) => {
@@ -171,8 +179,10 @@ impl Structure<'_> {
 
     fn note(&mut self, summary: &Summary) {
         self.end = self.end.max(summary.end);
-        self.reduced = self.reduced.max(summary.reduced);
-        self.copied = self.copied.max(summary.copied);
+        let busiest = &mut self.busiest;
+        busiest.reduced = busiest.reduced.max(summary.reduced);
+        busiest.copied = busiest.copied.max(summary.copied);
+        busiest.cells = busiest.cells.max(summary.cells);
     }
 
     /// The time for a call of so many bytes.
@@ -180,11 +190,15 @@ impl Structure<'_> {
         let (job, model) = (&self.job, self.job.model);
         let block = job.block_bytes(bytes);
         let links: f64 = self.slots.iter().map(|slot| slot.time_us(job, block)).sum();
-        let local = block * self.reduced as f64 / model.reduce_rate
-            + block * self.copied as f64 / model.copy_rate;
+        let busiest = &self.busiest;
+        let local = block * busiest.reduced as f64 / model.reduce_rate
+            + block * busiest.copied as f64 / model.copy_rate
+            + busiest.cells as f64 * model.cell_us;
+        let unchained = (self.slots.len() as f64 - f64::from(self.end.chain)).max(0.0);
+        let delay = self.latencies_us.iter().sum::<f64>() + unchained * model.network.overhead_us;
         let asking: f64 = self.slots.iter().map(|slot| slot.handshake_us(job, block)).sum();
         let asking = asking * f64::from(self.end.chain) / (self.slots.len().max(1) as f64);
-        f64::from(self.end.delay_us) + links + local + asking
+        delay + links + local + asking
     }
 
     /// Slots, messages that wait for each other, all messages, and passes that it took.

@@ -2,38 +2,32 @@
 //! One pass over the outline of one rank: when each of its messages goes, given when the others'
 //! arrive.
 //!
-//! Time has two parts that are added in the end. Messages go in slots: a rank sends one message
-//! per slot, and what depends on a message of slot `s` goes in `s + 1` at the earliest; what the
-//! messages of one slot do to the links is counted elsewhere. Beside it runs the delay, of
-//! latencies and processor time only.
+//! Time here is two counts. Messages go in slots: a rank sends one message per slot, and what
+//! depends on a message of slot `s` goes in `s + 1` at the earliest. Chains count only messages of
+//! which each waited for the one before, so they are shorter where a rank sends several messages
+//! that do not depend on each other. What slots and chains cost is counted elsewhere: counts settle
+//! after a pass or two where ranks are in step, times would need as many passes as there are rounds.
 //!
 //! Dependencies follow from the blocks that the steps touch, as in the builder, but kept by ranges
 //! of blocks, so that the cost is that of the steps, not of the blocks.
 #![forbid(unsafe_code)]
 
-use super::model::Model;
 use crate::schedule::{Blocks, Buffer, Outline, Step};
 use crate::shape::Rank;
 use std::collections::HashMap;
 
 /// When something is over.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct At {
     /// The slot of the latest message that it follows; 0: it follows none.
     pub slot: u32,
     /// Messages of which each waited for the one before.
     pub chain: u32,
-    /// Latencies and processor time so far.
-    pub delay_us: f32,
 }
 
 impl At {
     pub(super) fn max(self, other: At) -> At {
-        At {
-            slot: self.slot.max(other.slot),
-            chain: self.chain.max(other.chain),
-            delay_us: self.delay_us.max(other.delay_us),
-        }
+        At { slot: self.slot.max(other.slot), chain: self.chain.max(other.chain) }
     }
 }
 
@@ -43,7 +37,7 @@ pub(super) struct Sent {
     pub to: Rank,
     pub nth: u32,
     pub blocks: u32,
-    /// When it is in the target's hands, but for what the links add.
+    /// Its slot, and its place in the longest chain.
     pub at: At,
 }
 
@@ -64,6 +58,8 @@ pub(super) struct Summary {
     /// Blocks combined and copied.
     pub reduced: u64,
     pub copied: u64,
+    /// Cells of the node published and awaited.
+    pub cells: u64,
 }
 
 /// Memory for walks, used again.
@@ -76,13 +72,11 @@ pub(super) struct Walker {
 }
 
 impl Walker {
-    /// Walks. `latency` says how far a rank is; `arrival` when the nth message of a rank arrives,
-    /// if that is known: else it comes as if its sender were in step with this rank.
+    /// Walks. `arrival` says when the nth message of a rank arrives, if that is known: else it comes
+    /// as if its sender were in step with this rank.
     pub(super) fn walk(
         &mut self,
         outline: &Outline,
-        model: &Model,
-        latency: impl Fn(Rank) -> (f64, bool),
         mut arrival: impl FnMut(Rank, u32) -> Option<At>,
         mut sent: impl FnMut(Sent),
     ) -> Summary {
@@ -92,7 +86,7 @@ impl Walker {
         self.ends.clear();
         let mut said = outline.said.iter().peekable();
         let mut summary = Summary::default();
-        let mut port = At::default();
+        let mut port = 0u32;
         for (index, step) in outline.steps.iter().enumerate() {
             let mut ready = At::default();
             while let Some((_, earlier)) = said.next_if(|(step, _)| step.0 as usize == index) {
@@ -102,24 +96,16 @@ impl Walker {
             step.writes().iter().for_each(|blocks| ready = ready.max(self.look(*blocks, true)));
             let end = match *step {
                 Step::Send { to, what } | Step::Put { to, what, .. } => {
-                    let (latency_us, same_node) = latency(to);
-                    let overhead = model.way(same_node).overhead_us as f32;
-                    let start = At {
-                        slot: (ready.slot + 1).max(port.slot + 1),
-                        chain: ready.chain + 1,
-                        delay_us: ready.delay_us.max(port.delay_us),
-                    };
-                    port = At { delay_us: start.delay_us + overhead, ..start };
-                    let at = At { delay_us: start.delay_us + latency_us as f32, ..start };
+                    port = (ready.slot + 1).max(port + 1);
+                    let at = At { slot: port, chain: ready.chain + 1 };
                     sent(Sent { to, nth: self.to.next(to), blocks: what.count, at });
-                    At { chain: ready.chain, ..port }
+                    At { slot: port, ..ready }
                 }
                 Step::Recv { from, .. } | Step::Get { from, .. } => {
                     let nth = self.from.next(from);
                     ready.max(arrival(from, nth).unwrap_or_else(|| At {
-                        slot: ready.slot.max(port.slot.saturating_sub(1)) + 1,
+                        slot: ready.slot.max(port.saturating_sub(1)) + 1,
                         chain: ready.chain + 1,
-                        delay_us: ready.delay_us + latency(from).0 as f32,
                     }))
                 }
                 Step::Copy { what, .. } => {
@@ -131,7 +117,8 @@ impl Walker {
                     ready
                 }
                 Step::Publish { .. } | Step::Await { .. } => {
-                    At { delay_us: ready.delay_us + model.cell_us as f32, ..ready }
+                    summary.cells += 1;
+                    ready
                 }
             };
             step.reads().for_each(|blocks| self.mark_read(blocks, end));
