@@ -86,7 +86,7 @@ impl Walker {
         self.ends.clear();
         let mut said = outline.said.iter().peekable();
         let mut summary = Summary::default();
-        let mut port = 0u32;
+        let mut port = At::default();
         for (index, step) in outline.steps.iter().enumerate() {
             let mut ready = At::default();
             while let Some((_, earlier)) = said.next_if(|(step, _)| step.0 as usize == index) {
@@ -96,17 +96,18 @@ impl Walker {
             step.writes().iter().for_each(|blocks| ready = ready.max(self.look(*blocks, true)));
             let end = match *step {
                 Step::Send { to, what } | Step::Put { to, what, .. } => {
-                    port = (ready.slot + 1).max(port + 1);
-                    let at = At { slot: port, chain: ready.chain + 1 };
-                    sent(Sent { to, nth: self.to.next(to), blocks: what.count, at });
-                    At { slot: port, ..ready }
+                    port = At { slot: ready.max(port).slot + 1, chain: ready.chain + 1 };
+                    sent(Sent { to, nth: self.to.next(to), blocks: what.count, at: port });
+                    At { slot: port.slot, ..ready }
                 }
                 Step::Recv { from, .. } | Step::Get { from, .. } => {
                     let nth = self.from.next(from);
-                    ready.max(arrival(from, nth).unwrap_or_else(|| At {
-                        slot: ready.slot.max(port.saturating_sub(1)) + 1,
-                        chain: ready.chain + 1,
-                    }))
+                    // Not known: the receive is posted just before the send of its round.
+                    let guess = ready.max(port);
+                    ready.max(
+                        arrival(from, nth)
+                            .unwrap_or(At { slot: guess.slot + 1, chain: guess.chain + 1 }),
+                    )
                 }
                 Step::Copy { what, .. } => {
                     summary.copied += u64::from(what.count);
