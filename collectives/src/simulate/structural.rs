@@ -8,8 +8,8 @@
 //! step, a few times for trees. Messages have no cycle, so it ends.
 //!
 //! Time = for each place in the longest chain, the largest latency of its messages + processor time
-//! of the messages that no chain counts + for each slot, what its fullest link takes + combining and
-//! copying of the busiest rank + rendezvous.
+//! of the messages that no chain counts + for each slot, what its fullest link takes + combining
+//! and copying of the busiest rank + rendezvous.
 #![forbid(unsafe_code)]
 
 use super::walk::{At, Summary, Walker};
@@ -119,7 +119,7 @@ fn inboxes(job: &Job, tick: &mut dyn FnMut(u64, u64)) -> Result<Vec<Box<[Arrival
             || messages > MESSAGES_MAX
         {
             return Err(Failure::TooLarge(format!(
-                "{} over {ranks} ranks has more than {MESSAGES_MAX} messages: use the analytic mode",
+                "{} over {ranks} ranks has more than {MESSAGES_MAX} messages: use analytic mode",
                 job.algorithm.name
             )));
         }

@@ -6,7 +6,7 @@
 //! depends on a message of slot `s` goes in `s + 1` at the earliest. Chains count only messages of
 //! which each waited for the one before, so they are shorter where a rank sends several messages
 //! that do not depend on each other. What slots and chains cost is counted elsewhere: counts settle
-//! after a pass or two where ranks are in step, times would need as many passes as there are rounds.
+//! after a pass or two where ranks are in step, times would need a pass for each round.
 //!
 //! Dependencies follow from the blocks that the steps touch, as in the builder, but kept by ranges
 //! of blocks, so that the cost is that of the steps, not of the blocks.
@@ -72,8 +72,8 @@ pub(super) struct Walker {
 }
 
 impl Walker {
-    /// Walks. `arrival` says when the nth message of a rank arrives, if that is known: else it comes
-    /// as if its sender were in step with this rank.
+    /// Walks. `arrival` says when the nth message of a rank arrives, if that is known: else it
+    /// comes as if its sender were in step with this rank.
     pub(super) fn walk(
         &mut self,
         outline: &Outline,
