@@ -17,7 +17,7 @@ mod recursive_doubling;
 mod ring;
 
 use crate::kind::Kind;
-use crate::schedule::{Builder, Refused, Schedule};
+use crate::schedule::{Builder, Outline, Refused, Schedule};
 use crate::shape::{Rank, Shape};
 
 /// What a plan may choose beside the algorithm.
@@ -110,6 +110,18 @@ impl Algorithm {
         let mut builder = Builder::new(shape, rank);
         (self.build)(&mut builder, parameters)?;
         Ok(builder.finish())
+    }
+
+    /// The outline of one rank: its steps, without checks and without what the blocks imply.
+    pub fn outline(
+        &self,
+        shape: &Shape,
+        parameters: Parameters,
+        rank: Rank,
+    ) -> Result<Outline, Refused> {
+        let mut builder = Builder::outline(shape, rank);
+        (self.build)(&mut builder, parameters)?;
+        Ok(builder.finish_outline())
     }
 }
 

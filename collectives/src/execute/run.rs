@@ -2,8 +2,8 @@
 //! The interpreter: a state machine that never blocks.
 //!
 //! Invariants:
-//! 1. A step starts when its count of waits is zero, and only once.
-//! 2. Messages between two ranks are posted in list order (their links count as waits).
+//! 1. A step starts when the [`Front`] says so, and only once.
+//! 2. Messages between two ranks are posted in list order (the front keeps it).
 //! 3. A payload in flight belongs to a step that has not ended; steps that touch its blocks wait
 //!    for that end, so the binding may touch what no such step does.
 //! 4. After a failure nothing is posted any more; what is in flight still ends.
@@ -12,7 +12,7 @@
 //! failure is told when all is done. A lost peer stops it at once.
 
 use super::{Binding, Group};
-use crate::schedule::{Schedule, Step};
+use crate::schedule::{Front, Schedule, Step};
 use crate::shape::Rank;
 use std::sync::Arc;
 use strait_transport::envelope::{Envelope, Pattern, Peer};
@@ -70,15 +70,8 @@ pub struct Execution {
     tag: u32,
     /// Taken only on drop, where it may have to be leaked.
     binding: Option<Box<dyn Binding>>,
-    /// What still stands before each step.
-    waits: Vec<u32>,
-    /// Ready messages; the receives are posted first.
-    receives: Vec<u32>,
-    sends: Vec<u32>,
-    /// Ready copies and reductions.
-    local: Vec<u32>,
+    front: Front,
     in_flight: Vec<(u32, RequestId)>,
-    ended: usize,
     failure: Option<Failure>,
     /// The failure stops the schedule.
     is_stopped: bool,
@@ -97,28 +90,20 @@ impl Execution {
     ) -> Execution {
         debug_assert_eq!(schedule.shape().ranks as usize, group.peers.len());
         debug_assert_eq!(schedule.rank(), group.me);
-        let waits = schedule.links().waits.clone();
+        let front = Front::new(&schedule);
         let mut execution = Execution {
             schedule,
             group,
             context,
             tag,
             binding: Some(binding),
-            waits,
-            receives: Vec::new(),
-            sends: Vec::new(),
-            local: Vec::new(),
+            front,
             in_flight: Vec::new(),
-            ended: 0,
             failure: None,
             is_stopped: false,
             is_attended: false,
         };
-        for step in 0..execution.waits.len() {
-            if execution.waits[step] == 0 {
-                execution.make_ready(step as u32);
-            }
-        }
+        execution.refuse_unbuilt();
         execution
     }
 
@@ -139,7 +124,7 @@ impl Execution {
             if self.is_stopped {
                 break;
             }
-            if self.local.is_empty() {
+            if !self.front.has_local() {
                 // A receive may have ended as it was posted, and no progress will say so: who
                 // goes to sleep after `Pending` must have nothing left to collect.
                 if posted {
@@ -156,7 +141,7 @@ impl Execution {
         if self.is_stopped {
             return self.failed();
         }
-        match (self.ended == self.schedule.steps().len(), &self.failure) {
+        match (self.front.is_done(), &self.failure) {
             (false, _) => Progress::Pending,
             (true, Some(_)) => self.failed(),
             (true, None) => Progress::Done,
@@ -168,7 +153,7 @@ impl Execution {
     /// # Safety
     /// As [`Execution::advance`].
     pub unsafe fn compute(&mut self) {
-        while let Some(step) = self.local.pop() {
+        while let Some(step) = self.front.next_local() {
             let binding = self.binding.as_mut().expect("it is there until drop");
             match self.schedule.steps()[step as usize] {
                 // SAFETY: invariant 3: nothing in flight conflicts with a step that is ready.
@@ -201,35 +186,18 @@ impl Execution {
         Progress::Failed(self.failure.clone().expect("a failure was kept"))
     }
 
-    fn make_ready(&mut self, step: u32) {
-        match self.schedule.steps()[step as usize] {
-            Step::Send { .. } => self.sends.push(step),
-            Step::Recv { .. } => self.receives.push(step),
-            Step::Copy { .. } | Step::Reduce { .. } => self.local.push(step),
-            other => {
-                self.failure.get_or_insert(Failure::NotBuilt(other.to_string()));
-                self.is_stopped = true;
-            }
-        }
-    }
-
-    fn release(&mut self, step: u32) {
-        let waits = &mut self.waits[step as usize];
-        *waits -= 1;
-        if *waits == 0 {
-            self.make_ready(step);
+    /// Stops at steps that have no execution.
+    fn refuse_unbuilt(&mut self) {
+        if let Some(step) = self.front.next_other() {
+            let step = self.schedule.steps()[step as usize].to_string();
+            self.failure.get_or_insert(Failure::NotBuilt(step));
+            self.is_stopped = true;
         }
     }
 
     fn finish(&mut self, step: u32) {
-        self.ended += 1;
-        let schedule = Arc::clone(&self.schedule);
-        let links = schedule.links();
-        let (from, to) =
-            (links.dependents_start[step as usize], links.dependents_start[step as usize + 1]);
-        for &dependent in &links.dependents[from as usize..to as usize] {
-            self.release(dependent);
-        }
+        self.front.finish(&self.schedule, step);
+        self.refuse_unbuilt();
     }
 
     /// Takes the requests that have ended.
@@ -274,11 +242,10 @@ impl Execution {
     unsafe fn post(&mut self, worker: &mut Worker) -> bool {
         let mut posted = false;
         loop {
-            // The lists are stacks, but what is ready at one time is between different ranks.
-            let step = match self.receives.pop().or_else(|| self.sends.pop()) {
-                Some(step) if !self.is_stopped => step,
-                _ => return posted,
-            };
+            if self.is_stopped {
+                return posted;
+            }
+            let Some(step) = self.front.next_message() else { return posted };
             posted = true;
             let binding = self.binding.as_ref().expect("it is there until drop");
             match self.schedule.steps()[step as usize] {
@@ -307,9 +274,8 @@ impl Execution {
                 }
                 _ => unreachable!("only messages are in these lists"),
             }
-            if let Some(next) = self.schedule.links().next_message[step as usize] {
-                self.release(next);
-            }
+            self.front.posted(&self.schedule, step);
+            self.refuse_unbuilt();
         }
     }
 }

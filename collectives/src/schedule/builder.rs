@@ -34,6 +34,19 @@ pub struct Builder {
     schedule: Schedule,
     places: Places,
     touched: Vec<Touched>,
+    /// Only the steps and the edges that are said: nothing is checked, nothing is kept per block.
+    is_outline: bool,
+}
+
+/// The steps of one rank without what the blocks imply: what a simulation of very many ranks
+/// needs, at a cost of the steps alone, however many blocks there are.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// The steps in list order.
+    pub steps: Vec<Step>,
+    /// The edges that the algorithm said: `(step, an earlier one that it waits for)`, in the order
+    /// of the steps.
+    pub said: Vec<(StepId, StepId)>,
 }
 
 impl Builder {
@@ -51,7 +64,33 @@ impl Builder {
             after_start: vec![0],
             links: Links::default(),
         };
-        Builder { schedule, places, touched }
+        Builder { schedule, places, touched, is_outline: false }
+    }
+
+    /// An empty outline of one rank. Only for algorithms that the verifier passed: mistakes are
+    /// not found here.
+    pub fn outline(shape: &Shape, rank: Rank) -> Builder {
+        let places = Places::new(shape, rank);
+        let schedule = Schedule {
+            shape: shape.clone(),
+            rank,
+            scratch: Vec::new(),
+            steps: Vec::new(),
+            after: Vec::new(),
+            after_start: vec![0],
+            links: Links::default(),
+        };
+        Builder { schedule, places, touched: Vec::new(), is_outline: true }
+    }
+
+    /// The finished outline.
+    pub fn finish_outline(self) -> Outline {
+        let Schedule { steps, after, after_start, .. } = self.schedule;
+        let said = after_start.windows(2).enumerate().flat_map(|(step, range)| {
+            let edges = &after[range[0] as usize..range[1] as usize];
+            edges.iter().map(move |earlier| (StepId(step as u32), *earlier))
+        });
+        Outline { said: said.collect(), steps }
     }
 
     /// The shape.
@@ -76,6 +115,9 @@ impl Builder {
 
     /// Declares temporary memory with these extents.
     pub fn scratch(&mut self, extents: Vec<Extent>) -> Result<Buffer, Refused> {
+        if self.is_outline {
+            return self.scratch_unseen();
+        }
         let Schedule { shape, rank, scratch, .. } = &mut self.schedule;
         if let Some(unknown) = extents.iter().find(|extent| !kind::knows(shape, *rank, **extent)) {
             return Err(Refused(format!(
@@ -93,8 +135,19 @@ impl Builder {
 
     /// Temporary memory for as many blocks of the extents of `like`.
     pub fn scratch_like(&mut self, like: Blocks) -> Result<Blocks, Refused> {
+        if self.is_outline {
+            return Ok(Blocks { buffer: self.scratch_unseen()?, first: 0, count: like.count });
+        }
         let extents: Vec<_> = self.schedule.extents(like).collect();
         Ok(Blocks { buffer: self.scratch(extents)?, first: 0, count: like.count })
+    }
+
+    /// A scratch buffer of an outline: it has a name, nothing else.
+    fn scratch_unseen(&mut self) -> Result<Buffer, Refused> {
+        let index = u16::try_from(self.schedule.scratch.len())
+            .map_err(|_| Refused("more than 65536 scratch buffers".into()))?;
+        self.schedule.scratch.push(Vec::new());
+        Ok(Buffer::Scratch(index))
     }
 
     /// Adds a step; its edges follow from the blocks that it touches.
@@ -105,6 +158,10 @@ impl Builder {
     /// Adds a step that moreover waits for the steps `after`.
     pub fn add_after(&mut self, step: Step, after: &[StepId]) -> Result<StepId, Refused> {
         let id = self.next_id()?;
+        if self.is_outline {
+            self.push(step, after.to_vec())?;
+            return Ok(id);
+        }
         self.check(&step)?;
         let mut edges: Vec<StepId> = after.to_vec();
         for blocks in step.reads() {

@@ -13,10 +13,12 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod front;
 mod step;
 mod text;
 
-pub use builder::{Builder, Refused, StepId};
+pub use builder::{Builder, Outline, Refused, StepId};
+pub use front::Front;
 pub use step::{Blocks, Buffer, Cell, Extent, Step};
 pub use text::{TEXT_VERSION, TextError, parse};
 

@@ -6,6 +6,7 @@ mod doctor;
 mod info;
 mod peer;
 mod probe;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -40,6 +41,10 @@ enum Command {
     PeerRead { pid: i32, address: usize },
     /// Measure Strait, or Strait beside other MPI libraries, and report.
     Bench(Box<bench::Options>),
+    /// What a collective would cost on a machine that is not here.
+    Simulate(Box<simulate::Options>),
+    /// Which algorithm a collective call gets, and why.
+    Explain(Box<simulate::explain::Options>),
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -49,9 +54,7 @@ const PLANNED: &[&str] = &[
     "params",
     "plan",
     "tune",
-    "explain",
     "schedule",
-    "simulate",
     "report",
     "top",
     "ps",
@@ -71,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::PeerHold => peer::hold(),
         Command::PeerRead { pid, address } => peer::read(pid, address),
         Command::Bench(options) => bench::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Explain(options) => simulate::explain::run(&options),
         Command::Other(words) => other(words.first().map_or("", String::as_str)),
     }
 }
@@ -81,7 +86,7 @@ fn other(name: &str) -> ExitCode {
         return ExitCode::from(CODE_NOT_BUILT);
     }
     eprintln!("error: unknown command '{name}'");
-    let known = ["info", "doctor", "bench", "help"];
+    let known = ["info", "doctor", "bench", "simulate", "explain", "help"];
     let near = known
         .iter()
         .chain(PLANNED)

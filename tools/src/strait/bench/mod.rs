@@ -12,23 +12,23 @@
 
 mod axis;
 mod campaign;
-mod chart;
-mod compare;
+pub(super) mod chart;
+pub(super) mod compare;
 mod contender;
-mod distance;
-mod figures;
+pub(super) mod distance;
+pub(super) mod figures;
 mod files;
 mod launch;
 mod machine;
 mod options;
-mod output;
+pub(super) mod output;
 mod page;
 mod page_method;
 mod page_trouble;
 mod program;
 mod progress;
 mod session;
-mod statistics;
+pub(super) mod statistics;
 mod text;
 
 pub use options::Options;

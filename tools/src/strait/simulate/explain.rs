@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `strait explain`: which algorithm a call gets, and why.
+#![forbid(unsafe_code)]
+
+use super::tables::{Place, Predictions, selected};
+use super::{CODE_USAGE, RANKS_MAX, aligned, kind, machine, sizes, topology};
+use crate::strait::bench::figures::figure;
+use clap::Args;
+use std::process::ExitCode;
+use strait_collectives::algorithm::by_name;
+use strait_collectives::select::{RULES, Rule, choose};
+use strait_collectives::shape::Shape;
+
+/// The options of `strait explain`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The collective.
+    collective: String,
+    /// How many ranks.
+    #[arg(
+        long,
+        short = 'n',
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(RANKS_MAX))
+    )]
+    ranks: u32,
+    /// The size: the whole vector of a bcast, reduce, allreduce or scan, else one rank's block.
+    #[arg(long, default_value = "8")]
+    bytes: String,
+    /// The operation may not change the order of its operands.
+    #[arg(long)]
+    ordered: bool,
+    /// Ranks of a node, for the predictions.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    ppn: u32,
+    /// The network, for the predictions.
+    #[arg(long, default_value = "fattree")]
+    topology: String,
+    /// Which machine's numbers.
+    #[arg(long, default_value = "cluster")]
+    machine: String,
+}
+
+/// Runs it.
+pub fn run(options: &Options) -> ExitCode {
+    match explain(options) {
+        Ok(text) => {
+            crate::strait::print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("error: {text}");
+            ExitCode::from(CODE_USAGE)
+        }
+    }
+}
+
+fn explain(options: &Options) -> Result<String, String> {
+    let kind = kind(&options.collective)?;
+    let bytes = sizes::size(&options.bytes)?;
+    let model = machine(&options.machine)?;
+    let topology = topology(&options.topology, options.ranks.div_ceil(options.ppn))?;
+    let commutes = !options.ordered;
+    let plan = choose(&Shape::new(kind, options.ranks), bytes as usize, commutes);
+    let mut text = format!(
+        "{} over {} ranks, {bytes} bytes: {}\n\nThe rules of {0}, in order:\n",
+        kind.name(),
+        options.ranks,
+        plan.algorithm.name
+    );
+    let mut is_found = false;
+    for rule in RULES.iter().filter(|rule| rule.kind == kind) {
+        let verdict = if is_found {
+            "not asked any more"
+        } else {
+            let verdict = verdict(rule, options.ranks, bytes as usize, commutes);
+            is_found = verdict == CHOSEN;
+            verdict
+        };
+        text.push_str(&format!("  {}: {verdict}\n", conditions(rule)));
+    }
+    let place =
+        Place { model, topology: &topology, ranks: options.ranks, ranks_per_node: options.ppn };
+    let predictions = Predictions::of(kind, &place, &[bytes])?;
+    let mut times: Vec<(&str, f64, bool)> = Vec::new();
+    times.extend(predictions.ours.iter().map(|(name, times)| (*name, times[0], true)));
+    times.extend(predictions.others.iter().map(|(name, times)| (*name, times[0], false)));
+    times.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut rows = vec![["  algorithm", "predicted us", ""].map(str::to_owned).to_vec()];
+    for (name, time, is_ours) in times {
+        let ordered = by_name(kind, name).is_some_and(|algorithm| algorithm.ordered);
+        let note = if !is_ours {
+            "not built"
+        } else if name == plan.algorithm.name {
+            "chosen"
+        } else if !commutes && kind.reduces() && !ordered {
+            "changes the order of operands"
+        } else {
+            ""
+        };
+        rows.push(vec![format!("  {name}"), figure(time), note.into()]);
+    }
+    text.push_str(&format!("\nPredicted for machine {} ({}):\n", model.name, model.origin));
+    text.push_str(&aligned(&rows));
+    let default = selected(kind, options.ranks, bytes);
+    if default != plan.algorithm.name {
+        text.push_str(&format!("An operation that commutes would get {default}.\n"));
+    }
+    text.push_str("Nothing was measured here: strait bench measures.\n");
+    Ok(text)
+}
+
+const CHOSEN: &str = "chosen";
+
+fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static str {
+    let Some(algorithm) = by_name(rule.kind, rule.algorithm) else { return "has no algorithm" };
+    if ranks < rule.ranks_min {
+        "too few ranks"
+    } else if bytes < rule.bytes_min {
+        "too few bytes"
+    } else if bytes > rule.bytes_max {
+        "too many bytes"
+    } else if !commutes && rule.kind.reduces() && !algorithm.ordered {
+        "would change the order of operands"
+    } else {
+        CHOSEN
+    }
+}
+
+fn conditions(rule: &Rule) -> String {
+    let bytes = match (rule.bytes_min, rule.bytes_max) {
+        (0, usize::MAX) => "any bytes".to_owned(),
+        (least, usize::MAX) => format!("from {least} bytes"),
+        (0, most) => format!("up to {most} bytes"),
+        (least, most) => format!("{least} to {most} bytes"),
+    };
+    format!("{} from {} ranks, {bytes}", rule.algorithm, rule.ranks_min)
+}
