@@ -8,8 +8,8 @@
 //!
 //! Rounds come from the algorithm's own formula. Means and the busiest rank come from some ranks
 //! whose outlines are made: the first node's, the root's and a few more. A message is as slow as
-//! its class: within a node, or over the network with the adapter shared by those of the node who send
-//! as much, and squeezed by the tapering of a fat tree.
+//! its class: within a node, or over the network with the adapter shared by those of the node who
+//! send as much, and squeezed by the tapering of a fat tree.
 #![forbid(unsafe_code)]
 
 use super::walk::Walker;

@@ -122,7 +122,7 @@ pub static PRESETS: &[Model] = &[
     },
     Model {
         name: "two-core",
-        origin: "docs/performance.md: one way 8 bytes 0.18 us, 1 MiB 44 us, two near cores",
+        origin: "CHANGELOG.md: one way 8 bytes 0.18 us, 1 MiB 44 us, two near cores",
         node: Way { latency_us: 0.18, rate: 23_800.0, overhead_us: 0.05, ..NODE },
         memory_rate: 47_600.0,
         ..CLUSTER
