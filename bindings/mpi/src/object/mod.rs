@@ -10,6 +10,7 @@ pub mod file;
 pub mod group;
 pub mod info;
 pub mod op;
+pub mod partitioned;
 pub mod request;
 pub mod session;
 pub mod shared_memory;
