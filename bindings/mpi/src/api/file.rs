@@ -8,12 +8,14 @@ use crate::abi::{Abi, CountOut, Family, HandleKind};
 use crate::agreement::Circle;
 use crate::api::arguments::{any_type, handle, out};
 use crate::api::communicator::{agree, give_group, info_of};
+use crate::api::datarep::type_in_file;
 use crate::api::errhandler::{acquire, describe, let_go};
 use crate::entry::{Entry, on_default_file, on_file};
 use crate::error::{Result, class, error, make};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
-use crate::object::file::{FILE_NULL, File, FileRef, SharedPosition, View, class_of, mode};
+use crate::object::file::{FILE_NULL, File, FileRef, SharedPosition, class_of, mode};
+use crate::object::file_view::View;
 use crate::object::info::InfoData;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, OsStr, c_char, c_int};
@@ -21,6 +23,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Mutex;
 
 /// A file name argument.
 ///
@@ -137,6 +140,8 @@ fn open_together(
         position: Cell::new(start),
         shared_position,
         atomic: Cell::new(false),
+        turn: Mutex::new(()),
+        split: RefCell::new(None),
         unsynced: Cell::new(false),
         info: RefCell::new(info),
         errhandler: RefCell::new(errhandler),
@@ -344,14 +349,15 @@ pub unsafe fn MPI_File_get_type_extent<A: Abi>(
     datatype: A::Handle,
     extent: CountOut,
 ) -> c_int {
-    on_file::<A>("MPI_File_get_type_extent", fh, |entry, _| {
+    on_file::<A>("MPI_File_get_type_extent", fh, |entry, file| {
         let ty = any_type::<A>(entry, datatype)?;
         if extent.is_null() {
             return error(class::ARG, "the argument extent is NULL");
         }
-        // In the representations "native" and "internal" it is as in memory.
+        let representation = file.view.borrow().representation.clone();
+        let there = type_in_file::<A>(entry, &representation, &ty)?;
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { extent.set(ty.extent()) };
+        unsafe { extent.set(there.extent()) };
         Ok(())
     })
 }

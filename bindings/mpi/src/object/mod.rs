@@ -7,6 +7,8 @@ pub mod comm;
 pub mod datatype;
 pub mod errhandler;
 pub mod file;
+pub mod file_transfer;
+pub mod file_view;
 pub mod group;
 pub mod info;
 pub mod op;
