@@ -199,6 +199,55 @@ static void columns(int way) {
     free(table);
 }
 
+// Pieces of all ranks and a hole, again and again over several megabytes: nothing but the pieces
+// changes, also where ranks have different numbers of them.
+static void many_pieces(void) {
+    enum { PIECE = 100, MOST = 9000 };
+    MPI_File file;
+    MPI_Status status;
+    MPI_Datatype piece, view;
+    int pieces = MOST - 100 * rank, stride = PIECE * (size + 1), bytes = pieces * PIECE;
+    size_t whole = (size_t)stride * MOST;
+    unsigned char *out = malloc((size_t)bytes), *all = malloc(whole + 1);
+    fill(out, (size_t)bytes, (unsigned)rank);
+    MUST(MPI_File_open(MPI_COMM_WORLD, path, TEMPORARY, MPI_INFO_NULL, &file));
+    memset(all, '.', whole);
+    if (rank == 0) MUST(MPI_File_write_at(file, 0, all, (int)whole, MPI_BYTE, &status));
+    MUST(MPI_File_sync(file));
+    MUST(MPI_Barrier(MPI_COMM_WORLD));
+    MUST(MPI_File_sync(file));
+    MUST(MPI_Type_contiguous(PIECE, MPI_BYTE, &piece));
+    MUST(MPI_Type_create_resized(piece, 0, stride, &view));
+    MUST(MPI_Type_commit(&view));
+    MUST(MPI_File_set_view(file, rank * PIECE, MPI_BYTE, view, "native", MPI_INFO_NULL));
+    // In two calls, the second of which begins within a piece.
+    int first = bytes / 3 + 7;
+    MUST(MPI_File_write_all(file, out, first, MPI_BYTE, &status));
+    EQUAL(count_in(&status, MPI_BYTE), first);
+    MUST(MPI_File_write_all(file, out + first, bytes - first, MPI_BYTE, &status));
+    EQUAL(count_in(&status, MPI_BYTE), bytes - first);
+    MUST(MPI_File_sync(file));
+    MUST(MPI_Barrier(MPI_COMM_WORLD));
+    EQUAL(plainly(path, all, whole + 1), whole);
+    for (int i = 0; i < MOST; i++) {
+        for (int r = 0; r <= size; r++) {
+            unsigned char *at = all + (size_t)i * (size_t)stride + (size_t)r * PIECE;
+            int there = r < size && i < MOST - 100 * r;
+            for (int b = 0; b < PIECE; b++)
+                EQUAL(at[b], there ? byte_of((unsigned)r, (size_t)i * PIECE + (size_t)b) : '.');
+        }
+    }
+    memset(out, 0, (size_t)bytes);
+    MUST(MPI_File_read_at_all(file, 0, out, rank == 1 ? 0 : bytes, MPI_BYTE, &status));
+    EQUAL(count_in(&status, MPI_BYTE), rank == 1 ? 0 : bytes);
+    if (rank != 1) EQUAL(differs(out, (size_t)bytes, (unsigned)rank), -1);
+    MUST(MPI_File_close(&file));
+    MUST(MPI_Type_free(&piece));
+    MUST(MPI_Type_free(&view));
+    free(out);
+    free(all);
+}
+
 // Rank r writes r + 1 ints at the shared pointer, in the order of the ranks.
 static void in_order(int split) {
     MPI_File file;
@@ -291,6 +340,8 @@ int main(int argc, char **argv) {
         MUST(MPI_Barrier(MPI_COMM_WORLD));
     }
     standing[0] = 0;
+    many_pieces();
+    MUST(MPI_Barrier(MPI_COMM_WORLD));
     in_order(0);
     MUST(MPI_Barrier(MPI_COMM_WORLD));
     in_order(1);

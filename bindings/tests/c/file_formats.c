@@ -186,6 +186,51 @@ static void shared_position(void) {
     MUST(MPI_File_close(&file));
 }
 
+// The file ends amid what all ranks read together: each gets what there is of its share.
+static void end_for_all(int buffered) {
+    enum { PIECE = 64, PIECES = 2000 };
+    MPI_File file;
+    MPI_Status status;
+    MPI_Datatype piece, view;
+    MPI_Offset at;
+    MPI_Info info;
+    char name[sizeof path];
+    int stride = PIECE * size, end = stride * (PIECES / 2) + PIECE * (size / 2) + 5, wanted = 0;
+    unsigned char *in = malloc(PIECE * PIECES), *all = malloc((size_t)end);
+    strcpy(name, path);
+    MUST(MPI_Bcast(name, sizeof name, MPI_CHAR, 0, MPI_COMM_WORLD));
+    MUST(MPI_Info_create(&info));
+    MUST(MPI_Info_set(info, "collective_buffering", buffered ? "true" : "false"));
+    MUST(MPI_File_open(MPI_COMM_WORLD, name, TEMPORARY, info, &file));
+    MUST(MPI_Info_free(&info));
+    fill(all, (size_t)end, 3);
+    if (rank == 0) MUST(MPI_File_write_at(file, 0, all, end, MPI_BYTE, &status));
+    MUST(MPI_Barrier(MPI_COMM_WORLD));
+    MUST(MPI_Type_contiguous(PIECE, MPI_BYTE, &piece));
+    MUST(MPI_Type_create_resized(piece, 0, stride, &view));
+    MUST(MPI_Type_commit(&view));
+    MUST(MPI_File_set_view(file, rank * PIECE, MPI_BYTE, view, "native", MPI_INFO_NULL));
+    MUST(MPI_File_read_all(file, in, PIECE * PIECES, MPI_BYTE, &status));
+    for (int i = 0; i < PIECES; i++)
+        for (int b = 0; b < PIECE; b++) {
+            int place = i * stride + rank * PIECE + b;
+            if (place < end) EQUAL(in[wanted++], all[place]);
+        }
+    EQUAL(count_in(&status, MPI_BYTE), wanted);
+    MUST(MPI_File_get_position(file, &at));
+    EQUAL(at, wanted);
+    // One rank's mistake is everybody's error, and nobody waits for ever.
+    if (size > 1 && buffered) {
+        int count = rank == 0 ? -1 : PIECE;
+        EQUAL(class_of(MPI_File_read_all(file, in, count, MPI_BYTE, &status)), MPI_ERR_COUNT);
+    }
+    MUST(MPI_File_close(&file));
+    MUST(MPI_Type_free(&piece));
+    MUST(MPI_Type_free(&view));
+    free(in);
+    free(all);
+}
+
 static void refusals(void) {
     MPI_File file;
     MPI_Datatype back, over;
@@ -221,6 +266,8 @@ int main(int argc, char **argv) {
     ends(100000);
     own_representation();
     shared_position();
+    end_for_all(1);
+    end_for_all(0);
     refusals();
     return end();
 }

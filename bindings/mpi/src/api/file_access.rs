@@ -53,19 +53,24 @@ fn allowed(file: &File, direction: Direction, at: At) -> Result {
 
 /// An access whose arguments are checked.
 pub(super) struct Access<A: Abi> {
-    direction: Direction,
+    pub(super) direction: Direction,
     memory: Memory<A>,
     ty: Arc<Type>,
-    payload: Payload,
-    view: View,
+    pub(super) payload: Payload,
+    pub(super) view: View,
     /// Bytes that it has in the file.
-    bytes: i64,
+    pub(super) bytes: i64,
 }
 
 impl<A: Abi> Access<A> {
     /// How far it goes, in etypes.
     pub(super) fn etypes(&self) -> i64 {
         self.bytes / self.view.etype_bytes
+    }
+
+    /// Whether the bytes of the file are those of memory.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.view.representation, Representation::Native | Representation::Internal)
     }
 }
 
@@ -106,7 +111,7 @@ pub(super) unsafe fn perform<A: Abi>(
     if *direction == Direction::Write && *bytes > 0 {
         file.unsynced.set(true);
     }
-    let is_plain = matches!(view.representation, Representation::Native | Representation::Internal);
+    let is_plain = access.is_plain();
     let mut converted = if is_plain { Vec::new() } else { vec![0; *bytes as usize] };
     if !is_plain && *direction == Direction::Write {
         // SAFETY: the caller's promise.

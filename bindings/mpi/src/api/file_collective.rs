@@ -2,13 +2,16 @@
 //! Collective reads and writes (MPI-5.0 section 14.4): at offsets and individual pointers, and in
 //! the order of the ranks at the shared pointer.
 //!
-//! At offsets and individual pointers each process moves its own bytes and waits for nobody, which
-//! is all that the standard asks for. In the order of the ranks the first member moves the shared
-//! pointer once for all.
+//! At offsets and individual pointers the ranks tell each other which part of the file they want;
+//! where short runs interleave they exchange them (file_two_phase.rs). Otherwise, in atomic mode,
+//! and in other representations than memory's, each moves its own bytes. With the hint
+//! `collective_buffering` = `false` nobody waits for anybody. In the order of the ranks the first
+//! member moves the shared pointer once for all.
 
 use crate::abi::{Abi, Status};
 use crate::agreement::Circle;
 use crate::api::file_access::{At, How, Memory, access, perform, prepare};
+use crate::api::file_two_phase::{Plan, Span};
 use crate::entry::{Entry, on_file};
 use crate::error::{Result, class, error};
 use crate::object::file::FileRef;
@@ -46,6 +49,54 @@ unsafe fn ordered<A: Abi>(
     Ok(unsafe { perform::<A>(entry, file, &access, offset)? }.1)
 }
 
+/// One access of all members at offsets or individual pointers, exchanged where that helps.
+///
+/// # Safety
+/// The user's buffer is as MPI says.
+unsafe fn together<A: Abi>(
+    entry: &mut Entry,
+    file: &FileRef,
+    how: How,
+    memory: Memory<A>,
+) -> Result<Status> {
+    let prepared = prepare::<A>(entry, file, how, memory).and_then(|access| {
+        let offset = match how.1 {
+            At::Offset(offset) => offset,
+            _ => file.position.get(),
+        };
+        let from = access.view.range(offset, access.bytes)?;
+        Ok((access, offset, from))
+    });
+    let span = prepared.as_ref().map_or([0; 4], |(access, _, from)| access.span(*from));
+    let plain = prepared.as_ref().is_ok_and(|(access, ..)| access.is_plain());
+    let [first, end, bytes, short] = span;
+    let circle = Circle::of_comm(&file.comm);
+    let words = [first, end, bytes, short, i64::from(plain)];
+    let ((access, offset, from), said) = circle.settle(entry, prepared, words)?;
+    let all_plain = said.iter().all(|words| words[4] != 0);
+    let spans: Vec<Span> = said.iter().map(|&[a, b, c, d, _]| [a, b, c, d]).collect();
+    let plan = if all_plain && !file.atomic.get() { Plan::of(&spans) } else { None };
+    // SAFETY: the caller's promise.
+    let (moved, status) = unsafe {
+        match plan {
+            Some(plan) => access.exchange(entry, file, &circle, &plan, from)?,
+            None => perform::<A>(entry, file, &access, offset)?,
+        }
+    };
+    if let At::Pointer = how.1 {
+        file.position.set(offset + moved);
+    }
+    Ok(status)
+}
+
+/// Whether a collective access may be exchanged; the hint is the same on all ranks, as the standard
+/// wants it to be.
+fn is_buffered(file: &FileRef) -> bool {
+    let info = file.info.borrow();
+    let refused = info.iter().any(|(key, value)| key == "collective_buffering" && value == "false");
+    file.comm.group.size() > 1 && !refused
+}
+
 /// One collective access, from its arguments to its status.
 ///
 /// # Safety
@@ -60,6 +111,7 @@ pub(super) unsafe fn access_all<A: Abi>(
     unsafe {
         match how.1 {
             At::Shared => ordered::<A>(entry, file, how.0, memory),
+            _ if is_buffered(file) => together::<A>(entry, file, how, memory),
             _ => access::<A>(entry, file, how, memory),
         }
     }

@@ -27,6 +27,7 @@ mod file_access;
 mod file_collective;
 mod file_nonblocking;
 mod file_split;
+mod file_two_phase;
 mod file_view;
 mod fortran;
 mod generalized;

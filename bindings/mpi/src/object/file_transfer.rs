@@ -18,7 +18,7 @@ use strait_transport::payload::Payload;
 /// small beside the copy's, little beside what programs read.
 const CHUNK: usize = 4 << 20;
 /// Runs of this many bytes or more are worth a system call each.
-const LONG_RUN: usize = 16 << 10;
+pub const LONG_RUN: usize = 16 << 10;
 /// At most this many bytes are read for one byte that is wanted.
 const SPAN_PER_BYTE: usize = 4;
 
@@ -32,7 +32,7 @@ pub enum Direction {
 }
 
 /// Reads until `into` is full or the file ends.
-fn read_all(file: &std::fs::File, into: &mut [u8], at: u64) -> io::Result<usize> {
+pub fn read_all(file: &std::fs::File, into: &mut [u8], at: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < into.len() {
         match file.read_at(&mut into[done..], at + done as u64) {

@@ -129,6 +129,21 @@ impl View {
         place
     }
 
+    /// The first of `bytes` data bytes from `from` on that lies at `byte` of the file or behind it;
+    /// their end if none does.
+    pub fn first_at(&self, from: i64, bytes: i64, byte: i64) -> i64 {
+        let (mut low, mut high) = (from, from + bytes);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.place(middle) < byte {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// The first offset that lies wholly behind a file of that many bytes.
     pub fn end_of(&self, bytes: i64) -> Result<i64> {
         if self.layout.size() == 0 {
