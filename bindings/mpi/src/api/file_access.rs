@@ -163,7 +163,7 @@ pub(super) unsafe fn access<A: Abi>(
     let offset = match how.1 {
         At::Offset(offset) => offset,
         At::Pointer => file.position.get(),
-        At::Shared => file.shared()?.advance(access.etypes()),
+        At::Shared => file.with_shared(|position| position.advance(access.etypes()))?,
     };
     // SAFETY: the caller's promise.
     let (moved, status) = unsafe { perform::<A>(entry, file, &access, offset)? };

@@ -36,13 +36,14 @@ unsafe fn ordered<A: Abi>(
     let Some(total) = total else {
         return error(class::COUNT, "the ranks together pass more etypes than 64 bits can count");
     };
-    let mut start = [0; size_of::<i64>()];
+    let mut moved = Ok(0);
     if circle.me == 0 {
-        start = file.shared()?.advance(total).to_le_bytes();
+        moved = file.with_shared(|position| position.advance(total));
     }
-    circle.bcast(entry, 0, &mut start)?;
+    let start = *moved.as_ref().unwrap_or(&0);
+    let (_, starts) = circle.settle(entry, moved, [start])?;
     let before: i64 = all[..circle.me].iter().map(|said| said[0]).sum();
-    let Some(offset) = i64::from_le_bytes(start).checked_add(before) else {
+    let Some(offset) = starts[0][0].checked_add(before) else {
         return error(class::ARG, "the shared file pointer is beyond any file");
     };
     // SAFETY: the caller's promise.

@@ -28,7 +28,7 @@ fn displacement_of<A: Abi>(file: &File, disp: i64) -> Result<i64> {
             return error(class::ARG, text);
         }
         // Where the shared pointer stands becomes the beginning of the new view.
-        file.view.borrow().byte_of(file.shared()?.load())?
+        file.view.borrow().byte_of(file.with_shared(|position| position.load())?)?
     } else {
         file.seekable()?;
         disp
@@ -107,10 +107,11 @@ pub unsafe fn MPI_File_set_view<A: Abi>(
         *file.view.borrow_mut() = view;
         file.position.set(0);
         if let Some(position) = &file.shared_position {
+            let mut moved = Ok(());
             if circle.me == 0 {
-                position.store(0);
+                moved = position.store(0).map_err(|error| file.failed("has no pointer", error));
             }
-            circle.barrier(entry)?;
+            circle.settle(entry, moved, [])?;
         }
         let mut kept = file.info.borrow_mut();
         hints.iter().for_each(|(key, value)| kept.set(key, value));
@@ -200,13 +201,16 @@ pub unsafe fn MPI_File_seek_shared<A: Abi>(fh: A::File, offset: i64, whence: c_i
         let whence = A::constant_in(Family::Seek, whence);
         let circle = Circle::of_comm(&file.comm);
         let checked = file.seekable().and_then(|()| file.shared());
-        let (position, said) = circle.settle(entry, checked, [offset, whence.into()])?;
+        let (_, said) = circle.settle(entry, checked, [offset, whence.into()])?;
         if said.iter().any(|words| words != &said[0]) {
             return error(class::NOT_SAME, "the ranks passed different offsets or starting points");
         }
         let mut moved = Ok(());
         if circle.me == 0 {
-            moved = target_of(file, offset, whence, position.load()).map(|to| position.store(to));
+            moved = file.with_shared(|position| position.load()).and_then(|current| {
+                let to = target_of(file, offset, whence, current)?;
+                file.with_shared(|position| position.store(to))
+            });
         }
         circle.settle(entry, moved, []).map(|_| ())
     })
@@ -216,7 +220,7 @@ pub unsafe fn MPI_File_get_position_shared<A: Abi>(fh: A::File, offset: *mut i64
     on_file::<A>("MPI_File_get_position_shared", fh, |_, file| {
         file.seekable()?;
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { *out(offset, "offset")? = file.shared()?.load() };
+        unsafe { *out(offset, "offset")? = file.with_shared(|position| position.load())? };
         Ok(())
     })
 }

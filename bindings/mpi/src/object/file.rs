@@ -10,13 +10,12 @@ use crate::object::comm::Comm;
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::file_view::View;
 use crate::object::info::InfoData;
-use crate::object::shared_memory::Mapping;
+use crate::object::shared_position::SharedPosition;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Code of MPI_FILE_NULL.
 pub const FILE_NULL: Code = 0x118;
@@ -55,7 +54,7 @@ pub struct File {
     pub view: RefCell<View>,
     /// The individual file pointer, in etypes.
     pub position: Cell<i64>,
-    /// The shared file pointer; `None` when the members cannot share memory.
+    /// The shared file pointer; `None` when the members share neither memory nor a file for it.
     pub shared_position: Option<SharedPosition>,
     /// MPI_File_set_atomicity.
     pub atomic: Cell<bool>,
@@ -81,47 +80,6 @@ pub struct Split {
 
 /// A file as it is shared.
 pub type FileRef = Rc<File>;
-
-/// The file pointer that all members move, in etypes: a word in memory that they share.
-pub struct SharedPosition {
-    /// Nothing for a group of one.
-    memory: Option<Mapping>,
-    own: AtomicI64,
-}
-
-impl SharedPosition {
-    /// Bytes of memory that it needs.
-    pub const BYTES: usize = size_of::<AtomicI64>();
-
-    /// In zeroed memory that all members map, or of this process only.
-    pub fn new(memory: Option<Mapping>) -> SharedPosition {
-        SharedPosition { memory, own: AtomicI64::new(0) }
-    }
-
-    fn word(&self) -> &AtomicI64 {
-        match &self.memory {
-            // SAFETY: the mapping begins at a page, has `BYTES` bytes and lives as long as `self`;
-            // all processes use the word as an atomic only.
-            Some(memory) => unsafe { AtomicI64::from_ptr(memory.base().cast()) },
-            None => &self.own,
-        }
-    }
-
-    /// Where it stands. Only the number counts: the file's bytes are ordered by the file system.
-    pub fn load(&self) -> i64 {
-        self.word().load(Ordering::Relaxed)
-    }
-
-    /// Puts it somewhere.
-    pub fn store(&self, position: i64) {
-        self.word().store(position, Ordering::Relaxed);
-    }
-
-    /// Moves it on and tells where it stood: nobody else gets the same etypes.
-    pub fn advance(&self, etypes: i64) -> i64 {
-        self.word().fetch_add(etypes, Ordering::Relaxed)
-    }
-}
 
 impl File {
     /// What messages call it.
@@ -162,9 +120,22 @@ impl File {
             Some(position) => Ok(position),
             None => error(
                 class::UNSUPPORTED_OPERATION,
-                "shared file pointers of ranks that share no memory are not built yet in Strait",
+                format!(
+                    "{} has no shared file pointer: the ranks share no memory, and beside the file \
+                     none could make or open another one for it",
+                    self.describe()
+                ),
             ),
         }
+    }
+
+    /// Something done with the shared file pointer.
+    pub fn with_shared<T>(
+        &self,
+        body: impl FnOnce(&SharedPosition) -> std::io::Result<T>,
+    ) -> Result<T> {
+        let done = body(self.shared()?);
+        done.map_err(|error| self.failed("has a shared pointer that cannot be used", error))
     }
 
     /// Bytes in the file now.

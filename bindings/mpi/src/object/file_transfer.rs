@@ -46,13 +46,14 @@ pub fn read_all(file: &std::fs::File, into: &mut [u8], at: u64) -> io::Result<us
 }
 
 /// A lock on a range of bytes of an open file; dropping it unlocks.
-struct RangeLock<'a> {
+pub struct RangeLock<'a> {
     file: &'a std::fs::File,
     range: libc::flock,
 }
 
 impl RangeLock<'_> {
-    fn take(
+    /// Waits for it.
+    pub fn take(
         file: &std::fs::File,
         direction: Direction,
         at: i64,

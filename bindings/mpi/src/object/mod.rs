@@ -15,6 +15,7 @@ pub mod op;
 pub mod request;
 pub mod session;
 pub mod shared_memory;
+pub mod shared_position;
 pub mod topology;
 pub mod user_error;
 pub mod window;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // Writes pieces of a file without end, all ranks in turn with a hole behind the last: collectively
 // (in short runs that interleave) and alone. The file's name is the argument; it is there already.
-// In each stretch of (ranks + 1) pieces, piece r belongs to rank r, which writes the letter 'a' + r.
+// In each stretch of (ranks + 1) pieces, piece r belongs to rank r, which writes letter 'a' + r.
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>

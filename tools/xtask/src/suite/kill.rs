@@ -4,8 +4,8 @@
 //! The program moves small and large messages and collectives without end, over either lane. One
 //! in five times mpiexec itself is killed, one in ten times all of them at once. Afterwards no
 //! process of the job, no name in /dev/shm and no abstract socket may remain, and mpiexec must
-//! have ended by itself. Further rounds kill ranks that write a file together: whatever was reached,
-//! each byte is the old one or its writer's, and the file has its size.
+//! have ended by itself. Further rounds kill ranks that write a file together: whatever was
+//! reached, each byte is the old one or its writer's, and the file has its size.
 //! The random numbers come from a printed seed: `XTASK_SEED=N` repeats a run's choices.
 
 use super::cases::{self, Case};
