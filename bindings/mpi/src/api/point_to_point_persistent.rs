@@ -4,7 +4,7 @@
 use crate::abi::{Abi, HandleKind};
 use crate::api::arguments::handle;
 use crate::api::point_to_point::{
-    Mode, incoming, outgoing, post_receive, post_send, receive_request,
+    Mode, incoming, leave_receive, outgoing, post_send, receive_request,
 };
 use crate::api::request::{Look, look};
 use crate::entry::{Entry, on_comm, on_requests};
@@ -145,7 +145,7 @@ pub unsafe fn MPI_Recv_init<A: Abi>(
         let owner = comm.clone();
         let start = move |entry: &mut Entry| {
             // SAFETY: the buffer is the caller's promise from start to completion.
-            let id = unsafe { post_receive(entry, wanted.clone()) };
+            let id = unsafe { leave_receive(entry, wanted.clone()) };
             Ok(receive_request(&owner, id))
         };
         // SAFETY: this function's own conditions.
