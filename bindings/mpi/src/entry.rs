@@ -98,6 +98,9 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_Win_create_dynamic",
     "MPI_Win_free",
     "MPI_Win_fence",
+    "MPI_Session_detach_buffer",
+    "MPI_Session_flush_buffer",
+    "MPI_Session_finalize",
 ];
 
 /// The id of a call, 0 for one that cannot block.

@@ -12,6 +12,7 @@ pub mod file_view;
 pub mod group;
 pub mod info;
 pub mod op;
+pub mod partitioned;
 pub mod request;
 pub mod session;
 pub mod shared_memory;
