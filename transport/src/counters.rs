@@ -17,6 +17,10 @@ pub struct Counters {
     pub fetched: u64,
     /// Of these: messages of which the sender wrote a part.
     pub shared: u64,
+    /// Receives that were offered to their senders.
+    pub offers: u64,
+    /// Offers of peers that a send of ours accepted.
+    pub offers_accepted: u64,
     /// Fetches that were refused, so that the pipeline was used.
     pub fetch_refused: u64,
     /// Data fragments sent.

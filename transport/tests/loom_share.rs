@@ -8,7 +8,9 @@
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use strait_transport::protocol::share::{End, Greed, finish, give_back, open, take};
+use strait_transport::protocol::share::{
+    End, Greed, accept, finish, give_back, offer_word, offered_word, open, take, withdraw,
+};
 
 /// Units of a transfer: with pieces of at least 16 units, three pieces.
 const TOTAL: u64 = 40;
@@ -131,5 +133,68 @@ fn a_refused_piece_goes_to_the_other_side() {
         last |= !last && shared.copy(1, End::Front, false);
         assert!(last);
         shared.check(1);
+    });
+}
+
+/// An offer is accepted by the sender or withdrawn by the receiver, never both; who accepted sees
+/// what was offered, and what it wrote is seen by a receiver that comes back.
+#[test]
+fn an_offer_ends_once() {
+    explore(|| {
+        let shared = Shared::new();
+        shared.stamp.store(1, Relaxed);
+        let word = offer_word(&shared.claim, &shared.done, 1, 1);
+        let other = Arc::clone(&shared);
+        let sender = loom::thread::spawn(move || {
+            let Some(word) = offered_word(&other.claim) else { return (false, false) };
+            let Some(generation) = accept(&other.claim, word) else { return (false, false) };
+            let last = other.copy(generation, End::Back, false);
+            if last {
+                other.check(1);
+            }
+            (true, last)
+        });
+        if withdraw(&shared.claim, word) {
+            // The cell is ours: another use, which the sender must not touch.
+            shared.open(2);
+            assert!(shared.copy(2, End::Front, false));
+            assert_eq!(sender.join().unwrap(), (false, false));
+            shared.check(1);
+        } else {
+            let last = shared.copy(1, End::Front, false);
+            if last {
+                shared.check(1);
+            }
+            let (accepted, other_last) = sender.join().unwrap();
+            assert!(accepted && last != other_last);
+        }
+    });
+}
+
+/// A sender that looked at one offer does not accept the next one in the same cell.
+#[test]
+fn an_old_look_accepts_nothing() {
+    explore(|| {
+        let shared = Shared::new();
+        shared.stamp.store(1, Relaxed);
+        let first = offer_word(&shared.claim, &shared.done, 1, 1);
+        let other = Arc::clone(&shared);
+        let sender = loom::thread::spawn(move || {
+            let word = offered_word(&other.claim)?;
+            let stamp = other.stamp.load(Relaxed);
+            accept(&other.claim, word).map(|generation| (stamp, generation))
+        });
+        let second = withdraw(&shared.claim, first).then(|| {
+            shared.stamp.store(2, Relaxed);
+            offer_word(&shared.claim, &shared.done, 2, 2)
+        });
+        match (sender.join().unwrap(), second) {
+            (None, second) => assert!(second.is_none_or(|word| withdraw(&shared.claim, word))),
+            (Some(seen), None) => assert_eq!(seen, (1, 1)),
+            (Some(seen), Some(word)) => {
+                assert_eq!(seen, (2, 2));
+                assert!(!withdraw(&shared.claim, word));
+            }
+        }
     });
 }

@@ -327,3 +327,99 @@ fn the_plan_is_printed() {
     assert!(text.contains("Sim") && text.contains("eager to"), "{text}");
     assert!(workers[0].pending_summary().starts_with("0 requests"));
 }
+
+/// An offered receive is filled by a sender that waits, without a call of the receiver.
+#[test]
+fn an_offered_receive_is_filled_meanwhile() {
+    let (net, mut workers) = world(QUIET.clone());
+    let outgoing = fill(100_000);
+    let mut incoming = vec![0_u8; 120_000];
+    let into = contiguous(&mut incoming);
+    // SAFETY: both buffers outlive the exchange.
+    let receive = unsafe { workers[1].receive(Some(Peer(0)), pattern(0, 5), into) };
+    workers[1].offer(receive);
+    let from = Payload::Contiguous { base: outgoing.as_ptr().cast_mut(), bytes: outgoing.len() };
+    // SAFETY: as above.
+    let sent = unsafe { workers[0].send(Peer(1), envelope(0, 5), from, SendMode::Standard) };
+    let send = pending(sent).expect("a long message is announced");
+    for _ in 0..200 {
+        net.advance(1);
+        workers[0].progress();
+    }
+    assert!(workers[0].is_complete(send), "the receiver need not come");
+    assert_eq!(workers[0].counters().offers_accepted, 1);
+    assert!(!workers[1].is_complete(receive));
+    settle(&net, &mut workers);
+    let ended = workers[1].take(receive).expect("it is told when it comes");
+    assert!(matches!(ended.outcome, Outcome::Done) && ended.bytes == outgoing.len());
+    assert!(workers[0].take(send).is_some());
+    assert_eq!(&incoming[..outgoing.len()], &outgoing[..]);
+    assert!(incoming[outgoing.len()..].iter().all(|byte| *byte == 0));
+}
+
+/// What may not be filled: not the first receive for that message, or the sender is further.
+#[test]
+fn a_wrong_message_accepts_no_offer() {
+    for case in 0..4 {
+        let (net, mut workers) = world(QUIET.clone());
+        let outgoing = fill(100_000);
+        let (mut first, mut second) = (vec![0_u8; 100_000], vec![0_u8; 100_000]);
+        let post = |workers: &mut Vec<Worker>, buffer: &mut Vec<u8>, tag| {
+            let into = contiguous(buffer);
+            // SAFETY: all buffers outlive the exchange.
+            let id = unsafe { workers[1].receive(Some(Peer(0)), pattern(0, tag), into) };
+            workers[1].offer(id);
+            id
+        };
+        // 0: an earlier wildcard; 1: an earlier twin; 2: a message before it; 3: cancelled.
+        let earlier = match case {
+            0 => Some(post(&mut workers, &mut first, ANY)),
+            1 => Some(post(&mut workers, &mut first, 5)),
+            _ => None,
+        };
+        let offered = post(&mut workers, &mut second, 5);
+        let mut small = [7_u8; 8];
+        if case == 2 {
+            let small = contiguous(&mut small);
+            // SAFETY: as above.
+            let sent =
+                unsafe { workers[0].send(Peer(1), envelope(0, 5), small, SendMode::Standard) };
+            assert!(pending(sent).is_none());
+        }
+        if case == 3 {
+            workers[1].cancel(offered);
+            let ended = workers[1].take(offered).expect("nobody had accepted");
+            assert!(matches!(ended.outcome, Outcome::Cancelled));
+        }
+        let from =
+            Payload::Contiguous { base: outgoing.as_ptr().cast_mut(), bytes: outgoing.len() };
+        // SAFETY: as above.
+        let sent = unsafe { workers[0].send(Peer(1), envelope(0, 5), from, SendMode::Standard) };
+        let send = pending(sent).expect("a long message is announced");
+        for _ in 0..200 {
+            net.advance(1);
+            workers[0].progress();
+        }
+        let filled = workers[0].is_complete(send);
+        // A twin is the first one's turn: that one is filled, not the second.
+        assert_eq!(filled, case == 1, "case {case}");
+        settle(&net, &mut workers);
+        let got = |workers: &mut Vec<Worker>, id| workers[1].take(id).map(|ended| ended.bytes);
+        match case {
+            0 | 1 => {
+                assert_eq!(got(&mut workers, earlier.unwrap()), Some(outgoing.len()));
+                assert_eq!(first, outgoing);
+                assert_eq!(got(&mut workers, offered), None);
+            }
+            2 => {
+                assert_eq!(got(&mut workers, offered), Some(8));
+                assert!(second[..8] == small && second[8..].iter().all(|byte| *byte == 0));
+                assert_eq!(workers[1].counters().unexpected_now, 1);
+            }
+            _ => {
+                assert!(second.iter().all(|byte| *byte == 0));
+                assert_eq!(workers[1].counters().unexpected_now, 1);
+            }
+        }
+    }
+}

@@ -51,6 +51,8 @@ pub mod class {
     pub const RMA_ATTACH: i32 = 46;
     pub const RMA_SHARED: i32 = 49;
     pub const SIZE: i32 = 52;
+    pub const CONVERSION: i32 = 25;
+    pub const DUP_DATAREP: i32 = 27;
     pub const UNSUPPORTED_DATAREP: i32 = 54;
     pub const UNSUPPORTED_OPERATION: i32 = 55;
     pub const WIN: i32 = 56;

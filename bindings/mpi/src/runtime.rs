@@ -10,6 +10,7 @@ use crate::object::comm::{COMM_SELF, COMM_WORLD, Comm, CommRef};
 use crate::object::datatype::DatatypeRef;
 use crate::object::errhandler::{ErrhandlerRef, UserErrhandler};
 use crate::object::file::FileRef;
+use crate::object::file_view::UserRepresentation;
 use crate::object::group::Group;
 use crate::object::info::InfoData;
 use crate::object::op::UserOp;
@@ -110,6 +111,8 @@ pub struct Runtime {
     pub sessions: Slab<Session>,
     /// Open files.
     pub files: Slab<FileRef>,
+    /// Users' data representations.
+    pub representations: Vec<Rc<UserRepresentation>>,
     /// What MPI_FILE_NULL holds: the handler of new files, and of calls that name no file.
     pub file_errhandler: ErrhandlerRef,
     /// Windows.
@@ -173,6 +176,7 @@ impl Runtime {
             infos: Slab::new(HandleKind::Info),
             sessions: Slab::new(HandleKind::Session),
             files: Slab::new(HandleKind::File),
+            representations: Vec::new(),
             file_errhandler: ErrhandlerRef::Return,
             windows: Slab::new(HandleKind::Win),
             errhandlers: Slab::new(HandleKind::Errhandler),

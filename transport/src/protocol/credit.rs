@@ -74,13 +74,18 @@ pub struct Credit {
     owed: u32,
     /// The grant.
     grant: u32,
+    /// What was granted again, and announcements that were sent: with the credit in use, how far
+    /// we are with this peer. Wraps.
+    sent_base: u32,
+    /// The same of what came from it.
+    taken_base: u32,
 }
 
 impl Credit {
     /// Full credit.
     pub fn new(grant: usize) -> Credit {
         let grant = grant.min(GRANT_MAX) as u32;
-        Credit { available: grant, owed: 0, grant }
+        Credit { available: grant, owed: 0, grant, sent_base: 0, taken_base: 0 }
     }
 
     /// Takes the cost of a message, or answers that it is too much.
@@ -103,6 +108,7 @@ impl Credit {
     pub fn granted(&mut self, bytes: u64) -> bool {
         let sum = u64::from(self.available).saturating_add(bytes);
         let sound = sum <= u64::from(self.grant);
+        self.sent_base = self.sent_base.wrapping_add(bytes as u32);
         self.available = sum.min(u64::from(self.grant)) as u32;
         sound
     }
@@ -114,7 +120,31 @@ impl Credit {
         if self.owed < self.grant / 2 {
             return None;
         }
+        self.taken_base = self.taken_base.wrapping_add(self.owed);
         Some(u64::from(std::mem::take(&mut self.owed)))
+    }
+
+    /// An announcement has left: it costs no credit, and is counted.
+    pub fn announced(&mut self) {
+        self.sent_base = self.sent_base.wrapping_add(1);
+    }
+
+    /// An announcement of the peer has arrived.
+    pub fn announcement_came(&mut self) {
+        self.taken_base = self.taken_base.wrapping_add(1);
+    }
+
+    /// How far we are with sending: the cost of all eager messages plus the number of
+    /// announcements that left so far. Costs nothing to keep; wraps.
+    pub fn position_sent(&self) -> u32 {
+        (self.grant - self.available).wrapping_add(self.sent_base)
+    }
+
+    /// How far we are with taking: the same of what was received (eager) and has arrived
+    /// (announced). Never beyond the sender's position, so if the two are equal, each message that
+    /// was sent has been matched, or is an announcement that waits here for its receive.
+    pub fn position_taken(&self) -> u32 {
+        self.owed.wrapping_add(self.taken_base)
     }
 
     /// Eager bytes we may still send.
@@ -159,6 +189,14 @@ mod tests {
             }
         }
         assert_eq!(sender.available() + receiver.owed(), grant(4));
+        assert_eq!(sender.position_sent(), receiver.position_taken());
+        assert!(sender.spend(cost(100)));
+        assert_ne!(sender.position_sent(), receiver.position_taken());
+        sender.announced();
+        assert_eq!(receiver.consumed(cost(100)), None);
+        assert_ne!(sender.position_sent(), receiver.position_taken());
+        receiver.announcement_came();
+        assert_eq!(sender.position_sent(), receiver.position_taken());
         assert!(!sender.granted(1 << 40));
     }
 }

@@ -158,6 +158,16 @@ impl<M> Matching<M> {
         best
     }
 
+    /// The posted receive that a message with this envelope would go to; `None` also where that is
+    /// not found quickly.
+    pub fn earliest(&mut self, envelope: Envelope) -> Option<u32> {
+        let context = self.context(envelope.context);
+        match self.posted.find(context, envelope.source, envelope.tag) {
+            Found::Request(request) if self.shelved.queue(context).count == 0 => Some(request),
+            _ => None,
+        }
+    }
+
     /// Takes a posted receive back (cancel, loss of its peer).
     pub fn withdraw(&mut self, id: PostedId) {
         match self.posted.shelved(id.0) {

@@ -11,6 +11,11 @@
 //!              | at the back  | at the front
 //! ```
 //!
+//! A cell may also be *offered* before there is a message: it stands for a posted receive, which the
+//! next message of one sender will match. Then the claim word is the generation, a flag, and the
+//! number of the offer; the sender accepts it, which opens the cell, or the receiver withdraws it.
+//! docs/decisions/0003 has the reasons why the right message is the one that accepts.
+//!
 //! Invariants:
 //! 1. A unit is taken at most once: front and back change in one compare-and-swap, and nobody takes
 //!    beyond where they meet.
@@ -20,8 +25,11 @@
 //!    transfer and tells the other.
 //! 4. The receiver opens a cell again, under the next generation, only when every unit that was
 //!    taken was counted. So a claim of an old generation fails, and no count comes late.
+//! 5. Of accept and withdraw exactly one succeeds for each offer. The number of the offer fills the
+//!    word, so who looked at one offer cannot accept a later one.
 #![forbid(unsafe_code)]
 
+use crate::envelope::Envelope;
 use crate::sync::Word;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
@@ -41,10 +49,10 @@ impl Unit {
     pub const PAGE: Unit = Unit { shift: 12 };
 
     /// Whether a transfer of so many bytes is shared: one of two pieces or more, and not longer
-    /// than a claim word can say (64 GiB in pages). Of one piece there is nothing to share.
+    /// than a claim word can say (32 GiB in pages). Of one piece there is nothing to share.
     pub fn shares(self, bytes: u64) -> bool {
         let least = 2 * PIECE_UNITS_MIN;
-        self.shift > 0 && bytes >= least << self.shift && bytes <= FIELD << self.shift
+        self.shift > 0 && bytes >= least << self.shift && bytes <= UNITS_MAX << self.shift
     }
 
     /// Units of a message.
@@ -64,6 +72,11 @@ pub const CELL_COUNT: usize = 64;
 
 const FIELD_BITS: u32 = 24;
 const FIELD: u64 = (1 << FIELD_BITS) - 1;
+/// Units of a transfer at most: so the highest bit of the back is free to say that a cell is
+/// offered.
+const UNITS_MAX: u64 = FIELD >> 1;
+/// The flag of an offer; below it is its number.
+const OFFERED: u64 = 1 << (2 * FIELD_BITS - 1);
 /// A piece is at least so long: a system call costs as much as a copy of about this.
 const PIECE_UNITS_MIN: u64 = 16;
 /// A piece is at most so long (1 MiB): the caller comes back to its other work after it.
@@ -81,6 +94,31 @@ pub struct Cell {
     reserved: [u64; 6],
     /// Where the receiver wants the message, in its address space.
     address: AtomicU64,
+    /// Of an offer: token and capacity of the receive.
+    token: AtomicU64,
+    capacity: AtomicU64,
+    /// Context and source.
+    envelope: AtomicU64,
+    /// Tag, and the process that may accept.
+    tag_sender: AtomicU64,
+    position: AtomicU64,
+}
+
+/// A posted receive that a sender may fill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// Where the message is wanted, in the address space of the receiver.
+    pub address: u64,
+    /// The receive's request.
+    pub token: u64,
+    /// Bytes of its buffer.
+    pub capacity: u64,
+    /// What it accepts; no wildcard.
+    pub envelope: Envelope,
+    /// The process that may accept.
+    pub sender: u32,
+    /// What the receiver had taken of that sender's messages (`Credit::position_taken`).
+    pub position: u32,
 }
 
 const _: () = assert!(size_of::<Cell>() == 128);
@@ -95,6 +133,38 @@ impl Cell {
     pub fn open_at(&self, address: u64, generation: u16) {
         self.address.store(address, Relaxed);
         open(&self.claim, &self.done, generation);
+    }
+
+    /// Offers a posted receive, under a number that no other offer of this cell has had for long;
+    /// returns the claim word, for [`withdraw`].
+    pub fn offer(&self, offer: &Offer, generation: u16, number: u64) -> u64 {
+        let Envelope { context, source, tag } = offer.envelope;
+        self.address.store(offer.address, Relaxed);
+        self.token.store(offer.token, Relaxed);
+        self.capacity.store(offer.capacity, Relaxed);
+        self.envelope.store(u64::from(context) << 32 | u64::from(source), Relaxed);
+        self.tag_sender.store(u64::from(tag) << 32 | u64::from(offer.sender), Relaxed);
+        self.position.store(u64::from(offer.position), Relaxed);
+        offer_word(&self.claim, &self.done, generation, number)
+    }
+
+    /// What is offered, and the claim word for [`accept`]. If that succeeds, this was read whole.
+    pub fn offered(&self) -> Option<(u64, Offer)> {
+        let word = offered_word(&self.claim)?;
+        let (envelope, tag) = (self.envelope.load(Relaxed), self.tag_sender.load(Relaxed));
+        let offer = Offer {
+            address: self.address.load(Relaxed),
+            token: self.token.load(Relaxed),
+            capacity: self.capacity.load(Relaxed),
+            envelope: Envelope {
+                context: (envelope >> 32) as u32,
+                source: envelope as u32,
+                tag: (tag >> 32) as u32,
+            },
+            sender: tag as u32,
+            position: self.position.load(Relaxed) as u32,
+        };
+        Some((word, offer))
     }
 }
 
@@ -152,6 +222,50 @@ pub fn open<W: Word<u64>>(claim: &W, done: &W, generation: u16) {
     claim.store(join(generation, 0, 0), Release);
 }
 
+/// Offers a cell: see [`Cell::offer`].
+pub fn offer_word<W: Word<u64>>(claim: &W, done: &W, generation: u16, number: u64) -> u64 {
+    done.store(0, Relaxed);
+    let word = join(generation, 0, 0) | OFFERED | number & (OFFERED - 1);
+    // SYNC(share.claim): who sees the offer sees what the cell holds for it.
+    claim.store(word, Release);
+    word
+}
+
+/// The claim word of a cell that is offered now.
+pub fn offered_word<W: Word<u64>>(claim: &W) -> Option<u64> {
+    // SYNC(share.claim): sees what was written before the offer.
+    let word = claim.load(Acquire);
+    (word & OFFERED != 0).then_some(word)
+}
+
+/// The sender takes an offer, which opens the cell under the generation that is returned. `None`:
+/// it was withdrawn.
+pub fn accept<W: Word<u64>>(claim: &W, word: u64) -> Option<u16> {
+    let generation = split(word).0;
+    replace(claim, word, join(generation, 0, 0)).then_some(generation)
+}
+
+/// The receiver takes an offer back. `false`: the sender has accepted it.
+pub fn withdraw<W: Word<u64>>(claim: &W, word: u64) -> bool {
+    replace(claim, word, join(split(word).0, UNITS_MAX, 0))
+}
+
+fn replace<W: Word<u64>>(claim: &W, word: u64, next: u64) -> bool {
+    while claim.load(Relaxed) == word {
+        // SYNC(share.claim): as in `take`; what the loser reads next is the winner's word.
+        if claim.replace_weak(word, next, AcqRel) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Lets nobody take anything of a cell whose sender is gone.
+pub fn shut<W: Word<u64>>(claim: &W, generation: u16) {
+    // SYNC(share.claim): as in `open`.
+    claim.store(join(generation, UNITS_MAX, 0), Release);
+}
+
 /// Takes the next piece at one end of a transfer of `total` units; `None`: nothing is left, or the
 /// cell is in another use.
 pub fn take<W: Word<u64>>(
@@ -201,6 +315,12 @@ fn piece_units(left: u64, end: End, greed: Greed) -> u64 {
 pub fn is_lonely<W: Word<u64>>(claim: &W) -> bool {
     let (_, front, back) = split(claim.load(Relaxed));
     front > 0 && back == 0
+}
+
+/// Whether nothing was taken yet: the receiver is not at work, and neither are we.
+pub fn is_untouched<W: Word<u64>>(claim: &W) -> bool {
+    let (_, front, back) = split(claim.load(Relaxed));
+    front + back == 0
 }
 
 /// Gives back the piece that this end took last, uncopied.
@@ -260,20 +380,45 @@ pub fn is_finished<W: Word<u64>>(done: &W, total: u64) -> bool {
 pub(crate) struct CellTable {
     free: Vec<u16>,
     generations: Vec<u16>,
+    /// Offers so far.
+    offers: u64,
 }
 
 impl CellTable {
     pub(crate) fn new() -> CellTable {
-        CellTable { free: (0..CELL_COUNT as u16).rev().collect(), generations: vec![0; CELL_COUNT] }
+        let free = (0..CELL_COUNT as u16).collect();
+        CellTable { free, generations: vec![0; CELL_COUNT], offers: 0 }
+    }
+
+    /// The cell in which a receive from this peer is offered.
+    pub(crate) fn place_of(peer: u32) -> u16 {
+        (peer % CELL_COUNT as u32) as u16
+    }
+
+    /// This cell, if it is free, and the number of its next offer.
+    pub(crate) fn take_at(&mut self, index: u16) -> Option<(CellId, u64)> {
+        let at = self.free.iter().position(|free| *free == index)?;
+        self.free.swap_remove(at);
+        self.offers += 1;
+        Some((self.renew(index), self.offers))
     }
 
     /// A free cell, under a generation that it did not have for long.
     pub(crate) fn take(&mut self) -> Option<CellId> {
         let index = self.free.pop()?;
+        Some(self.renew(index))
+    }
+
+    fn renew(&mut self, index: u16) -> CellId {
         let generation = &mut self.generations[usize::from(index)];
         // Zero is what fresh memory holds: nobody may take it for an open cell.
         *generation = generation.wrapping_add(1).max(1);
-        Some(CellId { index, generation: *generation })
+        CellId { index, generation: *generation }
+    }
+
+    /// No cell is free.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// Every unit that was taken of it was counted.
@@ -329,7 +474,7 @@ mod tests {
     fn bounds_of_sharing() {
         assert!(!Unit::NONE.shares(1 << 20));
         assert!(!Unit::PAGE.shares((128 << 10) - 1) && Unit::PAGE.shares(128 << 10));
-        assert!(Unit::PAGE.shares(FIELD << 12) && !Unit::PAGE.shares(1 << 36));
+        assert!(Unit::PAGE.shares(UNITS_MAX << 12) && !Unit::PAGE.shares(1 << 35));
     }
 
     #[test]
@@ -344,6 +489,27 @@ mod tests {
         assert!(take(&cell.claim, 2, 100, End::Back, Greed::Part).is_some());
         assert!(!close(&cell.claim, 100));
         assert!(take(&cell.claim, 2, 100, End::Front, Greed::Part).is_none());
+    }
+
+    #[test]
+    fn an_offer_ends_once() {
+        let cell = Cell::default();
+        let envelope = Envelope { context: 1, source: 2, tag: 3 };
+        let offer =
+            Offer { address: 4, token: 5, capacity: 6, envelope, sender: 7, position: u32::MAX };
+        assert!(cell.offered().is_none());
+        let mine = cell.offer(&offer, 9, 1);
+        let (word, seen) = cell.offered().unwrap();
+        assert_eq!((word, seen), (mine, offer));
+        assert!(take(&cell.claim, 8, 100, End::Back, Greed::All).is_none());
+        assert_eq!(accept(&cell.claim, word), Some(9));
+        assert!(!withdraw(&cell.claim, mine) && is_untouched(&cell.claim));
+        assert!(take(&cell.claim, 9, 100, End::Back, Greed::All).is_some());
+        let again = cell.offer(&offer, 10, 2);
+        assert!(accept(&cell.claim, word).is_none(), "an old look accepts nothing");
+        assert!(withdraw(&cell.claim, again) && cell.offered().is_none());
+        assert!(accept(&cell.claim, again).is_none());
+        assert!(take(&cell.claim, 10, 100, End::Back, Greed::All).is_none());
     }
 
     #[test]

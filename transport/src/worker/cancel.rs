@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Cancellation, and the loss of a peer.
 
-use super::Core;
+use super::{Action, Core};
 use crate::endpoint::{Assembly, List};
 use crate::envelope::Peer;
 use crate::error::Error;
@@ -60,6 +60,10 @@ impl Core {
                     Stage::Free { .. } | Stage::Done(_) | Stage::Claimed(_) => false,
                     Stage::Posted(posted) => {
                         self.matching.withdraw(posted);
+                        true
+                    }
+                    Stage::Sharing { cell, .. } => {
+                        self.actions.push_back(Action::CloseCell { peer, cell });
                         true
                     }
                     _ => true,

@@ -5,7 +5,7 @@
 //! 1. A peer may be mad: every token is looked up, every length checked, before memory is touched.
 //! 2. A handler never sends; it leaves an action.
 
-use super::share::Opened;
+use super::share::{Opened, Stand};
 use super::{Action, Core};
 use crate::endpoint::Assembly;
 use crate::envelope::{Envelope, Peer};
@@ -227,6 +227,7 @@ impl Core {
 
     fn rts(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {
         let (bytes, address) = two_words(body)?;
+        self.endpoints[from as usize].credit.announcement_came();
         let message = Message::Announced {
             peer: from,
             fetchable: header.flags & FLAG_FETCHABLE != 0,
@@ -268,7 +269,11 @@ impl Core {
         if !sound || usize::from(cell.index) >= CELL_COUNT {
             return Err(Senseless);
         }
-        self.opened.push(Opened { id, cell, token, bytes });
+        let stand = Stand::Open { cell, token, bytes, visits: 0 };
+        match self.opened.iter_mut().find(|opened| opened.id == id) {
+            Some(opened) => opened.stand = stand,
+            None => self.opened.push(Opened { id, stand }),
+        }
         Ok(())
     }
 

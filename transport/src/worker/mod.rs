@@ -9,17 +9,19 @@
 //!
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
 //! (what a matched receive does), `share` (long
-//! transfers that both sides copy), `cancel` (cancellation and the loss of a peer), `direct`
+//! transfers that both sides copy), `offer` (receives that their senders may fill), `cancel` (cancellation and the loss of a peer), `direct`
 //! (receives without a request), `near` (what is done without messages).
 
 mod cancel;
 mod deliver;
 mod direct;
 mod near;
+mod offer;
 mod receive;
 mod share;
 mod submit;
 
+pub use self::offer::OFFER_BYTES_MIN;
 pub use crate::wait::{Next, Sleeper, Waiter};
 
 use crate::bootstrap::Job;
@@ -34,7 +36,7 @@ use crate::protocol::credit;
 use crate::protocol::matching::{Matching, UnexpectedId};
 use crate::protocol::message::{Message, Records};
 use crate::protocol::plan::Plan;
-use crate::protocol::share::CellTable;
+use crate::protocol::share::{CellId, CellTable};
 use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
@@ -122,8 +124,10 @@ pub(crate) struct Core {
     loss_count: u32,
     /// Receives whose bytes are being copied by claims, in the order of their matches.
     sharing: VecDeque<RequestId>,
-    /// Sends of ours that their receivers have opened for us.
+    /// Sends of ours that their receivers have opened for us, or may.
     opened: Vec<share::Opened>,
+    /// Receives that their senders may fill.
+    offered: Vec<offer::Offered>,
     /// Our cells for the former.
     cells: CellTable,
     counters: Counters,
@@ -138,6 +142,8 @@ enum Action {
     Grant(RequestId),
     /// The sender is done with the cell of this receive.
     LookAtCell(RequestId),
+    /// The sender of a shared transfer is gone.
+    CloseCell { peer: u32, cell: CellId },
 }
 
 // The MPI layer keeps the worker behind a lock that any thread may take.
@@ -185,6 +191,7 @@ impl Worker {
             loss_count: 0,
             sharing: VecDeque::new(),
             opened: Vec::new(),
+            offered: Vec::new(),
             cells: CellTable::new(),
             counters: Counters::default(),
             grant,
@@ -369,8 +376,10 @@ impl Worker {
     /// Asks for cancellation. The request still ends through [`Worker::take`], with
     /// `Outcome::Cancelled` or as if nothing had happened.
     pub fn cancel(&mut self, request: RequestId) {
-        self.core.cancel(request);
-        self.run_actions();
+        if self.withdraw_offer(request) {
+            self.core.cancel(request);
+            self.run_actions();
+        }
     }
 
     /// Bounded non-blocking work; returns how much it did.

@@ -137,6 +137,9 @@ impl Worker {
         if fetchable {
             self.settle_fetch(peer);
         }
+        if self.is_accepted(id, address, token) {
+            return;
+        }
         let thresholds = &self.core.endpoints[peer as usize].thresholds;
         let worth = wanted >= u64::from(thresholds.fetch_bytes_min);
         let fetch = fetchable && thresholds.fetch && worth;

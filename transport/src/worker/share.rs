@@ -10,15 +10,18 @@
 //! When does a sender help? If it has nothing else to do: a thread waits in a blocking send
 //! ([`Worker::attend`]), or several transfers are under way, which the two sides then divide by
 //! whole messages. A single nonblocking send leaves the copy to its receiver: the sender's core is
-//! for the computation that the program has put beside the transfer.
+//! for the computation that the program has put beside the transfer. But if the receiver does not
+//! begin, it computes, and the sender, which waits, copies.
 //!
 //! Invariants:
-//! 1. A cell is given back only when all its units were counted, or when its sender never took one.
+//! 1. A cell is given back only when all its units were counted, or when its sender never took one,
+//!    or is gone.
 //! 2. A sender writes only units that it took, of a cell whose generation still stands.
 
 use super::{Action, Core, Worker};
 use crate::endpoint::Control;
 use crate::envelope::Peer;
+use crate::error::Kind;
 use crate::lane::{Get, RemoteRange};
 use crate::payload::Payload;
 use crate::protocol::share::{self, CellId, End, Greed};
@@ -26,16 +29,36 @@ use crate::request::{Outcome, RequestId, Stage};
 use crate::wire::header::{Header, MessageKind};
 use std::ops::Range;
 
-/// A send of ours that its receiver has opened for us.
+/// A send of ours whose bytes we may write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opened {
     pub(super) id: RequestId,
-    pub(super) cell: CellId,
-    /// The receiver's request.
-    pub(super) token: u64,
-    /// The bytes that it wants.
-    pub(super) bytes: u64,
+    pub(super) stand: Stand,
 }
+
+/// Whether the receiver has opened its buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stand {
+    /// Not yet, but it may have offered a posted receive (`offer`).
+    Seeking {
+        /// How far we were with this peer before the announcement.
+        position: u32,
+    },
+    /// It has.
+    Open {
+        cell: CellId,
+        /// The receiver's request.
+        token: u64,
+        /// The bytes that it wants.
+        bytes: u64,
+        /// Visits that saw nothing taken; [`GRACE_VISITS`]: we copy.
+        visits: u32,
+    },
+}
+
+/// A sender that is not asked to help lets its receiver begin for so many visits, some
+/// microseconds: one that is in a call begins within one.
+const GRACE_VISITS: u32 = 10;
 
 /// How an attempt to copy one piece ended.
 enum Piece {
@@ -43,6 +66,8 @@ enum Piece {
     None,
     /// A piece was copied.
     Copied,
+    /// One will be at one of the next visits, unless the other side begins.
+    Soon,
     /// The transfer is not ours to copy any more.
     Over,
 }
@@ -66,6 +91,9 @@ impl Worker {
         let lane = endpoint.lane;
         if !endpoint.thresholds.unit.shares(wanted) {
             return false;
+        }
+        if self.core.cells.is_empty() {
+            self.collect_stale();
         }
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return false };
         let Some(cell) = self.core.cells.take() else { return false };
@@ -91,22 +119,23 @@ impl Worker {
         while let Some(id) = self.core.sharing.get(at).copied() {
             match self.read_piece(id) {
                 Piece::Copied => return 1,
-                Piece::None => at += 1,
+                Piece::None | Piece::Soon => at += 1,
                 Piece::Over => drop(self.core.sharing.remove(at)),
             }
         }
         let requests = &self.core.requests;
-        let is_open = |opened: &Opened| {
+        let is_announced = |opened: &Opened| {
             requests.get(opened.id).is_some_and(|slot| matches!(slot.stage, Stage::Announced))
         };
-        self.core.opened.retain(is_open);
+        self.core.opened.retain(is_announced);
+        self.seek_offers();
+        let is_open = |opened: &&Opened| matches!(opened.stand, Stand::Open { .. });
+        let many = self.core.opened.iter().filter(is_open).count() > 1;
         let mut at = self.core.opened.len();
         while let Some(next) = at.checked_sub(1) {
             at = next;
-            let opened = self.core.opened[at];
-            let many = self.core.opened.len() > 1;
-            match self.write_piece(opened, many) {
-                Piece::Copied => return 1,
+            match self.write_piece(at, many) {
+                Piece::Copied | Piece::Soon => return 1,
                 Piece::None => {}
                 Piece::Over => drop(self.core.opened.remove(at)),
             }
@@ -160,6 +189,11 @@ impl Worker {
                 Piece::Over
             }
             Get::Lost(error) => {
+                // A sender that lives may still write the units that it took.
+                let is_gone = matches!(*error.0, Kind::PeerLost { .. });
+                if share::close(&shared.claim, total) || is_gone {
+                    self.core.cells.give_back(cell);
+                }
                 self.core.requests.finish(id.index, Outcome::Failed(error));
                 Piece::Over
             }
@@ -167,21 +201,28 @@ impl Worker {
     }
 
     /// The sender's part.
-    fn write_piece(&mut self, opened: Opened, many: bool) -> Piece {
-        let Opened { id, cell, token, bytes } = opened;
+    fn write_piece(&mut self, at: usize, many: bool) -> Piece {
+        let Opened { id, stand } = self.core.opened[at];
+        let Stand::Open { cell, token, bytes, visits } = stand else { return Piece::None };
         let Some(slot) = self.core.requests.get(id) else { return Piece::Over };
         let Stage::Announced = slot.stage else { return Piece::Over };
         let Payload::Contiguous { base, .. } = slot.payload else { return Piece::Over };
-        if !slot.attended && !many {
-            return Piece::None;
-        }
+        let asked = slot.attended || many;
         let peer = slot.peer;
         let endpoint = &self.core.endpoints[peer as usize];
         let (lane, unit) = (endpoint.lane, endpoint.thresholds.unit);
         let Some(cells) = self.lanes.cells(lane, Peer(peer)) else { return Piece::Over };
         let shared = &cells[usize::from(cell.index)];
         let total = unit.count(bytes);
-        let greed = if many { Greed::All } else { Greed::Part };
+        if !asked && visits < GRACE_VISITS {
+            if !share::is_untouched(&shared.claim) {
+                return Piece::None;
+            }
+            let visits = visits + 1;
+            self.core.opened[at].stand = Stand::Open { cell, token, bytes, visits };
+            return Piece::Soon;
+        }
+        let greed = if many || !asked { Greed::All } else { Greed::Part };
         let taken = share::take(&shared.claim, cell.generation, total, End::Back, greed);
         let Some(taken) = taken else { return Piece::Over };
         let Range { start, end } = unit.bytes_of(&taken, bytes);

@@ -8,6 +8,7 @@
 //!    moment; once its first fragment is out it stays eager.
 //! 3. A visit to an endpoint stops at the first `Full`: a long queue costs nothing while it waits.
 
+use super::share::{Opened, Stand};
 use super::{Action, Core, SendMode, Sent, Worker};
 use crate::endpoint::Control;
 use crate::envelope::{Envelope, Peer};
@@ -329,10 +330,12 @@ impl Worker {
         let mut header = Header::with_envelope(MessageKind::Rts, slot.envelope, CONTROL_BODY);
         header.token = id.token();
         let mut address = 0;
+        let mut is_shared = false;
         if let Payload::Contiguous { base, .. } = &slot.payload {
             header.flags = FLAG_FETCHABLE;
             address = base.expose_provenance() as u64;
-            if endpoint.thresholds.unit.shares(slot.total) {
+            is_shared = endpoint.thresholds.unit.shares(slot.total);
+            if is_shared {
                 self.lanes.used(endpoint.lane, *base, slot.total as usize);
             }
         }
@@ -345,6 +348,12 @@ impl Worker {
             Submit::Lost => self.core.launch_lost(peer),
             Submit::Sent => {
                 self.core.counters.announced_sent += 1;
+                let credit = &mut self.core.endpoints[peer as usize].credit;
+                let position = credit.position_sent();
+                credit.announced();
+                if is_shared && self.core.endpoints[peer as usize].thresholds.fetch {
+                    self.core.opened.push(Opened { id, stand: Stand::Seeking { position } });
+                }
                 Launch::Left(Stage::Announced)
             }
         }
@@ -359,6 +368,7 @@ impl Worker {
             match action {
                 Action::Grant(id) => self.grant_data(id),
                 Action::LookAtCell(id) => self.look_at_cell(id),
+                Action::CloseCell { peer, cell } => self.close_cell(peer, cell),
                 Action::Control { peer, control } => self.send_control(peer, control),
             }
         }

@@ -89,6 +89,8 @@ pub struct World {
     deaths: u64,
     actions: u64,
     progress_one_in: u64,
+    /// Mostly long messages to receives that are offered, and little that is late.
+    calm: bool,
     seed: u64,
 }
 
@@ -129,6 +131,7 @@ impl World {
             deaths: if deaths { 1 + random.below(u64::from(size) - 1) } else { 0 },
             actions: 50 + random.below(400),
             progress_one_in: pick(&mut random, &[2, 4, 30]),
+            calm: random.one_in(3),
             net,
             random,
             seed,
@@ -156,6 +159,13 @@ impl World {
     pub fn act(&mut self) {
         for number in 0..self.actions {
             let at = self.some_living();
+            if self.calm && !self.random.one_in(4) {
+                self.meet(at);
+                if self.random.one_in(2) {
+                    self.turn();
+                }
+                continue;
+            }
             match self.random.below(16) {
                 0..=5 => self.send(at),
                 6..=9 => self.post(at),
@@ -188,22 +198,51 @@ impl World {
         }
     }
 
+    /// A receive and its message, in some order; then perhaps one side alone makes progress.
+    fn meet(&mut self, at: u32) {
+        let from = self.some_living();
+        let envelope = Envelope {
+            context: self.random.below(CONTEXTS) as u32,
+            source: from,
+            tag: self.random.below(TAGS) as u32,
+        };
+        let Envelope { context, source, tag } = envelope;
+        let pattern = Pattern { context, source, tag };
+        let bytes = 300 + self.random.below(5000) as usize;
+        let late = self.random.one_in(4);
+        if late {
+            self.send_burst(envelope, at, Some(bytes));
+        }
+        self.post_pattern(at, pattern, Some(40_000));
+        if !late {
+            self.send_burst(envelope, at, Some(bytes));
+        }
+        let alone = pick(&mut self.random, &[at, from]);
+        for _ in 0..pick(&mut self.random, &[0, 3, 50]) {
+            self.worker(alone).progress();
+        }
+    }
+
     fn send(&mut self, from: u32) {
         let size = self.size();
         let to = self.random.below(size) as u32;
         let context = self.random.below(CONTEXTS) as u32;
         let tag = self.random.below(TAGS) as u32;
-        let envelope = Envelope { context, source: from, tag };
-        let burst = if self.random.one_in(12) { 20 } else { 1 };
+        self.send_burst(Envelope { context, source: from, tag }, to, None);
+    }
+
+    fn send_burst(&mut self, envelope: Envelope, to: u32, bytes: Option<usize>) {
+        let from = envelope.source;
+        let burst = if bytes.is_none() && self.random.one_in(12) { 20 } else { 1 };
         for _ in 0..burst {
-            let bytes = self.bytes();
+            let bytes = bytes.unwrap_or_else(|| self.bytes());
             let number = self.messages.len() as u64;
             let mut data: Vec<u8> =
                 (0..bytes as u64).map(|i| (i * 31 + number * 7 + i / 256) as u8).collect();
             if bytes >= 8 {
                 data[..8].copy_from_slice(&number.to_le_bytes());
             }
-            let typed = self.random.one_in(4) && bytes.is_multiple_of(2);
+            let typed = !self.calm && self.random.one_in(4) && bytes.is_multiple_of(2);
             let mut memory = match typed {
                 true => data.chunks(2).flat_map(|pair| [pair[0], pair[1], 0x11]).collect(),
                 false => data.clone(),
@@ -254,14 +293,21 @@ impl World {
 
     fn post(&mut self, at: u32) {
         let pattern = self.pattern();
+        self.post_pattern(at, pattern, None);
+    }
+
+    fn post_pattern(&mut self, at: u32, pattern: Pattern, capacity: Option<usize>) {
         let most = pick(&mut self.random, &[100, 40_000, 40_000, 40_000]);
-        let capacity = 8 + self.random.below(most) as usize / 2 * 2;
-        let typed = self.random.one_in(4);
+        let capacity = capacity.unwrap_or(8 + self.random.below(most) as usize / 2 * 2);
+        let typed = !self.calm && self.random.one_in(4);
         let mut memory = self.memory(capacity, typed);
         let payload = payload(&mut memory, capacity, typed);
         let from = (pattern.source != ANY).then_some(pattern.source);
         // SAFETY: the memory is kept as long as the world.
         let request = unsafe { self.worker(at).receive(from.map(Peer), pattern, payload) };
+        if self.calm || self.random.one_in(2) {
+            self.worker(at).offer(request);
+        }
         let (end, got) = (End::Pending, None);
         self.receives.push(Receive {
             at,

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Buffered sends: buffers attached to the process or to a communicator (MPI-5.0 section 3.6).
+//! Buffered sends: buffers attached to the process, to a communicator or
+//! to a session (MPI-5.0 section 3.6).
 //!
 //! The attached memory sets the limit; the copies themselves are kept in memory of ours, so that a
-//! detach has only to wait for the messages. Sessions' buffers are not built yet.
+//! detach has only to wait for the messages.
 
-use crate::abi::{Abi, CountOut, HandleKind};
+use crate::abi::{Abi, Code, CountOut, HandleKind};
 use crate::api::arguments::handle;
+use crate::api::session::on_session;
 use crate::entry::{Entry, on_comm, on_process};
 use crate::error::{Result, advise, class, error};
 use crate::handle::REQUEST_DONE;
@@ -22,9 +24,26 @@ const OVERHEAD: usize = 64;
 
 /// Which buffer.
 #[derive(Clone)]
-enum Owner {
+pub(crate) enum Owner {
+    /// That of MPI_Buffer_attach.
     Process,
+    /// That of MPI_Comm_attach_buffer.
     Comm(CommRef),
+    /// That of MPI_Session_attach_buffer.
+    Session(Code),
+}
+
+impl Owner {
+    /// Whose buffer a send over `comm` uses: the communicator's; if it has none, that of the
+    /// session it comes from; if that has none, the process's.
+    fn of_send(entry: &Entry, comm: &CommRef) -> Owner {
+        let has_buffer =
+            |code: &Code| entry.sessions.get(*code).is_some_and(|s| s.buffer.is_some());
+        if comm.buffer.borrow().is_some() {
+            return Owner::Comm(comm.clone());
+        }
+        comm.group.session.filter(has_buffer).map_or(Owner::Process, Owner::Session)
+    }
 }
 
 fn with_buffer<R>(
@@ -35,6 +54,11 @@ fn with_buffer<R>(
     match owner {
         Owner::Process => f(&mut runtime.bsend),
         Owner::Comm(comm) => f(&mut comm.buffer.borrow_mut()),
+        Owner::Session(code) => match runtime.sessions.get_mut(*code) {
+            Some(session) => f(&mut session.buffer),
+            // Finalized; what it had to send has left.
+            None => f(&mut None),
+        },
     }
 }
 
@@ -64,10 +88,7 @@ pub(crate) fn buffered_send(
     envelope: Envelope,
     payload: &Payload,
 ) -> Result {
-    let owner = match comm.buffer.borrow().is_some() {
-        true => Owner::Comm(comm.clone()),
-        false => Owner::Process,
-    };
+    let owner = Owner::of_send(entry, comm);
     sweep(entry, &owner);
     let space = payload.bytes() + OVERHEAD;
     let (limit, used) =
@@ -114,7 +135,7 @@ fn attach<A: Abi>(entry: &mut Entry, owner: &Owner, buffer: *mut c_void, size: i
     })
 }
 
-fn flush(entry: &mut Entry, owner: &Owner) {
+pub(crate) fn flush(entry: &mut Entry, owner: &Owner) {
     entry.wait_until(|runtime| sweep(runtime, owner) == 0);
 }
 
@@ -158,7 +179,7 @@ impl Work for Flush {
     fn comm(&self) -> Option<CommRef> {
         match &self.owner {
             Owner::Comm(comm) => Some(comm.clone()),
-            Owner::Process => None,
+            Owner::Process | Owner::Session(_) => None,
         }
     }
 }
@@ -236,10 +257,52 @@ pub unsafe fn MPI_Comm_iflush_buffer<A: Abi>(comm: A::Handle, request: *mut A::H
     })
 }
 
+pub unsafe fn MPI_Session_attach_buffer<A: Abi>(
+    session: A::Handle,
+    buffer: *mut c_void,
+    size: i64,
+) -> c_int {
+    on_session::<A>("MPI_Session_attach_buffer", session, |entry, code| {
+        attach::<A>(entry, &Owner::Session(code), buffer, size)
+    })
+}
+
+pub unsafe fn MPI_Session_detach_buffer<A: Abi>(
+    session: A::Handle,
+    buffer_addr: *mut c_void,
+    size: CountOut,
+) -> c_int {
+    on_session::<A>("MPI_Session_detach_buffer", session, |entry, code| {
+        // SAFETY: this function's own conditions.
+        unsafe { detach(entry, &Owner::Session(code), buffer_addr, size) }
+    })
+}
+
+pub unsafe fn MPI_Session_flush_buffer<A: Abi>(session: A::Handle) -> c_int {
+    on_session::<A>("MPI_Session_flush_buffer", session, |entry, code| {
+        flush(entry, &Owner::Session(code));
+        Ok(())
+    })
+}
+
+pub unsafe fn MPI_Session_iflush_buffer<A: Abi>(
+    session: A::Handle,
+    request: *mut A::Handle,
+) -> c_int {
+    on_session::<A>("MPI_Session_iflush_buffer", session, |entry, code| {
+        // SAFETY: this function's own conditions.
+        unsafe { start_flush::<A>(entry, Owner::Session(code), request) }
+    })
+}
+
 /// Waits for all buffered sends of the process (MPI_Finalize).
 pub(crate) fn flush_all(entry: &mut Entry) {
     flush(entry, &Owner::Process);
     let comms: Vec<CommRef> = entry.comms.iter().map(|(_, c)| c.clone()).collect();
+    let sessions: Vec<Code> = entry.sessions.iter().map(|(code, _)| code).collect();
+    for session in sessions {
+        flush(entry, &Owner::Session(session));
+    }
     for comm in comms.into_iter().chain([entry.world.clone(), entry.comm_self.clone()]) {
         flush(entry, &Owner::Comm(comm));
     }

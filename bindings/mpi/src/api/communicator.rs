@@ -369,14 +369,15 @@ pub(crate) fn split(
     let me = entry.me();
     let handler = comm.errhandler.borrow().clone();
     if !comm.is_inter() {
-        let group = Group::new(peers(&near), me);
+        let group = Group::new(peers(&near), me).derived_from(&comm.group);
         return Ok(Some(Comm::new(choices[near[0]].context, group, None, handler)));
     }
     if far.is_empty() {
         return Ok(None);
     }
     let first = if comm.local_first { near[0] } else { far[0] };
-    let groups = (Group::new(peers(&near), me), Group::new(peers(&far), me));
+    let near = Group::new(peers(&near), me).derived_from(&comm.group);
+    let groups = (near, Group::new(peers(&far), me));
     let mut new = Comm::new(choices[first].context, groups.0, Some(groups.1), handler);
     new.local_first = comm.local_first;
     new.local_context = local_context(new.context, new.local_first);
@@ -482,6 +483,7 @@ pub unsafe fn MPI_Comm_create_group<A: Abi>(
                 let circle = Circle::new(peers, rank as usize, context, tag);
                 let context = agree(entry, &circle)?;
                 let handler = comm.errhandler.borrow().clone();
+                let group = group.derived_from(&comm.group);
                 Some(Comm::new(context, group, None, handler))
             }
         };

@@ -8,19 +8,24 @@ use crate::abi::{Abi, CountOut, Family, HandleKind};
 use crate::agreement::Circle;
 use crate::api::arguments::{any_type, handle, out};
 use crate::api::communicator::{agree, give_group, info_of};
+use crate::api::datarep::type_in_file;
 use crate::api::errhandler::{acquire, describe, let_go};
 use crate::entry::{Entry, on_default_file, on_file};
 use crate::error::{Result, class, error, make};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
-use crate::object::file::{FILE_NULL, File, FileRef, SharedPosition, View, class_of, mode};
+use crate::object::file::{FILE_NULL, File, FileRef, class_of, mode};
+use crate::object::file_view::View;
 use crate::object::info::InfoData;
+use crate::object::shared_position::{PointerFile, SharedPosition};
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A file name argument.
 ///
@@ -76,17 +81,44 @@ fn open_here(path: &Path, amode: c_int, first: bool) -> Result<std::fs::File> {
     Ok(file)
 }
 
-/// A place for the shared file pointer; nothing when the members share no memory.
-fn share_position(entry: &mut Entry, circle: &Circle) -> Result<Option<SharedPosition>> {
+/// A place for the shared file pointer: memory, or a file beside the data when the members share
+/// none; nothing when that cannot be either.
+fn share_position(
+    entry: &mut Entry,
+    circle: &Circle,
+    path: &Path,
+) -> Result<Option<SharedPosition>> {
     if circle.members.len() == 1 {
-        return Ok(Some(SharedPosition::new(None)));
+        return Ok(Some(SharedPosition::own()));
     }
     let host = entry.job.first_local_rank.into();
     let (_, hosts) = circle.settle(entry, Ok(()), [host])?;
-    if hosts.iter().any(|said| said != &hosts[0]) {
-        return Ok(None);
+    if hosts.iter().all(|said| said == &hosts[0])
+        && let Ok(memory) = circle.share(entry, SharedPosition::BYTES)
+    {
+        return Ok(Some(SharedPosition::Memory(memory)));
     }
-    Ok(circle.share(entry, SharedPosition::BYTES).ok().map(|m| SharedPosition::new(Some(m))))
+    share_beside(entry, circle, path)
+}
+
+/// The file pointer in a file beside the data; nothing when a member cannot make or open it.
+fn share_beside(entry: &mut Entry, circle: &Circle, path: &Path) -> Result<Option<SharedPosition>> {
+    static NUMBER: AtomicI64 = AtomicI64::new(0);
+    let mine = [std::process::id().into(), NUMBER.fetch_add(1, Ordering::Relaxed)];
+    let mut held = None;
+    if circle.me == 0 {
+        held = PointerFile::create(&PointerFile::name(path, mine)).ok();
+    }
+    let (_, said) = circle.settle(entry, Ok(()), mine)?;
+    if circle.me != 0 {
+        held = PointerFile::open(&PointerFile::name(path, said[0])).ok();
+    }
+    let (_, have) = circle.settle(entry, Ok(()), [i64::from(held.is_some())])?;
+    if let Some(file) = &mut held {
+        file.all_have_it();
+    }
+    let all = have.iter().all(|said| said[0] != 0);
+    Ok(held.filter(|_| all).map(SharedPosition::Beside))
 }
 
 /// The members agree on the mode, the first one opens (and creates), then the others do.
@@ -117,11 +149,12 @@ fn open_together(
     // All begin where the first one saw the end: another may write before the last has looked.
     let (file, ends) = circle.settle(entry, opened, [end as i64])?;
     let start = if amode & mode::APPEND != 0 { ends[0][0] } else { 0 };
-    let shared_position = share_position(entry, &circle)?;
+    let shared_position = share_position(entry, &circle, &path)?;
     if let Some(position) = &shared_position
         && circle.me == 0
     {
-        position.store(start);
+        // Should that fail, so does whatever uses it.
+        let _ = position.store(start);
     }
     // Nobody moves the shared pointer before it stands at its beginning.
     circle.barrier(entry)?;
@@ -137,6 +170,8 @@ fn open_together(
         position: Cell::new(start),
         shared_position,
         atomic: Cell::new(false),
+        turn: Mutex::new(()),
+        split: RefCell::new(None),
         unsynced: Cell::new(false),
         info: RefCell::new(info),
         errhandler: RefCell::new(errhandler),
@@ -344,14 +379,15 @@ pub unsafe fn MPI_File_get_type_extent<A: Abi>(
     datatype: A::Handle,
     extent: CountOut,
 ) -> c_int {
-    on_file::<A>("MPI_File_get_type_extent", fh, |entry, _| {
+    on_file::<A>("MPI_File_get_type_extent", fh, |entry, file| {
         let ty = any_type::<A>(entry, datatype)?;
         if extent.is_null() {
             return error(class::ARG, "the argument extent is NULL");
         }
-        // In the representations "native" and "internal" it is as in memory.
+        let representation = file.view.borrow().representation.clone();
+        let there = type_in_file::<A>(entry, &representation, &ty)?;
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { extent.set(ty.extent()) };
+        unsafe { extent.set(there.extent()) };
         Ok(())
     })
 }

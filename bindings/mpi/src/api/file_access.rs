@@ -1,32 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Reading and writing at an offset or at one of the two file pointers (MPI-5.0 section 14.4).
-//!
-//! One `pread` or `pwrite` for memory that lies side by side, a packed copy between otherwise. In
-//! atomic mode the bytes are locked in the file meanwhile: by every process of the group, since all
-//! of them are in atomic mode. Views with holes, the collective and the nonblocking forms are not
-//! built yet.
+//! Reading and writing at an offset or at one of the two file pointers (MPI-5.0 section 14.4): what
+//! all forms of an access share, and the blocking ones that one process calls alone.
 
 use crate::abi::{Abi, Status};
-use crate::api::arguments::payload;
+use crate::api::arguments::{committed_type, payload};
+use crate::api::datarep::{bytes_in_file, convert};
+use crate::datatype::Type;
 use crate::entry::{Entry, on_file};
 use crate::error::{Result, class, error};
 use crate::object::file::{File, FileRef, mode};
+use crate::object::file_transfer::{Direction, transfer};
+use crate::object::file_view::{Representation, View};
 use std::ffi::{c_int, c_void};
-use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use strait_transport::payload::Payload;
-
-/// Which way data goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Read,
-    Write,
-}
 
 /// Where in the file.
 #[derive(Clone, Copy)]
-enum At {
+pub(super) enum At {
     /// An explicit offset, in etypes.
     Offset(i64),
     /// The individual file pointer, which moves on by what was moved.
@@ -35,106 +26,10 @@ enum At {
     Shared,
 }
 
-/// Reads until `into` is full or the file ends.
-fn read_all(file: &std::fs::File, into: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < into.len() {
-        match file.read_at(&mut into[done..], at + done as u64) {
-            Ok(0) => break,
-            Ok(bytes) => done += bytes,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// A lock on a range of bytes of an open file; dropping it unlocks.
-struct RangeLock<'a> {
-    file: &'a std::fs::File,
-    range: libc::flock,
-}
-
-impl RangeLock<'_> {
-    fn take(
-        file: &std::fs::File,
-        direction: Direction,
-        at: i64,
-        bytes: i64,
-    ) -> io::Result<RangeLock<'_>> {
-        // SAFETY: all zeros is a valid flock.
-        let mut range: libc::flock = unsafe { std::mem::zeroed() };
-        let kind = if direction == Direction::Read { libc::F_RDLCK } else { libc::F_WRLCK };
-        range.l_type = kind as libc::c_short;
-        range.l_whence = libc::SEEK_SET as libc::c_short;
-        (range.l_start, range.l_len) = (at, bytes);
-        loop {
-            // SAFETY: the descriptor is open and the flock lives.
-            if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const range) } == 0 {
-                return Ok(RangeLock { file, range });
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
-    }
-}
-
-impl Drop for RangeLock<'_> {
-    fn drop(&mut self) {
-        self.range.l_type = libc::F_UNLCK as libc::c_short;
-        // SAFETY: as above. It cannot fail for a range that is locked.
-        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw const self.range) };
-    }
-}
-
-/// Moves the bytes of a payload; how many it was.
-///
-/// # Safety
-/// The payload's memory is readable (writing) or writable (reading).
-unsafe fn transfer(
-    file: &std::fs::File,
-    atomic: bool,
-    direction: Direction,
-    payload: &Payload,
-    at: i64,
-) -> io::Result<usize> {
-    let bytes = payload.bytes();
-    if bytes == 0 {
-        return Ok(0);
-    }
-    let _lock = match atomic {
-        true => Some(RangeLock::take(file, direction, at, bytes as i64)?),
-        false => None,
-    };
-    let at = at as u64;
-    match (payload, direction) {
-        (Payload::Contiguous { base, bytes }, Direction::Read) => {
-            // SAFETY: the caller's promise.
-            read_all(file, unsafe { std::slice::from_raw_parts_mut(*base, *bytes) }, at)
-        }
-        (Payload::Contiguous { base, bytes }, Direction::Write) => {
-            // SAFETY: the caller's promise.
-            file.write_all_at(unsafe { std::slice::from_raw_parts(*base, *bytes) }, at)?;
-            Ok(*bytes)
-        }
-        (_, Direction::Read) => {
-            let mut copy = vec![0; bytes];
-            let done = read_all(file, &mut copy, at)?;
-            // SAFETY: the caller's promise; `done` is at most the payload's bytes.
-            unsafe { payload.unpack(0, &copy[..done]) };
-            Ok(done)
-        }
-        (_, Direction::Write) => {
-            let mut copy = vec![0; bytes];
-            // SAFETY: the caller's promise.
-            unsafe { payload.pack(0, &mut copy) };
-            file.write_all_at(&copy, at)?;
-            Ok(bytes)
-        }
-    }
-}
+/// A way and a place.
+pub(super) type How = (Direction, At);
+/// The user's buffer, count and datatype.
+pub(super) type Memory<A> = (*const c_void, i64, <A as Abi>::Handle);
 
 /// Refuses what the mode of the open excludes.
 fn allowed(file: &File, direction: Direction, at: At) -> Result {
@@ -143,7 +38,9 @@ fn allowed(file: &File, direction: Direction, at: At) -> Result {
             return error(class::ARG, format!("the offset is {offset}; it must not be negative"));
         }
         At::Offset(_) | At::Pointer => file.seekable()?,
-        At::Shared => {}
+        At::Shared => {
+            file.shared()?;
+        }
     }
     match direction {
         Direction::Write => file.writable(),
@@ -154,62 +51,143 @@ fn allowed(file: &File, direction: Direction, at: At) -> Result {
     }
 }
 
-/// One call that reads or writes.
-unsafe fn access<A: Abi>(
-    entry: &mut Entry,
-    file: &FileRef,
-    (direction, at): (Direction, At),
-    payload: Payload,
-    status: *mut A::Status,
-) -> Result {
-    allowed(file, direction, at)?;
-    let etype_bytes = file.view.borrow().etype.size();
-    let bytes = payload.bytes() as i64;
-    if bytes % etype_bytes != 0 {
-        let text = format!("{bytes} bytes are not whole etypes of {etype_bytes} bytes");
-        return error(class::TYPE, text);
-    }
-    let offset = match at {
-        At::Offset(offset) => offset,
-        At::Pointer => file.position.get(),
-        At::Shared => file.shared()?.advance(bytes / etype_bytes),
-    };
-    let byte = file.view.borrow().byte_of(offset)?;
-    if byte.checked_add(bytes).is_none() {
-        return error(class::ARG, format!("the offset {offset} is beyond any file"));
-    }
-    if direction == Direction::Write && bytes > 0 {
-        file.unsynced.set(true);
-    }
-    let atomic = file.atomic.get();
-    let place: &std::fs::File = &file.file;
-    // SAFETY: the user's buffer is as the function of MPI says; the lock is not held.
-    let moved = entry.outside(|| unsafe { transfer(place, atomic, direction, &payload, byte) });
-    let moved = moved.map_err(|error| {
-        let what =
-            if direction == Direction::Read { "cannot be read" } else { "cannot be written" };
-        file.failed(what, error)
-    })?;
-    if let At::Pointer = at {
-        file.position.set(offset + moved as i64 / etype_bytes);
-    }
-    // SAFETY: ignored or writable, says the caller.
-    unsafe { A::status_write(status, &Status { bytes: moved as u64, ..Status::EMPTY }) };
-    Ok(())
+/// An access whose arguments are checked.
+pub(super) struct Access<A: Abi> {
+    pub(super) direction: Direction,
+    memory: Memory<A>,
+    ty: Arc<Type>,
+    pub(super) payload: Payload,
+    pub(super) view: View,
+    /// Bytes that it has in the file.
+    pub(super) bytes: i64,
 }
 
-/// The body of all functions below.
+impl<A: Abi> Access<A> {
+    /// How far it goes, in etypes.
+    pub(super) fn etypes(&self) -> i64 {
+        self.bytes / self.view.etype_bytes
+    }
+
+    /// Whether the bytes of the file are those of memory.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.view.representation, Representation::Native | Representation::Internal)
+    }
+}
+
+/// Checks the arguments of an access and finds out how long it is.
+pub(super) fn prepare<A: Abi>(
+    entry: &mut Entry,
+    file: &FileRef,
+    (direction, at): How,
+    memory: Memory<A>,
+) -> Result<Access<A>> {
+    allowed(file, direction, at)?;
+    let payload = payload::<A>(entry, memory.0, memory.1, memory.2)?;
+    let ty = committed_type::<A>(entry, memory.2)?.clone();
+    let view = file.view.borrow().clone();
+    let each = bytes_in_file::<A>(entry, &view.representation, &ty)?;
+    let Some(bytes) = each.checked_mul(memory.1) else {
+        return error(class::COUNT, "the access has more bytes than 64 bits can count");
+    };
+    if bytes % view.etype_bytes != 0 {
+        let text = format!("{bytes} bytes are not whole etypes of {} bytes", view.etype_bytes);
+        return error(class::TYPE, text);
+    }
+    Ok(Access { direction, memory, ty, payload, view, bytes })
+}
+
+/// Does it, from an offset in etypes on; how many etypes were moved wholly, and its status.
+///
+/// # Safety
+/// The user's buffer is as MPI says.
+pub(super) unsafe fn perform<A: Abi>(
+    entry: &mut Entry,
+    file: &FileRef,
+    access: &Access<A>,
+    offset: i64,
+) -> Result<(i64, Status)> {
+    let Access { direction, view, bytes, .. } = access;
+    let from = view.range(offset, *bytes)?;
+    if *direction == Direction::Write && *bytes > 0 {
+        file.unsynced.set(true);
+    }
+    let is_plain = access.is_plain();
+    let mut converted = if is_plain { Vec::new() } else { vec![0; *bytes as usize] };
+    if !is_plain && *direction == Direction::Write {
+        // SAFETY: the caller's promise.
+        unsafe {
+            convert::<A>(entry, &view.representation, access.of(), *direction, &mut converted)?
+        };
+    }
+    let whole = Payload::Contiguous { base: converted.as_mut_ptr(), bytes: converted.len() };
+    let payload = if is_plain { &access.payload } else { &whole };
+    let place: &File = file;
+    // SAFETY: the caller's promise, or our own memory; the lock is not held.
+    let moved = entry.outside(|| unsafe { transfer(place, view, *direction, payload, from) });
+    let moved = moved.map_err(|error| {
+        let what =
+            if *direction == Direction::Read { "cannot be read" } else { "cannot be written" };
+        file.failed(what, error)
+    })?;
+    let told = match (is_plain, direction) {
+        (true, _) => moved as i64,
+        (false, Direction::Write) => access.ty.size() * access.memory.1,
+        (false, Direction::Read) => {
+            let got = &mut converted[..moved];
+            // SAFETY: the caller's promise.
+            unsafe { convert::<A>(entry, &view.representation, access.of(), *direction, got)? }
+        }
+    };
+    let status = Status { bytes: told as u64, ..Status::EMPTY };
+    Ok((moved as i64 / view.etype_bytes, status))
+}
+
+impl<A: Abi> Access<A> {
+    /// What a conversion needs of it.
+    fn of(&self) -> (&Arc<Type>, Memory<A>) {
+        (&self.ty, self.memory)
+    }
+}
+
+/// One access of this process alone, from its arguments to its status.
+///
+/// # Safety
+/// The user's buffer is as MPI says.
+pub(super) unsafe fn access<A: Abi>(
+    entry: &mut Entry,
+    file: &FileRef,
+    how: How,
+    memory: Memory<A>,
+) -> Result<Status> {
+    let access = prepare::<A>(entry, file, how, memory)?;
+    let offset = match how.1 {
+        At::Offset(offset) => offset,
+        At::Pointer => file.position.get(),
+        At::Shared => file.with_shared(|position| position.advance(access.etypes()))?,
+    };
+    // SAFETY: the caller's promise.
+    let (moved, status) = unsafe { perform::<A>(entry, file, &access, offset)? };
+    if let At::Pointer = how.1 {
+        file.position.set(offset + moved);
+    }
+    Ok(status)
+}
+
+/// The body of the blocking functions.
 unsafe fn call<A: Abi>(
     name: &'static str,
     fh: A::File,
-    how: (Direction, At),
-    (buffer, count, datatype): (*const c_void, i64, A::Handle),
+    how: How,
+    memory: Memory<A>,
     status: *mut A::Status,
 ) -> c_int {
     on_file::<A>(name, fh, |entry, file| {
-        let payload = payload::<A>(entry, buffer, count, datatype)?;
-        // SAFETY: the caller's promise.
-        unsafe { access::<A>(entry, file, how, payload, status) }
+        // SAFETY: the caller's promise; the status is ignored or writable.
+        unsafe {
+            let told = access::<A>(entry, file, how, memory)?;
+            A::status_write(status, &told);
+        }
+        Ok(())
     })
 }
 

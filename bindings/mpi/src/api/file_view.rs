@@ -5,11 +5,13 @@ use crate::abi::{Abi, Family, HandleKind};
 use crate::agreement::Circle;
 use crate::api::arguments::{committed_type, out, put_string, string};
 use crate::api::communicator::info_of;
+use crate::api::datarep::{representation, type_in_file};
 use crate::api::datatype::new_handle;
 use crate::datatype::Type;
 use crate::entry::{Entry, on_file};
 use crate::error::{Result, class, error};
-use crate::object::file::{File, View, mode};
+use crate::object::file::{File, mode};
+use crate::object::file_view::View;
 use std::ffi::{c_char, c_int};
 use std::sync::Arc;
 
@@ -18,14 +20,15 @@ const SEEK_CUR: c_int = 401;
 const SEEK_END: c_int = 402;
 const SEEK_SET: c_int = 403;
 
-/// Checks a view against the file and itself.
-fn check_view<A: Abi>(file: &File, disp: i64, etype: &Type, filetype: &Type) -> Result<i64> {
+/// The displacement that an argument means.
+fn displacement_of<A: Abi>(file: &File, disp: i64) -> Result<i64> {
     let displacement = if disp == A::DISPLACEMENT_CURRENT {
         if !file.has(mode::SEQUENTIAL) {
             let text = "MPI_DISPLACEMENT_CURRENT is for files opened with MPI_MODE_SEQUENTIAL";
             return error(class::ARG, text);
         }
-        file.view.borrow().displacement
+        // Where the shared pointer stands becomes the beginning of the new view.
+        file.view.borrow().byte_of(file.with_shared(|position| position.load())?)?
     } else {
         file.seekable()?;
         disp
@@ -33,6 +36,11 @@ fn check_view<A: Abi>(file: &File, disp: i64, etype: &Type, filetype: &Type) -> 
     if displacement < 0 {
         return error(class::ARG, format!("the displacement is {disp}; it must not be negative"));
     }
+    Ok(displacement)
+}
+
+/// Refuses etypes and filetypes (as they are in the file) that make no view of this file.
+fn check_types(file: &File, etype: &Type, filetype: &Type) -> Result {
     if etype.size() <= 0 || filetype.size() % etype.size() != 0 {
         let text = format!(
             "a filetype of {} bytes is not made of whole etypes of {} bytes",
@@ -44,18 +52,38 @@ fn check_view<A: Abi>(file: &File, disp: i64, etype: &Type, filetype: &Type) -> 
     if etype.true_lb() < 0 || filetype.true_lb() < 0 {
         return error(class::TYPE, "a view cannot have negative displacements");
     }
-    Ok(displacement)
+    let (ordered, apart) = filetype.order_of_runs();
+    if !ordered {
+        let text = "the displacements of a filetype must not go back, within it or to the next one";
+        return error(class::TYPE, text);
+    }
+    if !apart && !file.has(mode::RDONLY) {
+        let text = "a filetype must not overlap itself in a file that can be written";
+        return error(class::TYPE, text);
+    }
+    Ok(())
 }
 
-/// The representations that there are; both leave the bytes as they are in memory.
-fn check_representation(name: &str) -> Result {
-    match name {
-        "native" | "internal" => Ok(()),
-        _ => error(
-            class::UNSUPPORTED_DATAREP,
-            format!("the data representation {name:?} is not built yet in Strait"),
-        ),
-    }
+/// The arguments of a view, checked.
+///
+/// # Safety
+/// The name of the representation is NULL or a C string.
+unsafe fn view_of<A: Abi>(
+    entry: &mut Entry,
+    file: &File,
+    disp: i64,
+    (etype, filetype): (A::Handle, A::Handle),
+    datarep: *const c_char,
+) -> Result<View> {
+    let etype = committed_type::<A>(entry, etype)?.clone();
+    let filetype = committed_type::<A>(entry, filetype)?.clone();
+    let displacement = displacement_of::<A>(file, disp)?;
+    // SAFETY: the caller's promise.
+    let representation = representation(entry, &unsafe { string(datarep) }?)?;
+    let unit = type_in_file::<A>(entry, &representation, &etype)?;
+    let layout = type_in_file::<A>(entry, &representation, &filetype)?;
+    check_types(file, &unit, &layout)?;
+    Ok(View { displacement, etype, filetype, representation, etype_bytes: unit.size(), layout })
 }
 
 pub unsafe fn MPI_File_set_view<A: Abi>(
@@ -67,16 +95,9 @@ pub unsafe fn MPI_File_set_view<A: Abi>(
     info: A::Handle,
 ) -> c_int {
     on_file::<A>("MPI_File_set_view", fh, |entry, file| {
-        let view = (|| {
-            let (etype, filetype) =
-                (committed_type::<A>(entry, etype)?, committed_type::<A>(entry, filetype)?);
-            let displacement = check_view::<A>(file, disp, etype, filetype)?;
-            // SAFETY: a C string, says the caller.
-            let representation = unsafe { string(datarep) }?;
-            check_representation(&representation)?;
-            let (etype, filetype) = (etype.clone(), filetype.clone());
-            Ok((View { displacement, etype, filetype, representation }, info_of::<A>(entry, info)?))
-        })();
+        // SAFETY: a C string, says the caller.
+        let view = unsafe { view_of::<A>(entry, file, disp, (etype, filetype), datarep) };
+        let view = view.and_then(|view| Ok((view, info_of::<A>(entry, info)?)));
         let extent = view.as_ref().map_or(0, |(view, _)| view.etype.extent());
         let circle = Circle::of_comm(&file.comm);
         let ((view, hints), extents) = circle.settle(entry, view, [extent])?;
@@ -86,10 +107,11 @@ pub unsafe fn MPI_File_set_view<A: Abi>(
         *file.view.borrow_mut() = view;
         file.position.set(0);
         if let Some(position) = &file.shared_position {
+            let mut moved = Ok(());
             if circle.me == 0 {
-                position.store(0);
+                moved = position.store(0).map_err(|error| file.failed("has no pointer", error));
             }
-            circle.barrier(entry)?;
+            circle.settle(entry, moved, [])?;
         }
         let mut kept = file.info.borrow_mut();
         hints.iter().for_each(|(key, value)| kept.set(key, value));
@@ -124,7 +146,7 @@ pub unsafe fn MPI_File_get_view<A: Abi>(
             *disp = view.displacement;
             *etype = give_type::<A>(entry, &view.etype)?;
             *filetype = give_type::<A>(entry, &view.filetype)?;
-            put_string(&view.representation, datarep, A::LIMITS.datarep);
+            put_string(view.representation.name(), datarep, A::LIMITS.datarep);
         }
         Ok(())
     })
@@ -179,13 +201,16 @@ pub unsafe fn MPI_File_seek_shared<A: Abi>(fh: A::File, offset: i64, whence: c_i
         let whence = A::constant_in(Family::Seek, whence);
         let circle = Circle::of_comm(&file.comm);
         let checked = file.seekable().and_then(|()| file.shared());
-        let (position, said) = circle.settle(entry, checked, [offset, whence.into()])?;
+        let (_, said) = circle.settle(entry, checked, [offset, whence.into()])?;
         if said.iter().any(|words| words != &said[0]) {
             return error(class::NOT_SAME, "the ranks passed different offsets or starting points");
         }
         let mut moved = Ok(());
         if circle.me == 0 {
-            moved = target_of(file, offset, whence, position.load()).map(|to| position.store(to));
+            moved = file.with_shared(|position| position.load()).and_then(|current| {
+                let to = target_of(file, offset, whence, current)?;
+                file.with_shared(|position| position.store(to))
+            });
         }
         circle.settle(entry, moved, []).map(|_| ())
     })
@@ -195,7 +220,7 @@ pub unsafe fn MPI_File_get_position_shared<A: Abi>(fh: A::File, offset: *mut i64
     on_file::<A>("MPI_File_get_position_shared", fh, |_, file| {
         file.seekable()?;
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { *out(offset, "offset")? = file.shared()?.load() };
+        unsafe { *out(offset, "offset")? = file.with_shared(|position| position.load())? };
         Ok(())
     })
 }

@@ -18,7 +18,7 @@ pub const GROUP_EMPTY: Code = 0x109;
 /// The group of a handle.
 pub(crate) fn group_of<A: Abi>(entry: &Entry, handle: A::Handle) -> Result<Group> {
     match A::handle_in(HandleKind::Group, handle) {
-        GROUP_EMPTY => Ok(Group { members: Vec::new().into(), rank: None }),
+        GROUP_EMPTY => Ok(Group { members: Vec::new().into(), rank: None, session: None }),
         GROUP_NULL => error(class::GROUP, "the group is MPI_GROUP_NULL"),
         code => match entry.groups.get(code) {
             Some(group) => Ok(group.clone()),
@@ -166,7 +166,7 @@ unsafe fn choose<A: Abi>(
         };
         let me = entry.me();
         // SAFETY: this function's own conditions.
-        unsafe { give_group::<A>(entry, Group::new(members, me), newgroup) }
+        unsafe { give_group::<A>(entry, Group::new(members, me).derived_from(&old), newgroup) }
     })
 }
 

@@ -261,7 +261,8 @@ pub unsafe fn MPI_Intercomm_merge<A: Abi>(
         let members = if swap { [second, first].concat() } else { circle.members.clone() };
         let me = entry.me();
         let handler = comm.errhandler.borrow().clone();
-        let new = Comm::new(context, Group::new(members, me), None, handler);
+        let group = Group::new(members, me).derived_from(&comm.group);
+        let new = Comm::new(context, group, None, handler);
         // SAFETY: this function's own conditions.
         unsafe { give_comm::<A>(entry, Some(new), newintracomm)? };
         Ok(())

@@ -14,7 +14,7 @@ use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{Pattern, Peer};
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
-use strait_transport::worker::{SendMode, Sent};
+use strait_transport::worker::{OFFER_BYTES_MIN, SendMode, Sent};
 
 /// Modes as the API names them; ready is standard (a receive is posted: it cannot go wrong).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +96,23 @@ pub(crate) unsafe fn post_receive(
     let (from, pattern) = pattern?;
     // SAFETY: the caller's promise.
     Some(unsafe { entry.worker.receive(from, pattern, payload) })
+}
+
+/// As [`post_receive`], for a call that leaves the receive in flight: its sender may fill it.
+///
+/// # Safety
+/// As there.
+#[inline]
+pub(crate) unsafe fn leave_receive(entry: &mut Entry, incoming: Incoming) -> Option<RequestId> {
+    let is_long = incoming.1.bytes() >= OFFER_BYTES_MIN;
+    // SAFETY: the caller's promise.
+    let id = unsafe { post_receive(entry, incoming) };
+    if let Some(id) = id
+        && is_long
+    {
+        entry.worker.offer(id);
+    }
+    id
 }
 
 /// Waits for one transfer and returns how it ended.
@@ -358,7 +375,7 @@ unsafe fn receive_posted<A: Abi>(
     status: *mut A::Status,
 ) -> Option<c_int> {
     // SAFETY: the caller's promise; we wait for completion.
-    let id = unsafe { short::receive::<A>(&mut entry, buffer, from, comm)? };
+    let id = unsafe { short::receive::<A, false>(&mut entry, buffer, from, comm)? };
     entry.wait_until(|rt| rt.worker.is_complete(id));
     // SAFETY: `status` is writable or the ignore value, says the caller.
     if unsafe { short::take_received::<A>(&mut entry, id, status) } {
@@ -425,7 +442,7 @@ unsafe fn immediate_receive_any<A: Abi>(
     on_comm::<A>("MPI_Irecv", comm, |entry, comm| {
         let wanted = incoming::<A>(entry, comm, buffer, from)?;
         // SAFETY: the buffer is the caller's promise until the request is complete.
-        let id = unsafe { post_receive(entry, wanted) };
+        let id = unsafe { leave_receive(entry, wanted) };
         let code = entry.requests.insert(receive_request(comm, id));
         // SAFETY: `request` is writable, says the caller.
         unsafe { *request = handle::<A>(HandleKind::Request, code)? };

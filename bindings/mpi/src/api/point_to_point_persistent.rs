@@ -4,12 +4,13 @@
 use crate::abi::{Abi, HandleKind};
 use crate::api::arguments::handle;
 use crate::api::point_to_point::{
-    Mode, incoming, outgoing, post_receive, post_send, receive_request,
+    Mode, incoming, leave_receive, outgoing, post_send, receive_request,
 };
 use crate::api::request::{Look, look};
 use crate::entry::{Entry, on_comm, on_requests};
 use crate::error::{Result, class, error};
 use crate::object::comm::CommRef;
+use crate::object::partitioned::Side;
 use crate::object::request::{Finished, Persistent, Request, Transfer};
 use std::ffi::{c_int, c_void};
 use strait_transport::worker::Sent;
@@ -21,10 +22,23 @@ pub(crate) unsafe fn persistent<A: Abi>(
     start: impl FnMut(&mut Entry) -> Result<Request> + 'static,
     request: *mut A::Handle,
 ) -> Result {
+    // SAFETY: this function's own conditions.
+    unsafe { persistent_side::<A>(entry, comm, start, None, request) }
+}
+
+/// The same; of a partitioned one, which side it is.
+pub(crate) unsafe fn persistent_side<A: Abi>(
+    entry: &mut Entry,
+    comm: &CommRef,
+    start: impl FnMut(&mut Entry) -> Result<Request> + 'static,
+    side: Option<Side>,
+    request: *mut A::Handle,
+) -> Result {
     let code = entry.requests.insert(Request::Persistent(Box::new(Persistent {
         start: Box::new(start),
         active: None,
         comm: comm.clone(),
+        side,
     })));
     // SAFETY: `request` is writable, says the caller.
     unsafe { *request = handle::<A>(HandleKind::Request, code)? };
@@ -131,7 +145,7 @@ pub unsafe fn MPI_Recv_init<A: Abi>(
         let owner = comm.clone();
         let start = move |entry: &mut Entry| {
             // SAFETY: the buffer is the caller's promise from start to completion.
-            let id = unsafe { post_receive(entry, wanted.clone()) };
+            let id = unsafe { leave_receive(entry, wanted.clone()) };
             Ok(receive_request(&owner, id))
         };
         // SAFETY: this function's own conditions.

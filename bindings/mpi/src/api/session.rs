@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Sessions and their process sets (MPI-5.0 section 11.3).
 //!
-//! A session here looks at the job that MPI_Init joined. Not built yet: sessions without MPI_Init,
-//! communicators made from a session's group, and a session's buffer for buffered sends.
+//! A session here looks at the job that MPI_Init joined. Not built yet: sessions without MPI_Init.
 
 use crate::abi::{Abi, Code, HandleKind};
 use crate::api::arguments::{handle, out, put_string, string};
+use crate::api::buffered::{Owner, flush};
 use crate::api::communicator::give_group;
 use crate::api::errhandler::{acquire, create, describe, let_go};
 use crate::entry::{Entry, die, fatal_text, note_error, on_process};
@@ -20,7 +20,7 @@ use std::ffi::{c_char, c_int, c_void};
 const PROCESS_SETS: [&str; 2] = ["mpi://WORLD", "mpi://SELF"];
 
 /// Around a call that names a session: its errors go to the session's handler.
-fn on_session<A: Abi>(
+pub(crate) fn on_session<A: Abi>(
     name: &'static str,
     session: A::Handle,
     body: impl FnOnce(&mut Entry, Code) -> Result,
@@ -81,7 +81,7 @@ pub unsafe fn MPI_Session_init<A: Abi>(
     on_process::<A>("MPI_Session_init", |entry| {
         let place = out(session, "session")?;
         let errhandler = acquire::<A>(entry, HandleKind::Session, errhandler)?;
-        let code = entry.sessions.insert(Session { errhandler });
+        let code = entry.sessions.insert(Session { errhandler, buffer: None });
         // SAFETY: writable, says the caller.
         unsafe { *place = handle::<A>(HandleKind::Session, code)? };
         Ok(())
@@ -93,6 +93,10 @@ pub unsafe fn MPI_Session_finalize<A: Abi>(session: *mut A::Handle) -> c_int {
         let place = out(session, "session")?;
         // SAFETY: readable, says the caller.
         let code = A::handle_in(HandleKind::Session, unsafe { *place });
+        if entry.sessions.get(code).is_none() {
+            return bad_session(code);
+        }
+        flush(entry, &Owner::Session(code));
         let Some(session) = entry.sessions.remove(code) else { return bad_session(code) };
         let_go(entry, &session.errhandler);
         // SAFETY: writable, says the caller.
@@ -191,10 +195,10 @@ pub unsafe fn MPI_Group_from_session_pset<A: Abi>(
     pset_name: *const c_char,
     newgroup: *mut A::Handle,
 ) -> c_int {
-    on_session::<A>("MPI_Group_from_session_pset", session, |entry, _| {
+    on_session::<A>("MPI_Group_from_session_pset", session, |entry, code| {
         // SAFETY: a C string, and writable, says the caller.
         unsafe {
-            let group = members(entry, pset_name)?;
+            let group = Group { session: Some(code), ..members(entry, pset_name)? };
             give_group::<A>(entry, group, newgroup)
         }
     })

@@ -16,7 +16,7 @@ use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{ANY, Envelope, Pattern, Peer};
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
-use strait_transport::worker::Received;
+use strait_transport::worker::{OFFER_BYTES_MIN, Received};
 
 /// Bytes of `count` elements of a predefined, contiguous type.
 #[inline(always)]
@@ -71,12 +71,13 @@ fn pattern<A: Abi>(comm: &Comm, source: c_int, tag: c_int) -> Option<(Option<Pee
     }
 }
 
-/// Posts a receive of a predefined, contiguous type; `None`: nothing was done.
+/// Posts a receive of a predefined, contiguous type; `None`: nothing was done. `IS_LEFT`: the call
+/// leaves it in flight, so a sender may fill a long one.
 ///
 /// # Safety
 /// As MPI_Irecv.
 #[inline(always)]
-pub(crate) unsafe fn receive<A: Abi>(
+pub(crate) unsafe fn receive<A: Abi, const IS_LEFT: bool>(
     entry: &mut Entry,
     (buffer, count, datatype): (*mut c_void, i64, A::Handle),
     (source, tag): (c_int, c_int),
@@ -90,7 +91,11 @@ pub(crate) unsafe fn receive<A: Abi>(
     }
     let payload = Payload::Contiguous { base: buffer.cast(), bytes };
     // SAFETY: the caller says that the buffer holds `count` elements, which are `bytes` bytes.
-    Some(unsafe { entry.worker.receive(from, pattern, payload) })
+    let id = unsafe { entry.worker.receive(from, pattern, payload) };
+    if IS_LEFT && bytes >= OFFER_BYTES_MIN {
+        entry.worker.offer(id);
+    }
+    Some(id)
 }
 
 /// Receives a message that is there, or comes at once, and writes its status; `false`: nothing was
@@ -153,7 +158,7 @@ pub(crate) unsafe fn receive_request<A: Abi>(
         return None;
     }
     // SAFETY: the caller's promise.
-    let id = unsafe { receive::<A>(entry, buffer, from, comm)? };
+    let id = unsafe { receive::<A, true>(entry, buffer, from, comm)? };
     let comm = entry.comm(A::handle_in(HandleKind::Comm, comm))?.clone();
     entry.requests.insert(Request::Transfer(Transfer { id, comm, receive: true }))
 }

@@ -39,18 +39,26 @@ impl Type {
         }
     }
 
-    /// Reads `count` elements in "external32" from `from` to `base`.
+    /// Reads `count` elements in "external32" from `from` to `base`; where `from` ends earlier,
+    /// only the basic elements that are whole.
     ///
     /// # Panics
-    /// If `from` has not `count` times [`Type::external_size`] bytes.
+    /// If `from` has more than `count` times [`Type::external_size`] bytes.
     ///
     /// # Safety
     /// `base` points to `count` writable elements.
     pub unsafe fn unpack_external(&self, base: *mut u8, count: i64, from: &[u8]) {
-        assert_eq!(from.len() as i64, self.external_size() * count);
+        assert!(from.len() as i64 <= self.external_size() * count);
         let mut rest = from;
         for i in 0..count {
+            if rest.is_empty() {
+                return;
+            }
             self.each_part(i.wrapping_mul(self.extent()), &mut |offset, part| {
+                if rest.len() < part.external_bytes() as usize {
+                    rest = &[];
+                    return;
+                }
                 let at = base.wrapping_offset(offset as isize);
                 let (value, later) = rest.split_at(part.external_bytes() as usize);
                 rest = later;
@@ -68,6 +76,24 @@ impl Type {
                 }
             });
         }
+    }
+
+    /// Bytes in memory of the whole basic elements in so many bytes of "external32".
+    pub fn bytes_of_external(&self, external: i64) -> i64 {
+        if self.external_size() == 0 {
+            return 0;
+        }
+        let mut rest = external % self.external_size();
+        let mut bytes = external / self.external_size() * self.size();
+        if rest > 0 {
+            self.each_part(0, &mut |_, part| {
+                rest -= part.external_bytes();
+                if rest >= 0 {
+                    bytes += part.bytes();
+                }
+            });
+        }
+        bytes
     }
 
     /// Calls `f` with the offset of each basic element, in the order of the type map.

@@ -18,8 +18,10 @@ mod bounds;
 mod build;
 mod count;
 mod external;
+mod in_file;
 mod named;
 mod program;
+mod runs;
 
 pub use array::{DEFAULT_LENGTH, Distribution};
 pub use build::{Fault, Form, Order};

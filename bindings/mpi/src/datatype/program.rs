@@ -15,7 +15,7 @@ use std::ptr;
 use std::sync::Arc;
 
 /// What to move, relative to a place.
-enum Node {
+pub(super) enum Node {
     /// Nothing.
     Empty,
     /// Bytes side by side.
@@ -29,7 +29,7 @@ enum Node {
 }
 
 impl Node {
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Node::Empty => 0,
             Node::Run { bytes } => *bytes,
@@ -42,9 +42,9 @@ impl Node {
 
 /// A node at an offset.
 #[derive(Clone)]
-struct Placed {
-    offset: i64,
-    node: Arc<Node>,
+pub(super) struct Placed {
+    pub offset: i64,
+    pub node: Arc<Node>,
 }
 
 impl Placed {
@@ -144,10 +144,10 @@ impl Placed {
 
 /// A type, ready to be packed and unpacked.
 pub(super) struct Program {
-    root: Placed,
+    pub root: Placed,
     /// Packed bytes of one element.
-    bytes: usize,
-    extent: i64,
+    pub bytes: usize,
+    pub extent: i64,
 }
 
 impl Program {

@@ -57,6 +57,8 @@ pub struct Comm {
     pub topology: RefCell<Option<Topology>>,
     /// Buffer attached to this communicator for buffered sends.
     pub buffer: RefCell<Option<crate::object::request::BsendBuffer>>,
+    /// Partitioned channels that are being matched.
+    pub channels: RefCell<crate::object::partitioned::Channels>,
 }
 
 impl Comm {
@@ -79,6 +81,7 @@ impl Comm {
             board: OnceCell::new(),
             topology: RefCell::new(None),
             buffer: RefCell::new(None),
+            channels: RefCell::default(),
         }
     }
 

@@ -2,22 +2,20 @@
 //! Open files: a descriptor per process, what the group agreed on, and this process's view
 //! (MPI-5.0 chapter 14).
 //!
-//! Offsets count etypes of the view. Its data bytes lie side by side in the file when the filetype
-//! has no holes; only such views can be used to move data so far, the others are kept and shown.
+//! Offsets count etypes of the view (file_view.rs).
 
-use crate::abi::Code;
-use crate::datatype::Type;
+use crate::abi::{Code, Status};
 use crate::error::{MpiError, Result, class, error, make};
 use crate::object::comm::Comm;
 use crate::object::errhandler::ErrhandlerRef;
+use crate::object::file_view::View;
 use crate::object::info::InfoData;
-use crate::object::shared_memory::Mapping;
+use crate::object::shared_position::SharedPosition;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Mutex;
 
 /// Code of MPI_FILE_NULL.
 pub const FILE_NULL: Code = 0x118;
@@ -56,10 +54,14 @@ pub struct File {
     pub view: RefCell<View>,
     /// The individual file pointer, in etypes.
     pub position: Cell<i64>,
-    /// The shared file pointer; `None` when the members cannot share memory.
+    /// The shared file pointer; `None` when the members share neither memory nor a file for it.
     pub shared_position: Option<SharedPosition>,
     /// MPI_File_set_atomicity.
     pub atomic: Cell<bool>,
+    /// In atomic mode, one access of this process at a time: its threads share the file's locks.
+    pub turn: Mutex<()>,
+    /// The split collective access that has begun and not ended.
+    pub split: RefCell<Option<Split>>,
     /// Something was written since the last sync.
     pub unsynced: Cell<bool>,
     /// Hints.
@@ -68,108 +70,16 @@ pub struct File {
     pub errhandler: RefCell<ErrhandlerRef>,
 }
 
+/// A split collective access between its two halves.
+pub struct Split {
+    /// The function that began it, without "_begin".
+    pub name: &'static str,
+    /// What its end tells.
+    pub status: Status,
+}
+
 /// A file as it is shared.
 pub type FileRef = Rc<File>;
-
-/// The file pointer that all members move, in etypes: a word in memory that they share.
-pub struct SharedPosition {
-    /// Nothing for a group of one.
-    memory: Option<Mapping>,
-    own: AtomicI64,
-}
-
-impl SharedPosition {
-    /// Bytes of memory that it needs.
-    pub const BYTES: usize = size_of::<AtomicI64>();
-
-    /// In zeroed memory that all members map, or of this process only.
-    pub fn new(memory: Option<Mapping>) -> SharedPosition {
-        SharedPosition { memory, own: AtomicI64::new(0) }
-    }
-
-    fn word(&self) -> &AtomicI64 {
-        match &self.memory {
-            // SAFETY: the mapping begins at a page, has `BYTES` bytes and lives as long as `self`;
-            // all processes use the word as an atomic only.
-            Some(memory) => unsafe { AtomicI64::from_ptr(memory.base().cast()) },
-            None => &self.own,
-        }
-    }
-
-    /// Where it stands. Only the number counts: the file's bytes are ordered by the file system.
-    pub fn load(&self) -> i64 {
-        self.word().load(Ordering::Relaxed)
-    }
-
-    /// Puts it somewhere.
-    pub fn store(&self, position: i64) {
-        self.word().store(position, Ordering::Relaxed);
-    }
-
-    /// Moves it on and tells where it stood: nobody else gets the same etypes.
-    pub fn advance(&self, etypes: i64) -> i64 {
-        self.word().fetch_add(etypes, Ordering::Relaxed)
-    }
-}
-
-/// What of a file a process sees.
-#[derive(Clone)]
-pub struct View {
-    /// Where it begins, in bytes.
-    pub displacement: i64,
-    /// The unit of offsets.
-    pub etype: Arc<Type>,
-    /// The template that is repeated over the file.
-    pub filetype: Arc<Type>,
-    /// "native" or "internal", which are the same here.
-    pub representation: String,
-}
-
-impl View {
-    /// Bytes, from the beginning.
-    pub fn bytes() -> View {
-        const BYTE: Code = 0x247;
-        let byte = crate::datatype::predefined(BYTE).expect("MPI_BYTE exists");
-        View {
-            displacement: 0,
-            etype: byte.clone(),
-            filetype: byte.clone(),
-            representation: "native".into(),
-        }
-    }
-
-    /// Where its first data byte lies, if its data bytes lie side by side.
-    pub fn start(&self) -> Option<i64> {
-        // Two of them are one run only if they have no holes and no gap between them.
-        let (offset, _) = self.filetype.contiguous_bytes(2)?;
-        self.displacement.checked_add(offset)
-    }
-
-    /// The byte of the file at an offset in etypes.
-    pub fn byte_of(&self, offset: i64) -> Result<i64> {
-        let Some(start) = self.start() else {
-            return Err(with_holes());
-        };
-        match offset.checked_mul(self.etype.size()).and_then(|bytes| bytes.checked_add(start)) {
-            Some(byte) => Ok(byte),
-            None => error(class::ARG, format!("the offset {offset} is beyond any file")),
-        }
-    }
-
-    /// The first offset, in etypes, that lies wholly behind a file of that many bytes.
-    pub fn end_of(&self, bytes: i64) -> Result<i64> {
-        let Some(start) = self.start() else {
-            return Err(with_holes());
-        };
-        let seen = (bytes - start).max(0) as u64;
-        Ok(seen.div_ceil(self.etype.size() as u64) as i64)
-    }
-}
-
-#[cold]
-fn with_holes() -> Box<MpiError> {
-    make(class::UNSUPPORTED_OPERATION, "file views with holes are not built yet in Strait")
-}
 
 impl File {
     /// What messages call it.
@@ -210,9 +120,22 @@ impl File {
             Some(position) => Ok(position),
             None => error(
                 class::UNSUPPORTED_OPERATION,
-                "shared file pointers of ranks that share no memory are not built yet in Strait",
+                format!(
+                    "{} has no shared file pointer: the ranks share no memory, and beside the file \
+                     none could make or open another one for it",
+                    self.describe()
+                ),
             ),
         }
+    }
+
+    /// Something done with the shared file pointer.
+    pub fn with_shared<T>(
+        &self,
+        body: impl FnOnce(&SharedPosition) -> std::io::Result<T>,
+    ) -> Result<T> {
+        let done = body(self.shared()?);
+        done.map_err(|error| self.failed("has a shared pointer that cannot be used", error))
     }
 
     /// Bytes in the file now.
@@ -241,36 +164,5 @@ pub fn class_of(error: &std::io::Error) -> c_int {
         Some(libc::EDQUOT) => class::QUOTA,
         Some(libc::ENOMEM) => class::NO_MEM,
         _ => class::IO,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::datatype::{Form, predefined};
-
-    #[test]
-    fn offsets_count_etypes_from_the_displacement() {
-        let mut view = View::bytes();
-        assert_eq!(view.byte_of(7).unwrap(), 7);
-        assert_eq!(view.end_of(7).unwrap(), 7);
-        let int = predefined(0x209).unwrap().clone();
-        let size = int.size();
-        assert!(size > 1);
-        (view.displacement, view.etype, view.filetype) = (3, int.clone(), int);
-        assert_eq!(view.byte_of(2).unwrap(), 3 + 2 * size);
-        assert_eq!(view.end_of(2).unwrap(), 0);
-        assert_eq!(view.end_of(3 + size).unwrap(), 1);
-        assert_eq!(view.end_of(3 + size + 1).unwrap(), 2);
-        assert_eq!(view.byte_of(i64::MAX).unwrap_err().code, class::ARG);
-    }
-
-    #[test]
-    fn a_filetype_with_a_hole_is_refused_by_name() {
-        let int = predefined(0x209).unwrap();
-        let holed = Type::resized(Form::Int, 0, 2 * int.size(), int).unwrap();
-        let view = View { filetype: holed, etype: int.clone(), ..View::bytes() };
-        assert_eq!(view.start(), None);
-        assert_eq!(view.byte_of(0).unwrap_err().code, class::UNSUPPORTED_OPERATION);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Groups: an ordered set of peers, and where this process stands in it (MPI-5.0 section 7.3).
 
+use crate::abi::Code;
 use std::collections::HashMap;
 use std::sync::Arc;
 use strait_transport::envelope::Peer;
@@ -12,6 +13,8 @@ pub struct Group {
     pub members: Arc<[Peer]>,
     /// This process's rank, if it is a member.
     pub rank: Option<u32>,
+    /// The session that it was made from, itself or by way of other groups.
+    pub session: Option<Code>,
 }
 
 impl Group {
@@ -19,7 +22,12 @@ impl Group {
     pub fn new(members: impl Into<Arc<[Peer]>>, me: Peer) -> Group {
         let members = members.into();
         let rank = members.iter().position(|&p| p == me).map(|r| r as u32);
-        Group { members, rank }
+        Group { members, rank, session: None }
+    }
+
+    /// The same group, of the session that `other` is of.
+    pub fn derived_from(self, other: &Group) -> Group {
+        Group { session: other.session, ..self }
     }
 
     /// Number of members.
@@ -41,21 +49,22 @@ impl Group {
     pub fn union(&self, other: &Group, me: Peer) -> Group {
         let mine = self.ranks();
         let rest = other.members.iter().filter(|p| !mine.contains_key(p));
-        Group::new(self.members.iter().chain(rest).copied().collect::<Vec<_>>(), me)
+        let all = self.members.iter().chain(rest).copied().collect::<Vec<_>>();
+        Group::new(all, me).derived_from(self)
     }
 
     /// Those of this group that are in `other` too, in this group's order.
     pub fn intersection(&self, other: &Group, me: Peer) -> Group {
         let others = other.ranks();
         let both = self.members.iter().filter(|p| others.contains_key(p));
-        Group::new(both.copied().collect::<Vec<_>>(), me)
+        Group::new(both.copied().collect::<Vec<_>>(), me).derived_from(self)
     }
 
     /// Those of this group that are not in `other`, in this group's order.
     pub fn difference(&self, other: &Group, me: Peer) -> Group {
         let others = other.ranks();
         let rest = self.members.iter().filter(|p| !others.contains_key(p));
-        Group::new(rest.copied().collect::<Vec<_>>(), me)
+        Group::new(rest.copied().collect::<Vec<_>>(), me).derived_from(self)
     }
 
     /// How two groups compare.

@@ -13,6 +13,7 @@ use crate::abi::{Code, Status};
 use crate::entry::Entry;
 use crate::error::{MpiError, Result, class, make};
 use crate::object::comm::CommRef;
+use crate::object::partitioned::Side;
 use std::ffi::c_void;
 use strait_transport::request::{Completion, Outcome, RequestId};
 
@@ -100,6 +101,8 @@ pub struct Persistent {
     pub active: Option<Request>,
     /// For error handlers.
     pub comm: CommRef,
+    /// Of a partitioned one: which side it is.
+    pub side: Option<Side>,
 }
 
 /// A buffer for buffered sends: only its size is used, messages are kept in memory of ours.

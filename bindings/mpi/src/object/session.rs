@@ -4,6 +4,7 @@
 
 use crate::abi::Code;
 use crate::object::errhandler::ErrhandlerRef;
+use crate::object::request::BsendBuffer;
 
 /// Code of MPI_SESSION_NULL.
 pub const SESSION_NULL: Code = 0x120;
@@ -13,4 +14,6 @@ pub const SESSION_NULL: Code = 0x120;
 pub struct Session {
     /// Error handler.
     pub errhandler: ErrhandlerRef,
+    /// Buffer for buffered sends over communicators that come from this session.
+    pub buffer: Option<BsendBuffer>,
 }

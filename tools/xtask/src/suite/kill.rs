@@ -4,20 +4,25 @@
 //! The program moves small and large messages and collectives without end, over either lane. One
 //! in five times mpiexec itself is killed, one in ten times all of them at once. Afterwards no
 //! process of the job, no name in /dev/shm and no abstract socket may remain, and mpiexec must
-//! have ended by itself.
+//! have ended by itself. Further rounds kill ranks that write a file together: whatever was
+//! reached, each byte is the old one or its writer's, and the file has its size.
 //! The random numbers come from a printed seed: `XTASK_SEED=N` repeats a run's choices.
 
 use super::cases::{self, Case};
-use super::{Lanes, Suite, Tally, programs};
-use crate::process::{Running, marked, signal};
+use super::{Suite, Tally, programs};
+use crate::process::{Running, Task, marked, signal};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const ROUNDS: u64 = 100;
+const FILE_ROUNDS: u64 = 10;
 const RANKS: usize = 4;
+/// As in writing.c: bytes of a piece, and pieces of a rank.
+const PIECE: usize = 64;
+const PIECES: usize = 4000;
 /// Not a promise about speed: after so long the job hangs. The promise is measured elsewhere.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -31,13 +36,18 @@ enum Victim {
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
     suite.need_prefix()?;
-    let source = suite.places.root.join("bindings/tests/c/ends/busy.c");
-    let binary = programs::scratch(suite, "busy");
-    programs::compile(suite, &source, &binary)?;
+    let compiled = |name: &str| -> Result<PathBuf, String> {
+        let source = suite.places.root.join(format!("bindings/tests/c/ends/{name}.c"));
+        let binary = programs::scratch(suite, name);
+        programs::compile(suite, &source, &binary)?;
+        Ok(binary)
+    };
+    let (binary, writing) = (compiled("busy")?, compiled("writing")?);
     let seed = seed();
     println!("   seed {seed}");
     let before = names_left();
-    let list: Vec<Case> = (0..ROUNDS).map(|round| case(suite, &binary, round, seed)).collect();
+    let mut list: Vec<Case> = (0..ROUNDS).map(|round| case(suite, &binary, round, seed)).collect();
+    list.extend((0..FILE_ROUNDS).map(|round| file_case(suite, &writing, round, seed)));
     let mut tally = Tally::default();
     cases::run(&list, 2, &mut tally);
     let left = names_that_stay(&before);
@@ -66,18 +76,39 @@ fn case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'
         _ => Victim::Rank,
     };
     let name = format!("round {round}: kill {who:?}, {}", lanes.name());
-    Case::new(name, move || one_round(suite, binary, lanes, who, random(seed, round)))
+    Case::new(name, move || {
+        let task = suite.mpiexec(RANKS, lanes).arg(binary);
+        one_round(task, "busy", who, random(seed, round))
+    })
 }
 
-fn one_round(
-    suite: &Suite,
-    binary: &Path,
-    lanes: Lanes,
-    who: Victim,
-    random: u64,
-) -> Result<(), String> {
-    let task = suite.mpiexec(RANKS, lanes).arg(binary).limit(60);
-    let running = task.start()?;
+fn file_case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'a> {
+    let lanes = suite.lanes()[round as usize % suite.lanes().len()];
+    let name = format!("round {round}: kill a rank that writes a file, {}", lanes.name());
+    Case::new(name, move || {
+        let file = programs::scratch(suite, &format!("written-{round}"));
+        let stretch = PIECE * (RANKS + 1);
+        fs::write(&file, vec![b'.'; stretch * PIECES]).map_err(|e| e.to_string())?;
+        let task = suite.mpiexec(RANKS, lanes).arg(binary).arg(&file);
+        one_round(task, "writing", Victim::Rank, random(seed, ROUNDS + round))?;
+        let found = fs::read(&file).map_err(|e| e.to_string())?;
+        let _ = fs::remove_file(&file);
+        if found.len() != stretch * PIECES {
+            return Err(format!("the file has {} bytes now", found.len()));
+        }
+        for (at, &byte) in found.iter().enumerate() {
+            let piece = at % stretch / PIECE;
+            let writer = (piece < RANKS).then_some(b'a' + piece as u8);
+            if byte != b'.' && Some(byte) != writer {
+                return Err(format!("byte {at} is {byte}, which nobody wrote there"));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn one_round(task: Task, program: &str, who: Victim, random: u64) -> Result<(), String> {
+    let running = task.limit(60).start()?;
     let mark = running.mark();
     // Some rounds strike while the job starts, some while it works.
     sleep(Duration::from_millis(random % 300));
@@ -85,7 +116,7 @@ fn one_round(
         Victim::Launcher => signal(running.pid(), "KILL"),
         Victim::Everybody => crate::process::end_marked(&mark),
         Victim::Rank => {
-            let rank = pick(&running, random >> 16).ok_or("no rank appeared")?;
+            let rank = pick(&running, program, random >> 16).ok_or("no rank appeared")?;
             signal(rank, "KILL");
         }
     }
@@ -110,10 +141,11 @@ fn one_round(
 }
 
 /// A rank of the job: a process with the mark that runs the program; waits until there is one.
-fn pick(running: &Running, random: u64) -> Option<u32> {
+fn pick(running: &Running, program: &str, random: u64) -> Option<u32> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
-        let ranks: Vec<u32> = running.family().into_iter().filter(|pid| is_busy(*pid)).collect();
+        let ranks: Vec<u32> =
+            running.family().into_iter().filter(|pid| runs(*pid, program)).collect();
         if !ranks.is_empty() {
             return ranks.get(random as usize % ranks.len()).copied();
         }
@@ -122,8 +154,8 @@ fn pick(running: &Running, random: u64) -> Option<u32> {
     None
 }
 
-fn is_busy(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "busy")
+fn runs(pid: u32, program: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program)
 }
 
 /// Names in /dev/shm and abstract sockets that look like ours.

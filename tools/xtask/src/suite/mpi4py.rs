@@ -57,6 +57,7 @@ const FILES: &[&str] = &[
     "handle",
     "win",
     "file",
+    "io",
 ];
 const RANKS: &[usize] = &[1, 2, 3, 4];
 const SECONDS: u64 = 150;
