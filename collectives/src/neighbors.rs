@@ -51,8 +51,7 @@ pub struct Neighborhood {
 
 impl PartialEq for Neighborhood {
     fn eq(&self, other: &Neighborhood) -> bool {
-        self.hash == other.hash
-            && (Arc::ptr_eq(&self.form, &other.form) || self.form == other.form)
+        self.hash == other.hash && (Arc::ptr_eq(&self.form, &other.form) || self.form == other.form)
     }
 }
 

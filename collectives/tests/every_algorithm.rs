@@ -21,7 +21,9 @@ fn base_shapes(algorithm: &Algorithm) -> Vec<Shape> {
     }
     let plain = (1..=RANKS_MAX).map(|ranks| Shape::new(kind, ranks));
     if kind.has_neighbors() {
-        return plain.flat_map(|s| around::all(s.ranks).map(move |n| s.clone().around(n))).collect();
+        return plain
+            .flat_map(|s| around::all(s.ranks).map(move |n| s.clone().around(n)))
+            .collect();
     }
     plain.collect()
 }

@@ -73,12 +73,15 @@ pub(super) fn alltoall(b: &mut Builder, parameters: Parameters) -> Result<(), Re
             None => {}
         }
     }
-    let edges = (0..around.out_degree(rank))
-        .filter_map(|edge| Some((around.destination(rank, edge)?, Blocks::one(Buffer::Input, edge))));
+    let edges = (0..around.out_degree(rank)).filter_map(|edge| {
+        Some((around.destination(rank, edge)?, Blocks::one(Buffer::Input, edge)))
+    });
     let (own, others): (Vec<_>, Vec<_>) = edges.partition(|(to, _)| *to == rank);
     send_all(b, parameters, others.into_iter())?;
     if own.len() != to_self.len() {
-        return Err(Refused(format!("rank {rank} has unequal numbers of edges to and from itself")));
+        return Err(Refused(format!(
+            "rank {rank} has unequal numbers of edges to and from itself"
+        )));
     }
     let pairs = own.into_iter().zip(to_self);
     pairs.map(|((_, what), into)| b.add(Step::Copy { what, into })).try_for_each(|s| s.map(drop))

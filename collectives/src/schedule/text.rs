@@ -155,7 +155,8 @@ fn parse_shape<'t>(
         line.end().map(|()| value)
     };
     let (regular, in_place) = (flag("regular")?, flag("in_place")?);
-    let neighbors = if kind.has_neighbors() { Some(header("neighbors")?.neighbors()?) } else { None };
+    let neighbors =
+        if kind.has_neighbors() { Some(header("neighbors")?.neighbors()?) } else { None };
     let shape = Shape { kind, ranks, first_group, root, blocks, regular, in_place, neighbors };
     let mut line = header("rank")?;
     shape.check().map_err(|what| line.error(what))?;
