@@ -10,6 +10,10 @@
 //! other group, as MPI defines it; scan, exscan and reduce_scatter are not defined there
 //! (a binding makes the latter from allreduce, because a rank does not know how the other group
 //! partitions).
+//!
+//! The neighbourhood kinds are always irregular: two ranks agree on the sizes of the edges between
+//! them, and nobody on more. `neighbors` defines which block meets which. Blocks of edges to or
+//! from nobody are expected to hold nothing, so a schedule that writes them is refused.
 #![forbid(unsafe_code)]
 
 use crate::schedule::{Buffer, Extent};
@@ -40,6 +44,10 @@ pub enum Kind {
     Scan,
     /// The combination of the inputs of ranks `0 .. r` at rank `r`; rank 0 has no output.
     Exscan,
+    /// One block of each neighbour to its neighbours, in the order of the edges.
+    NeighborAllgather,
+    /// A block along each edge to a neighbour.
+    NeighborAlltoall,
 }
 
 /// One rank's block, as a contribution to a result.
@@ -53,7 +61,7 @@ pub struct Atom {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Barrier,
         Kind::Bcast,
         Kind::Gather,
@@ -65,6 +73,8 @@ impl Kind {
         Kind::ReduceScatter,
         Kind::Scan,
         Kind::Exscan,
+        Kind::NeighborAllgather,
+        Kind::NeighborAlltoall,
     ];
 
     /// Its name, as in tables and schedule text.
@@ -81,6 +91,8 @@ impl Kind {
             Kind::ReduceScatter => "reduce_scatter",
             Kind::Scan => "scan",
             Kind::Exscan => "exscan",
+            Kind::NeighborAllgather => "neighbor_allgather",
+            Kind::NeighborAlltoall => "neighbor_alltoall",
         }
     }
 
@@ -109,7 +121,12 @@ impl Kind {
 
     /// Whether it is defined between two groups.
     pub fn joins_groups(self) -> bool {
-        !matches!(self, Kind::ReduceScatter | Kind::Scan | Kind::Exscan)
+        !matches!(self, Kind::ReduceScatter | Kind::Scan | Kind::Exscan) && !self.has_neighbors()
+    }
+
+    /// Whether ranks exchange with their neighbours alone ([`Shape::neighbors`]).
+    pub fn has_neighbors(self) -> bool {
+        matches!(self, Kind::NeighborAllgather | Kind::NeighborAlltoall)
     }
 }
 
@@ -128,6 +145,8 @@ pub fn blocks(shape: &Shape, rank: Rank, buffer: Buffer) -> u32 {
         Kind::Alltoall | Kind::ReduceScatter => others,
         Kind::Reduce => u32::from(takes_part) * shape.blocks,
         Kind::Allreduce | Kind::Scan | Kind::Exscan => shape.blocks,
+        Kind::NeighborAllgather => 1,
+        Kind::NeighborAlltoall => shape.neighbors().out_degree(rank),
     };
     let output = match shape.kind {
         Kind::Barrier => 0,
@@ -139,6 +158,7 @@ pub fn blocks(shape: &Shape, rank: Rank, buffer: Buffer) -> u32 {
         Kind::ReduceScatter => 1,
         Kind::Allreduce | Kind::Scan => shape.blocks,
         Kind::Exscan => u32::from(rank > 0) * shape.blocks,
+        Kind::NeighborAllgather | Kind::NeighborAlltoall => shape.neighbors().in_degree(rank),
     };
     match buffer {
         Buffer::Input => input,
@@ -163,8 +183,30 @@ pub fn extent(shape: &Shape, rank: Rank, buffer: Buffer, block: u32) -> Extent {
         Kind::Alltoall if is_input => pair_extent(shape, rank, other()),
         Kind::Alltoall => pair_extent(shape, other(), rank),
         Kind::ReduceScatter if !is_input => Extent(u64::from(rank)),
+        Kind::NeighborAllgather if is_input => Extent(u64::from(rank)),
+        Kind::NeighborAllgather => {
+            shape.neighbors().source(rank, block).map_or(NOBODY, |from| Extent(u64::from(from)))
+        }
+        Kind::NeighborAlltoall => edge_extent(shape, rank, is_input, block),
         _ => Extent(u64::from(block)),
     }
+}
+
+/// The extent of the block of an edge to or from nobody.
+const NOBODY: Extent = Extent(u64::MAX);
+
+/// The extent of what goes along an edge: its ends, and how many like it come before. (So many
+/// edges between so many ranks that the numbers wrap would only make the verifier less strict.)
+fn edge_extent(shape: &Shape, rank: Rank, is_input: bool, block: u32) -> Extent {
+    let around = shape.neighbors();
+    let ends = match is_input {
+        true => around.departure(rank, block).map(|(target, before)| (rank, target, before)),
+        false => around.arrival(rank, block).map(|(source, before)| (source, rank, before)),
+    };
+    let Some((source, target, before)) = ends else { return NOBODY };
+    let pairs = u64::from(shape.ranks).wrapping_mul(u64::from(shape.ranks));
+    let first = pair_extent(shape, source, target).0;
+    Extent(first.wrapping_add(pairs.wrapping_mul(u64::from(before))))
 }
 
 /// The extent of what `source` has for `target` in an irregular alltoall.
@@ -190,6 +232,8 @@ pub fn knows(shape: &Shape, rank: Rank, extent: Extent) -> bool {
                 && (extent.0 / ranks == u64::from(rank) || extent.0 % ranks == u64::from(rank))
         }
         Kind::ReduceScatter => extent.0 < u64::from(shape.ranks),
+        // No algorithm needs scratch: a binding has no sizes by these extents.
+        Kind::NeighborAllgather | Kind::NeighborAlltoall => false,
         _ => extent.0 < u64::from(shape.blocks),
     }
 }
@@ -213,5 +257,20 @@ pub fn expected(shape: &Shape, rank: Rank, block: u32) -> Vec<Atom> {
         Kind::ReduceScatter => all(others, rank),
         Kind::Scan => all(0..rank + 1, block),
         Kind::Exscan => all(0..rank, block),
+        Kind::NeighborAllgather => {
+            let source = shape.neighbors().source(rank, block);
+            source.map(|rank| Atom { rank, block: 0 }).into_iter().collect()
+        }
+        Kind::NeighborAlltoall => met(shape, rank, block).into_iter().collect(),
     }
+}
+
+/// What meets a block of the output of a neighbourhood alltoall: the sender's edge to this rank
+/// with as many before it.
+fn met(shape: &Shape, rank: Rank, block: u32) -> Option<Atom> {
+    let around = shape.neighbors();
+    let (source, before) = around.arrival(rank, block)?;
+    let mut edges = 0..around.out_degree(source);
+    let block = edges.find(|edge| around.departure(source, *edge) == Some((rank, before)))?;
+    Some(Atom { rank: source, block })
 }

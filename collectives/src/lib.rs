@@ -14,6 +14,7 @@
 pub mod algorithm;
 pub mod execute;
 pub mod kind;
+pub mod neighbors;
 pub mod reduce;
 pub mod schedule;
 pub mod select;

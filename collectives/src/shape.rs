@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::kind::Kind;
+use crate::neighbors::Neighborhood;
 use crate::schedule::Buffer;
 use std::ops::Range;
 
@@ -30,13 +31,24 @@ pub struct Shape {
     pub regular: bool,
     /// Whether input and output share memory as `MPI_IN_PLACE` says ([`Shape::place`]).
     pub in_place: bool,
+    /// Who exchanges with whom, where the kind has neighbours.
+    pub neighbors: Option<Neighborhood>,
 }
 
 impl Shape {
     /// A call within one group: root 0, one block, regular, not in place.
     pub fn new(kind: Kind, ranks: u32) -> Shape {
         assert!(ranks > 0, "a group has at least one rank");
-        Shape { kind, ranks, first_group: None, root: 0, blocks: 1, regular: true, in_place: false }
+        Shape {
+            kind,
+            ranks,
+            first_group: None,
+            root: 0,
+            blocks: 1,
+            regular: true,
+            in_place: false,
+            neighbors: None,
+        }
     }
 
     /// A call between two groups.
@@ -64,6 +76,19 @@ impl Shape {
     /// The same with input and output in the same memory.
     pub fn in_place(self) -> Shape {
         Shape { in_place: true, ..self }
+    }
+
+    /// The same among neighbours. Their blocks are never regular.
+    pub fn around(self, neighbors: Neighborhood) -> Shape {
+        Shape { regular: false, neighbors: Some(neighbors), ..self }
+    }
+
+    /// Who exchanges with whom.
+    ///
+    /// # Panics
+    /// If the kind has no neighbours, or none were given ([`Shape::check`] refuses that).
+    pub fn neighbors(&self) -> &Neighborhood {
+        self.neighbors.as_ref().expect("a neighbourhood collective has a neighbourhood")
     }
 
     /// Whether two groups take part.
@@ -133,6 +158,13 @@ impl Shape {
         if self.is_inter() && self.in_place {
             return Err("between two groups nothing is in place".into());
         }
-        Ok(())
+        match &self.neighbors {
+            None if self.kind.has_neighbors() => Err(format!("{kind} needs a neighbourhood")),
+            None => Ok(()),
+            Some(_) if !self.kind.has_neighbors() => Err(format!("{kind} has no neighbourhood")),
+            Some(_) if self.in_place => Err(format!("{kind} cannot be in place")),
+            Some(_) if self.regular => Err(format!("the blocks of {kind} are not regular")),
+            Some(neighbors) => neighbors.check(self.ranks),
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! parameters: verified, and its cost found equal to its formula. Between groups: every pair of
 //! sizes up to 6.
 
+mod around;
+
 use strait_collectives::algorithm::{ALL, Algorithm, Cut, Parameters};
 use strait_collectives::kind::Kind;
 use strait_collectives::schedule::parse;
@@ -17,7 +19,13 @@ fn base_shapes(algorithm: &Algorithm) -> Vec<Shape> {
         let sizes = (1..=6).flat_map(|one| (1..=6).map(move |two| (one, two)));
         return sizes.map(|(one, two)| Shape::between(kind, one, two)).collect();
     }
-    (1..=RANKS_MAX).map(|ranks| Shape::new(kind, ranks)).collect()
+    let plain = (1..=RANKS_MAX).map(|ranks| Shape::new(kind, ranks));
+    if kind.has_neighbors() {
+        return plain
+            .flat_map(|s| around::all(s.ranks).map(move |n| s.clone().around(n)))
+            .collect();
+    }
+    plain.collect()
 }
 
 fn shapes(algorithm: &Algorithm) -> Vec<Shape> {

@@ -61,7 +61,7 @@ static void receive(int other, int round, size_t bytes, int kind, int filled) {
     int room = (int)(kind == LONG ? bytes + 4096 : bytes);
     MUST(MPI_Irecv(buffer, room, MPI_BYTE, other, 5, MPI_COMM_WORLD, &request));
     MUST(MPI_Send(NULL, 0, MPI_BYTE, other, 6, MPI_COMM_WORLD));
-    // The last bytes tell that all is there only if nobody copies from the end; so all are looked at.
+    // Pieces come from the end and from the beginning, so all of it is looked at.
     const volatile unsigned char *seen = buffer;
     int present = 0;
     for (int i = 0; filled && (kind == PLAIN || kind >= CANCELLED) && !present && i < 50000; i++) {

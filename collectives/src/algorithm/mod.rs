@@ -12,6 +12,7 @@ mod bruck;
 mod dissemination;
 mod fold;
 mod linear;
+mod neighbor;
 mod pairwise;
 mod recursive_doubling;
 mod ring;
@@ -107,6 +108,9 @@ impl Algorithm {
             return Err(Refused(format!("{} {}: it {why}", self.kind.name(), self.name)));
         }
         shape.check().map_err(Refused)?;
+        if shape.neighbors.as_ref().is_some_and(|neighbors| !neighbors.knows(rank)) {
+            return Err(Refused(format!("the neighbours of rank {rank} are not known here")));
+        }
         let mut builder = Builder::new(shape, rank);
         (self.build)(&mut builder, parameters)?;
         Ok(builder.finish())
@@ -220,6 +224,14 @@ pub static ALL: &[Algorithm] = &[
         recursive_doubling::exscan,
         recursive_doubling::exscan_cost,
     ),
+    Algorithm {
+        in_place: false,
+        ..row(Kind::NeighborAllgather, "combined", neighbor::allgather, neighbor::allgather_cost)
+    },
+    Algorithm {
+        in_place: false,
+        ..row(Kind::NeighborAlltoall, "direct", neighbor::alltoall, neighbor::alltoall_cost)
+    },
     inter(Kind::Barrier, between::barrier, between::barrier_cost),
     inter(Kind::Bcast, between::bcast, between::bcast_cost),
     inter(Kind::Gather, between::gather, between::rooted_cost),

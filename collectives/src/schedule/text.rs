@@ -5,6 +5,7 @@
 
 use super::{Blocks, Buffer, Builder, Cell, Extent, Schedule, Step, StepId};
 use crate::kind::Kind;
+use crate::neighbors::Neighborhood;
 use crate::shape::Shape;
 use std::fmt;
 
@@ -36,6 +37,9 @@ impl fmt::Display for Schedule {
         writeln!(f, "blocks {}", shape.blocks)?;
         writeln!(f, "regular {}", if shape.regular { "yes" } else { "no" })?;
         writeln!(f, "in_place {}", if shape.in_place { "yes" } else { "no" })?;
+        if let Some(neighbors) = &shape.neighbors {
+            writeln!(f, "neighbors {neighbors}")?;
+        }
         writeln!(f, "rank {}", self.rank)?;
         for (index, extents) in self.scratch.iter().enumerate() {
             write!(f, "scratch {index} :")?;
@@ -151,12 +155,17 @@ fn parse_shape<'t>(
         line.end().map(|()| value)
     };
     let (regular, in_place) = (flag("regular")?, flag("in_place")?);
-    let shape = Shape { kind, ranks, first_group, root, blocks, regular, in_place };
+    let neighbors =
+        if kind.has_neighbors() { Some(header("neighbors")?.neighbors()?) } else { None };
+    let shape = Shape { kind, ranks, first_group, root, blocks, regular, in_place, neighbors };
     let mut line = header("rank")?;
     shape.check().map_err(|what| line.error(what))?;
     let rank: u32 = line.number()?;
     if rank >= ranks {
         return Err(line.error(format!("rank {rank} is not among {ranks}")));
+    }
+    if shape.neighbors.as_ref().is_some_and(|neighbors| !neighbors.knows(rank)) {
+        return Err(line.error(format!("the neighbors are not those of rank {rank}")));
     }
     line.end()?;
     Ok((shape, rank))
@@ -293,6 +302,13 @@ impl<'t> Line<'t> {
     fn number_after(&mut self, word: &str) -> Result<u32, TextError> {
         self.word(word)?;
         self.number()
+    }
+
+    /// The rest of the line.
+    fn neighbors(&mut self) -> Result<Neighborhood, TextError> {
+        self.word_at = self.at;
+        let found = Neighborhood::parse(self.rest());
+        found.ok_or_else(|| self.error("neighbors read like `grid 3* 4` or `of 0 : 1 > 1`".into()))
     }
 
     fn blocks_after(&mut self, word: &str) -> Result<Blocks, TextError> {

@@ -64,6 +64,8 @@ pub static RULES: &[Rule] = &[
     rule(Kind::ReduceScatter, 1, [0, ALL], "pairwise_ordered"),
     rule(Kind::Scan, 1, [0, ALL], "recursive_doubling"),
     rule(Kind::Exscan, 1, [0, ALL], "recursive_doubling"),
+    rule(Kind::NeighborAllgather, 1, [0, ALL], "combined"),
+    rule(Kind::NeighborAlltoall, 1, [0, ALL], "direct"),
 ];
 
 /// The plan for a call. `bytes`: what all ranks know of its size (0 where they do not): the whole
@@ -125,6 +127,7 @@ mod tests {
             for ranks in 1..10 {
                 let intra = Shape::new(kind, ranks);
                 let mut shapes = vec![intra.clone(), intra.clone().irregular(), intra.in_place()];
+                shapes.retain(|shape| !kind.has_neighbors() || !shape.in_place);
                 if kind.joins_groups() {
                     shapes.push(Shape::between(kind, ranks, 3));
                     shapes.push(Shape::between(kind, ranks, 3).irregular());

@@ -32,6 +32,7 @@ pub use topology::{BadTopology, FORMS, Topology};
 
 use crate::algorithm::{Algorithm, Cut, Parameters};
 use crate::kind::Kind;
+use crate::neighbors::Neighborhood;
 use crate::schedule::Refused;
 use crate::shape::{Rank, Shape};
 
@@ -82,7 +83,8 @@ pub enum Failure {
 }
 
 impl<'a> Job<'a> {
-    /// An algorithm for so many ranks, with the cut that it wants; root 0.
+    /// An algorithm for so many ranks, with the cut that it wants; root 0; neighbours are those on
+    /// a ring.
     pub fn new(
         algorithm: &'static Algorithm,
         ranks: u32,
@@ -93,6 +95,9 @@ impl<'a> Job<'a> {
         let shape = Shape::new(algorithm.kind, ranks);
         let shape = match algorithm.cut {
             Cut::PerRank if algorithm.kind.is_partitioned() => shape.cut(ranks),
+            _ if algorithm.kind.has_neighbors() => {
+                shape.around(Neighborhood::grid(vec![(ranks, true)]))
+            }
             _ => shape,
         };
         if let Some(why) = algorithm.misfit(&shape) {

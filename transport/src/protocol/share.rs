@@ -11,10 +11,10 @@
 //!              | at the back  | at the front
 //! ```
 //!
-//! A cell may also be *offered* before there is a message: it stands for a posted receive, which the
-//! next message of one sender will match. Then the claim word is the generation, a flag, and the
-//! number of the offer; the sender accepts it, which opens the cell, or the receiver withdraws it.
-//! docs/decisions/0003 has the reasons why the right message is the one that accepts.
+//! A cell may also be *offered* before there is a message: it stands for a posted receive, which
+//! the next message of one sender will match. Then the claim word is the generation, a flag, and
+//! the number of the offer; the sender accepts it, which opens the cell, or the receiver withdraws
+//! it. docs/decisions/0003 has the reasons why the right message is the one that accepts.
 //!
 //! Invariants:
 //! 1. A unit is taken at most once: front and back change in one compare-and-swap, and nobody takes

@@ -7,10 +7,10 @@
 //! 2. Nothing here calls user code, except the layouts of typed payloads.
 //! 3. A short standard send and a matched receive allocate nothing and make no system call.
 //!
-//! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive`
-//! (what a matched receive does), `share` (long
-//! transfers that both sides copy), `offer` (receives that their senders may fill), `cancel` (cancellation and the loss of a peer), `direct`
-//! (receives without a request), `near` (what is done without messages).
+//! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive` (what
+//! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
+//! their senders may fill), `cancel` (cancellation and the loss of a peer), `direct` (receives
+//! without a request), `near` (what is done without messages), `summary` (what waits, in words).
 
 mod cancel;
 mod deliver;
@@ -20,6 +20,7 @@ mod offer;
 mod receive;
 mod share;
 mod submit;
+mod summary;
 
 pub use self::offer::OFFER_BYTES_MIN;
 pub use crate::wait::{Next, Sleeper, Waiter};
@@ -41,7 +42,6 @@ use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 
 /// When a send is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -570,39 +570,5 @@ impl Core {
             })
         };
         self.requests.live() > 0 && (0..self.requests.len()).any(sending)
-    }
-
-    fn pending_summary(&self) -> String {
-        const SHOWN: usize = 8;
-        let mut text = format!(
-            "{} requests, {} posted receives, {} unexpected messages, {} peers wait for room",
-            self.requests.live(),
-            self.matching.posted_count(),
-            self.matching.unexpected_count(),
-            self.active.len(),
-        );
-        let pending = (0..self.requests.len())
-            .filter_map(|index| self.requests.get(self.requests.id(index)))
-            .filter(|slot| !matches!(slot.stage, Stage::Done(_)));
-        for slot in pending.take(SHOWN) {
-            let what = match slot.stage {
-                Stage::Posted(_) => "receive waits for a message",
-                Stage::Assembling | Stage::Granting { .. } => "receive is matched",
-                Stage::Sharing { .. } | Stage::Receiving { .. } => "receive waits for data",
-                Stage::Claimed(_) => "message is claimed and not received",
-                Stage::Queued => "send waits for room",
-                Stage::Announced => "send waits for its receive",
-                Stage::Streaming { .. } => "send hands data over",
-                Stage::AwaitAck => "synchronous send waits for its receive",
-                Stage::Free { .. } | Stage::Done(_) => continue,
-            };
-            let Envelope { context, source, tag } = slot.envelope;
-            let _ = write!(text, "; {what} (context {context}, source {source}, tag {tag}");
-            let _ = match slot.peer {
-                NO_PEER => write!(text, ", any peer)"),
-                peer => write!(text, ", peer {peer})"),
-            };
-        }
-        text
     }
 }

@@ -102,7 +102,7 @@ fn run_now(
 }
 
 /// No call is ordinary.
-fn never(_: &mut Entry, _: &CommRef, _: u64) -> Option<Result> {
+pub(crate) fn never(_: &mut Entry, _: &CommRef, _: u64) -> Option<Result> {
     None
 }
 

@@ -37,7 +37,8 @@ pub enum Rows<A: Abi> {
 }
 
 impl<A: Abi> Rows<A> {
-    fn base(&self) -> *const c_void {
+    /// Where the buffer begins.
+    pub fn base(&self) -> *const c_void {
         match self {
             Rows::Even(buffer) => buffer.0,
             Rows::Listed(buffer) => buffer.0,

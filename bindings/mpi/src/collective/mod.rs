@@ -9,6 +9,7 @@ pub mod area;
 pub mod bind;
 pub mod board;
 pub mod build;
+pub mod neighborhood;
 pub mod operation;
 pub mod reduction;
 

@@ -2,8 +2,8 @@
 //! Partitioned communication: what the two sides of a channel know (MPI-5.0 chapter 4).
 //!
 //! A channel is a Psend_init and the Precv_init that it met. The sender cuts its buffer into
-//! messages of one partition each (of several, beyond [`MESSAGES_MAX`] of them) and says so once, in
-//! a [`Plan`] that leaves with Psend_init. In each round a message leaves when the last of its
+//! messages of one partition each (of several, beyond [`MESSAGES_MAX`] of them) and says so once,
+//! in a [`Plan`] that leaves with Psend_init. In each round a message leaves when the last of its
 //! partitions is ready. The receiver posts a receive for each message into its own buffer, so the
 //! partitions of both sides need not agree: a partition has arrived when all messages that have a
 //! byte of it have.

@@ -29,6 +29,8 @@ const FILES: &[&str] = &[
     "cco_vec",
     "cco_buf_inter",
     "cco_vec_inter",
+    "cco_ngh_buf",
+    "cco_ngh_obj",
     "util_pkl5",
     "p2p_obj",
     "pickle",

@@ -83,6 +83,7 @@ fn is_long(kind: Kind, members: u32, bytes: usize, plain: bool) -> bool {
         Kind::Allreduce if members == 2 => plain && bytes >= PAIR_MIN,
         Kind::Allreduce | Kind::Reduce | Kind::ReduceScatter => plain && bytes >= SLICED_MIN,
         Kind::Scan | Kind::Exscan | Kind::Barrier => false,
+        Kind::NeighborAllgather | Kind::NeighborAlltoall => false,
         // Of longer ones both sides copy when they go by messages.
         Kind::Bcast | Kind::Gather if bytes > ONE_READER_MAX => false,
         _ if members == 2 => bytes >= PAIR_MIN,

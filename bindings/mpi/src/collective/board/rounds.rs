@@ -85,7 +85,8 @@ pub fn run(entry: &mut Entry, comm: &Comm, number: u64, call: &Call) -> Result<O
     let kind = call.shape.kind;
     let needs_sizes =
         matches!(kind, Kind::Gather | Kind::Scatter | Kind::Allgather | Kind::Alltoall);
-    if call.is_absent || (needs_sizes && !call.shape.regular) {
+    // Neighbours are few, and exchange by messages.
+    if call.is_absent || kind.has_neighbors() || (needs_sizes && !call.shape.regular) {
         return Ok(None);
     }
     let fold = match &call.operation {
@@ -298,7 +299,7 @@ impl Job<'_> {
         // SAFETY: seen, or our own.
         let data = |member: u32| unsafe { view.of(member) };
         match self.kind {
-            Kind::Barrier => {}
+            Kind::Barrier | Kind::NeighborAllgather | Kind::NeighborAlltoall => {}
             // SAFETY: the caller's promise, here and below.
             Kind::Bcast => unsafe { self.output.payload(0).unpack(from, data(self.root)) },
             Kind::Scatter => {
