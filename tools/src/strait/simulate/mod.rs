@@ -158,9 +158,11 @@ fn introduction(request: &Request) -> String {
 
 /// The collective of that name.
 fn kind(name: &str) -> Result<Kind, String> {
-    Kind::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        format!("no collective '{name}'; known are {}", known.join(", "))
+    // What a neighbourhood costs is a matter of its graph, which nobody gave.
+    let is_here = |kind: &Kind| !kind.has_neighbors();
+    Kind::by_name(name).filter(is_here).ok_or_else(|| {
+        let known = Kind::ALL.into_iter().filter(is_here).map(Kind::name).collect::<Vec<_>>();
+        format!("no collective '{name}' here; known are {}", known.join(", "))
     })
 }
 
