@@ -31,9 +31,9 @@ pub fn all(ranks: u32) -> impl Iterator<Item = Neighborhood> {
     if ranks == 1 {
         all.push(Neighborhood::grid(vec![]));
     }
-    for first in (1..=ranks).filter(|n| ranks % n == 0) {
+    for first in (1..=ranks).filter(|n| ranks.is_multiple_of(*n)) {
         let rest = ranks / first;
-        for second in (1..=rest).filter(|n| rest % n == 0) {
+        for second in (1..=rest).filter(|n| rest.is_multiple_of(*n)) {
             for wraps in 0..8 {
                 let places = [first, second, rest / second].into_iter().enumerate();
                 let grid = places.map(|(axis, n)| (n, wraps >> axis & 1 == 1));
