@@ -200,8 +200,8 @@ static void graph(void) {
     all();
     // Nobody has a neighbour.
     in_degree = out_degree = 0;
-    MUST(MPI_Dist_graph_create_adjacent(MPI_COMM_WORLD, 0, sources, MPI_WEIGHTS_EMPTY, 0, targets,
-                                        MPI_WEIGHTS_EMPTY, MPI_INFO_NULL, 0, &comm));
+    MUST(MPI_Dist_graph_create_adjacent(MPI_COMM_WORLD, 0, sources, ones, 0, targets, ones,
+                                        MPI_INFO_NULL, 0, &comm));
     all();
     // A star.
     int index[MOST], edges[2 * MOST];
