@@ -98,6 +98,21 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_Win_create_dynamic",
     "MPI_Win_free",
     "MPI_Win_fence",
+    "MPI_Win_start",
+    "MPI_Win_complete",
+    "MPI_Win_wait",
+    "MPI_Win_lock",
+    "MPI_Win_unlock",
+    "MPI_Win_lock_all",
+    "MPI_Win_unlock_all",
+    "MPI_Win_flush",
+    "MPI_Win_flush_all",
+    "MPI_Win_flush_local",
+    "MPI_Win_flush_local_all",
+    "MPI_Put",
+    "MPI_Get",
+    "MPI_Accumulate",
+    "MPI_Get_accumulate",
     "MPI_Session_detach_buffer",
     "MPI_Session_flush_buffer",
     "MPI_Session_finalize",
@@ -224,6 +239,9 @@ impl Entry {
         let mut done = self.worker.progress();
         if !self.active.is_empty() {
             done += self.advance_active();
+        }
+        if !self.served.is_empty() {
+            done += crate::rma::serve(self);
         }
         if done > 0 && SLEEPING.load(Ordering::Relaxed) > 0 {
             self.sleeper.wake_all();
@@ -543,6 +561,7 @@ pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiEr
 #[cold]
 pub fn note_error(entry: &Entry, error: &MpiError) {
     if error.code == class::PROC_ABORTED {
+        ending::yield_to_abort(entry);
         entry.job.node.record(entry.job.local_rank).note_loss_in(call_id(entry.name));
     }
     crate::error::remember(error);

@@ -42,6 +42,7 @@ pub mod class {
     pub const INFO: i32 = 34;
     pub const IO: i32 = 35;
     pub const KEYVAL: i32 = 36;
+    pub const LOCKTYPE: i32 = 37;
     pub const NO_MEM: i32 = 39;
     pub const NOT_SAME: i32 = 40;
     pub const NO_SPACE: i32 = 41;
@@ -49,7 +50,9 @@ pub mod class {
     pub const QUOTA: i32 = 44;
     pub const READ_ONLY: i32 = 45;
     pub const RMA_ATTACH: i32 = 46;
+    pub const RMA_RANGE: i32 = 48;
     pub const RMA_SHARED: i32 = 49;
+    pub const RMA_SYNC: i32 = 50;
     pub const SIZE: i32 = 52;
     pub const CONVERSION: i32 = 25;
     pub const DUP_DATAREP: i32 = 27;

@@ -17,4 +17,5 @@ pub mod error;
 pub mod handle;
 pub mod lock;
 pub mod object;
+pub mod rma;
 pub mod runtime;

@@ -117,6 +117,8 @@ pub struct Runtime {
     pub file_errhandler: ErrhandlerRef,
     /// Windows.
     pub windows: Slab<WinRef>,
+    /// Windows whose members send requests.
+    pub served: Vec<WinRef>,
     /// Users' error handlers.
     pub errhandlers: Slab<Rc<UserErrhandler>>,
     /// Keyvals by number.
@@ -179,6 +181,7 @@ impl Runtime {
             representations: Vec::new(),
             file_errhandler: ErrhandlerRef::Return,
             windows: Slab::new(HandleKind::Win),
+            served: Vec::new(),
             errhandlers: Slab::new(HandleKind::Errhandler),
             keyvals: HashMap::new(),
             next_keyval: crate::object::attribute::FIRST_KEYVAL,

@@ -61,6 +61,33 @@ pub enum Element {
 }
 
 impl Element {
+    /// Every element.
+    pub const ALL: [Element; 23] = [
+        Element::I8,
+        Element::I16,
+        Element::I32,
+        Element::I64,
+        Element::I128,
+        Element::U8,
+        Element::U16,
+        Element::U32,
+        Element::U64,
+        Element::F32,
+        Element::F64,
+        Element::Long,
+        Element::ComplexF32,
+        Element::ComplexF64,
+        Element::ComplexLong,
+        Element::F32Int,
+        Element::F64Int,
+        Element::I64Int,
+        Element::I16Int,
+        Element::I32Int,
+        Element::LongInt,
+        Element::F32F32,
+        Element::F64F64,
+    ];
+
     /// Bytes from one element to the next in an array.
     pub const fn bytes(self) -> usize {
         match self {
@@ -107,6 +134,21 @@ pub enum Group {
     Pair,
     /// Characters and packed data: moved, never computed.
     Opaque,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Group; 9] = [
+        Group::CInteger,
+        Group::FortranInteger,
+        Group::Floating,
+        Group::Complex,
+        Group::Logical,
+        Group::Byte,
+        Group::MultiLanguage,
+        Group::Pair,
+        Group::Opaque,
+    ];
 }
 
 /// A basic datatype as reductions see it.

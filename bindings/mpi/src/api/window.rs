@@ -6,8 +6,7 @@
 //! decide together goes through `Circle::settle`: nobody is left waiting because one of them
 //! refused.
 //!
-//! Not built yet: remote accesses and their synchronization. MPI_Win_fence is here because with no
-//! access to complete it is a barrier, which orders loads and stores to shared memory.
+//! Not here: accesses (rma.rs) and their epochs (window_sync.rs).
 
 use crate::abi::{Abi, CountOut, Family, HandleKind};
 use crate::agreement::Circle;
@@ -22,10 +21,11 @@ use crate::object::errhandler::ErrhandlerRef;
 use crate::object::info::InfoData;
 use crate::object::shared_memory::Mapping;
 use crate::object::window::{Facts, Flavor, Region, UNIFIED, WIN_NULL, Win, WinRef, lay_out};
+use crate::rma::control::Control;
+use crate::rma::origin;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
-use std::sync::atomic::{Ordering, fence};
 
 /// Regions of MPI_Win_allocate, and of shared windows that may have gaps, begin at multiples of it:
 /// two cache lines, since processors fetch them in pairs.
@@ -105,6 +105,73 @@ fn allocate(
     Ok(Place { base: memory.base().cast(), memory: Some(memory), shared: false })
 }
 
+/// What the members know of each other's memory once it is there.
+struct Ties {
+    control: Control,
+    /// Address of each member's region.
+    addresses: Vec<u64>,
+    /// All members reach the memory of all others of their hosts through the kernel.
+    kernel: bool,
+}
+
+/// Makes the locks that members of a host share, and tells the others where the memory is.
+/// `places`: of each member its place among those of this host.
+fn tie(
+    entry: &mut Entry,
+    comm: &CommRef,
+    circle: &Circle,
+    places: &[Option<u32>],
+    base: u64,
+) -> Result<Ties> {
+    let members = &comm.group.members;
+    let near: Vec<_> = members
+        .iter()
+        .zip(places)
+        .filter(|(_, place)| place.is_some())
+        .map(|(peer, _)| *peer)
+        .collect();
+    let me = places[circle.me].expect("a process is on its own host") as usize;
+    // All members take the tag, whatever their hosts do.
+    let tag = comm.next_collective_tag();
+    let memory = match near.len() {
+        1 => Mapping::private(Control::bytes(1)).map_err(|problem| {
+            make(
+                class::NO_MEM,
+                format!("the system has no memory for the locks of a window: {problem}"),
+            )
+        }),
+        _ => {
+            let host = Circle::new(near.clone(), me, comm.collective_context(), tag);
+            host.share(entry, Control::bytes(near.len()))
+        }
+    };
+    let others = near.iter().filter(|peer| **peer != entry.me());
+    let kernel =
+        others.copied().collect::<Vec<_>>().into_iter().all(|peer| entry.worker.can_read(peer));
+    let (memory, said) = circle.settle(entry, memory, [base.cast_signed(), i64::from(kernel)])?;
+    let first = entry.job.first_local_rank;
+    let local_ranks = near.iter().map(|peer| peer.0 - first).collect();
+    Ok(Ties {
+        control: Control::new(memory, me, local_ranks, entry.job.node.clone()),
+        addresses: said.iter().map(|words| words[0].cast_unsigned()).collect(),
+        kernel: said.iter().all(|words| words[1] != 0),
+    })
+}
+
+/// Of each member its place among those that are on this host, by what lane they are reached.
+fn places_of(entry: &Entry, comm: &CommRef, hosts: impl Iterator<Item = i64>) -> Vec<Option<u32>> {
+    let mine = i64::from(entry.job.first_local_rank);
+    let mut next = 0;
+    let place = |(peer, host): (&strait_transport::envelope::Peer, i64)| {
+        let shares = || *peer == entry.me() || entry.worker.shares_memory_with(*peer);
+        (host == mine && shares()).then(|| {
+            next += 1;
+            next - 1
+        })
+    };
+    comm.group.members.iter().zip(hosts).map(place).collect()
+}
+
 /// Whether the hints allow gaps between the regions of a shared window.
 fn may_have_gaps(info: &Result<InfoData>) -> bool {
     info.as_ref().is_ok_and(|info| info.get("alloc_shared_noncontig") == Some("true"))
@@ -126,18 +193,23 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
         None if own => return error(class::SIZE, "the sizes of all ranks are too large together"),
         None => (vec![0; sizes.len()], 0),
     };
-    let region = |(words, &offset): (&[i64; 4], &usize)| Region {
+    let places = places_of(entry, comm, said.iter().map(|words| words[2]));
+    let region = |((words, &offset), &place): ((&[i64; 4], &usize), &Option<u32>)| Region {
         bytes: words[0] as usize,
         unit: words[1],
         offset,
+        address: 0,
+        place,
     };
-    let regions: Vec<Region> = said.iter().zip(&offsets).map(region).collect();
+    let mut regions: Vec<Region> = said.iter().zip(&offsets).zip(&places).map(region).collect();
     let place = if own {
         let one_host = said.iter().all(|words| words[2] == said[0][2]);
         allocate(entry, &circle, flavor == Flavor::Shared, one_host, &regions, total)?
     } else {
         Place { base, memory: None, shared: false }
     };
+    let ties = tie(entry, comm, &circle, &places, place.base.addr() as u64)?;
+    regions.iter_mut().zip(ties.addresses).for_each(|(region, at)| region.address = at);
     Ok(Win {
         code: Cell::new(WIN_NULL),
         comm: Comm::new(context, comm.group.clone(), None, ErrhandlerRef::Return),
@@ -146,6 +218,12 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
         regions,
         memory: place.memory,
         shared: place.shared,
+        kernel: ties.kernel,
+        control: ties.control,
+        epochs: RefCell::default(),
+        origin: RefCell::default(),
+        target: RefCell::default(),
+        idle_calls: Cell::new(0),
         attached: RefCell::default(),
         facts: Box::new(Facts {
             bytes,
@@ -164,6 +242,9 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
 unsafe fn give<A: Abi>(entry: &mut Entry, win: Win, place: *mut A::Handle) -> Result<WinRef> {
     let win = Rc::new(win);
     let code = entry.windows.insert(win.clone());
+    if win.is_served() {
+        entry.served.push(win.clone());
+    }
     // SAFETY: writable, says the caller.
     unsafe { *place = handle::<A>(HandleKind::Win, code)? };
     win.code.set(code.unwrap_or(WIN_NULL));
@@ -349,31 +430,21 @@ pub unsafe fn MPI_Win_shared_query<A: Abi>(
 pub unsafe fn MPI_Win_free<A: Abi>(win: *mut A::Handle) -> c_int {
     // SAFETY: readable, says the caller.
     on_win::<A>("MPI_Win_free", unsafe { *win }, |entry, object| {
+        object.epochs.borrow().check_closed()?;
         delete_all::<A>(entry, HandleKind::Win, object.code.get(), &object.attributes)?;
         // Memory may go away only when nobody uses it any more.
+        origin::settle(entry, object);
         Circle::of_comm(&object.comm).barrier(entry)?;
+        entry.wait_until(|runtime| {
+            origin::poll(runtime, object);
+            object.target.borrow().is_quiet()
+        });
+        entry.served.retain(|served| !Rc::ptr_eq(served, object));
         entry.windows.remove(object.code.get());
         let handler = object.errhandler.replace(ErrhandlerRef::Fatal);
         let_go(entry, &handler);
         // SAFETY: writable, says the caller.
         unsafe { *win = A::handle_out(HandleKind::Win, WIN_NULL) };
-        Ok(())
-    })
-}
-
-pub unsafe fn MPI_Win_fence<A: Abi>(assert: c_int, win: A::Handle) -> c_int {
-    on_win::<A>("MPI_Win_fence", win, |entry, win| {
-        const KNOWN: c_int = 1024 | 2048 | 4096 | 8192 | 16384;
-        if A::constant_in(Family::WinAssert, assert) & !KNOWN != 0 {
-            return error(class::ASSERT, format!("{assert} is no sum of MPI_MODE_*"));
-        }
-        // Stores before it are seen by loads after it, in all members: this fence, the messages of
-        // the barrier, and the others' fence.
-        // SYNC(window.fence): pairs with the same fence of every other member.
-        fence(Ordering::SeqCst);
-        Circle::of_comm(&win.comm).barrier(entry)?;
-        // SYNC(window.fence): as above.
-        fence(Ordering::SeqCst);
         Ok(())
     })
 }

@@ -83,6 +83,17 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
     exit(code)
 }
 
+/// A call lost a peer. If the job is being aborted, that is no news for the program: it would tell
+/// of a consequence beside the cause. Then the call stays until mpiexec ends this process.
+#[cold]
+pub fn yield_to_abort(entry: &Entry) {
+    let job = &entry.job;
+    if job.origin == Origin::Launched && job.node.abort_requested().is_some() {
+        job.node.record(job.local_rank).publish_call(call_id(entry.name));
+        await_the_end(libc::SIG_DFL);
+    }
+}
+
 /// The same for MPI_Abort of a process that is not between Init and Finalize.
 pub fn die_outside(code: c_int, text: &str) -> ! {
     let is_told = match FINALIZED_AS.get() {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Windows: memory that a group exposes (MPI-5.0 chapter 12). The accesses themselves (MPI_Put and
-//! the rest) are not built yet; what is here is the object, and memory that ranks share.
+//! Windows: memory that a group exposes (MPI-5.0 chapter 12). How it is accessed is in `rma`.
 
 use crate::abi::Code;
 use crate::object::attribute::AttributeTable;
@@ -8,9 +7,14 @@ use crate::object::comm::Comm;
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::info::InfoData;
 use crate::object::shared_memory::Mapping;
+use crate::rma::control::Control;
+use crate::rma::epoch::Epochs;
+use crate::rma::origin::Origin;
+use crate::rma::target::Target;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
+use strait_transport::envelope::Peer;
 
 /// Code of MPI_WIN_NULL.
 pub const WIN_NULL: Code = 0x110;
@@ -41,6 +45,21 @@ pub struct Region {
     pub unit: i64,
     /// Where it begins in the memory that the members share.
     pub offset: usize,
+    /// Where it begins in the memory of its owner.
+    pub address: u64,
+    /// The owner's place among those of this host; `None`: it is on another one.
+    pub place: Option<u32>,
+}
+
+/// How the memory of a target is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Mapped here, from this address on.
+    Mapped(*mut u8),
+    /// Through the kernel, from this address of the peer on.
+    Kernel(Peer, u64),
+    /// By messages.
+    Messages,
 }
 
 /// Values behind predefined attributes, in the caller's numbers: calls give pointers to them.
@@ -72,6 +91,18 @@ pub struct Win {
     pub memory: Option<Mapping>,
     /// The mapping holds all members' regions, at their offsets.
     pub shared: bool,
+    /// Members of a host reach each other's memory through the kernel.
+    pub kernel: bool,
+    /// Locks of the members that are on this host.
+    pub control: Control,
+    /// What may be accessed now.
+    pub epochs: RefCell<Epochs>,
+    /// This process as the origin of accesses by messages.
+    pub origin: RefCell<Origin>,
+    /// The same as their target.
+    pub target: RefCell<Target>,
+    /// Calls that may be all that a program makes while it waits for another.
+    pub idle_calls: Cell<u32>,
     /// Address and bytes of what is attached (dynamic windows).
     pub attached: RefCell<Vec<(usize, usize)>>,
     /// Values of predefined attributes.
@@ -107,6 +138,56 @@ impl Win {
         }
         let memory = self.memory.as_ref().filter(|_| self.shared)?;
         Some((memory.base().wrapping_add(region.offset).cast(), region))
+    }
+
+    /// A member's place among those of this host.
+    #[inline]
+    pub fn place(&self, rank: u32) -> Option<usize> {
+        self.regions[rank as usize].place.map(|place| place as usize)
+    }
+
+    /// How accesses reach a member's memory.
+    #[inline]
+    pub fn reach(&self, rank: u32) -> Reach {
+        if rank == self.comm.rank {
+            return Reach::Mapped(self.base.cast());
+        }
+        let region = &self.regions[rank as usize];
+        if region.place.is_none() {
+            return Reach::Messages;
+        }
+        match &self.memory {
+            Some(memory) if self.shared => Reach::Mapped(memory.base().wrapping_add(region.offset)),
+            _ if self.kernel => {
+                Reach::Kernel(self.comm.group.members[rank as usize], region.address)
+            }
+            _ => Reach::Messages,
+        }
+    }
+
+    /// Whether members may send requests, which must be served.
+    pub fn is_served(&self) -> bool {
+        (0..self.regions.len() as u32).any(|rank| self.reach(rank) == Reach::Messages)
+    }
+
+    /// The context of replies; that of requests is the communicator's own.
+    pub fn reply_context(&self) -> u32 {
+        self.comm.context + 2
+    }
+
+    /// Whether this process exposes the bytes `from .. to`: offsets in its region, or addresses of
+    /// what it attached.
+    pub fn exposes(&self, from: i64, to: i64) -> bool {
+        let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) else {
+            return false;
+        };
+        match self.flavor {
+            Flavor::Dynamic => {
+                let attached = self.attached.borrow();
+                attached.iter().any(|(start, bytes)| *start <= from && to <= start + bytes)
+            }
+            _ => to <= self.regions[self.comm.rank as usize].bytes,
+        }
     }
 }
 

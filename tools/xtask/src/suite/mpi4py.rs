@@ -58,6 +58,8 @@ const FILES: &[&str] = &[
     "subclass",
     "handle",
     "win",
+    "rma",
+    "rma_nb",
     "file",
     "io",
 ];

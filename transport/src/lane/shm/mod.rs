@@ -32,6 +32,7 @@ mod peer_copy;
 pub mod ring;
 mod shared;
 pub mod slab;
+pub mod window_lock;
 
 use super::{Capabilities, Get, Inbox, Lane, RemoteRange};
 use crate::bootstrap::{Job, Origin};

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The origin's side of accesses by messages: what is on its way, and what is awaited.
+
+use super::wire::{self, Head, Kind, Run};
+use crate::entry::Entry;
+use crate::error::{MpiError, Result, class, error};
+use crate::object::request::finished;
+use crate::object::window::Win;
+use crate::runtime::Runtime;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use strait_transport::envelope::{Envelope, Pattern};
+use strait_transport::payload::Payload;
+use strait_transport::request::RequestId;
+use strait_transport::worker::{SendMode, Sent};
+
+/// Bytes of requests and awaited replies of one window before a call waits for earlier ones.
+const FLYING_MAX: usize = 8 << 20;
+/// Tags of replies; those above are of MPI_Win_post and its like.
+const REPLY_TAGS: u32 = 1 << 30;
+/// What a flush and its like are answered with.
+const CODE_BYTES: usize = 4;
+
+/// Accesses that one request of the user stands for.
+#[derive(Default)]
+pub struct Batch {
+    left: Cell<usize>,
+    error: RefCell<Option<Box<MpiError>>>,
+}
+
+impl Batch {
+    /// Whether all have ended, and how.
+    pub fn ended(&self) -> Option<Result> {
+        (self.left.get() == 0).then(|| self.error.borrow_mut().take().map_or(Ok(()), Err))
+    }
+}
+
+/// Where a reply goes.
+enum Into {
+    /// Where it was received.
+    Place,
+    /// Here, and from here to elements that do not lie side by side.
+    Staged(Box<[u8]>, Payload, usize),
+    /// Here: a class of errors.
+    Code(Box<[u8; CODE_BYTES]>),
+}
+
+/// A reply that is awaited.
+struct Awaited {
+    id: RequestId,
+    target: u32,
+    bytes: usize,
+    into: Into,
+    batch: Option<Rc<Batch>>,
+}
+
+/// The origin's side of a window.
+#[derive(Default)]
+pub struct Origin {
+    sends: Vec<(RequestId, Box<[u8]>)>,
+    awaited: Vec<Awaited>,
+    /// Bytes of both.
+    flying: usize,
+    next_reply: u32,
+    /// Targets with requests that no flush has confirmed.
+    used: Vec<bool>,
+    /// The first failure that no call has told.
+    failure: Option<Box<MpiError>>,
+}
+
+impl Origin {
+    /// Whether a reply of this target (of any) is awaited.
+    fn awaits(&self, target: Option<u32>) -> bool {
+        match target {
+            None => !self.awaited.is_empty(),
+            Some(target) => self.awaited.iter().any(|reply| reply.target == target),
+        }
+    }
+
+    /// Targets that a flush must ask.
+    pub fn used(&self) -> Vec<u32> {
+        (0..self.used.len() as u32).filter(|rank| self.used[*rank as usize]).collect()
+    }
+}
+
+/// Looks at what is under way; whether anything ended.
+pub fn poll(runtime: &mut Runtime, win: &Win) -> bool {
+    let origin = &mut *win.origin.borrow_mut();
+    let before = origin.sends.len() + origin.awaited.len();
+    let (flying, failure) = (&mut origin.flying, &mut origin.failure);
+    origin.sends.retain(|(id, bytes)| match runtime.worker.take(*id) {
+        None => true,
+        Some(completion) => {
+            *flying -= bytes.len();
+            if let Some(error) = finished(completion, false).error {
+                failure.get_or_insert(error);
+            }
+            false
+        }
+    });
+    let mut at = 0;
+    while at < origin.awaited.len() {
+        let Some(completion) = runtime.worker.take(origin.awaited[at].id) else {
+            at += 1;
+            continue;
+        };
+        let reply = origin.awaited.remove(at);
+        origin.flying -= reply.bytes;
+        let ended = finished(completion, true);
+        let arrived = ended.status.bytes as usize;
+        let result = match ended.error {
+            Some(error) => Err(error),
+            None => reply.take(win, arrived),
+        };
+        if let Some(batch) = &reply.batch {
+            batch.left.set(batch.left.get() - 1);
+            if let Err(error) = result {
+                batch.error.borrow_mut().get_or_insert(error);
+            }
+        } else if let Err(error) = result {
+            origin.failure.get_or_insert(error);
+        }
+    }
+    before != origin.sends.len() + origin.awaited.len()
+}
+
+impl Awaited {
+    /// The reply is there, with so many bytes.
+    fn take(&self, win: &Win, arrived: usize) -> Result {
+        let refused = |code: i32| {
+            let what = match code {
+                class::RMA_RANGE => "the memory is not in the window",
+                class::PROC_ABORTED => "another rank of its host died amid an update",
+                _ => "the request makes no sense to it",
+            };
+            error(
+                code,
+                format!("rank {} refused an access to {}: {what}", self.target, win.describe()),
+            )
+        };
+        match &self.into {
+            Into::Code(code) => match i32::from_le_bytes(**code) {
+                0 if arrived == CODE_BYTES => Ok(()),
+                0 => refused(class::INTERN),
+                code => refused(code),
+            },
+            // Nothing comes of what may not be read; the next flush says the same.
+            _ if arrived != self.bytes => refused(class::RMA_RANGE),
+            Into::Place => Ok(()),
+            Into::Staged(bytes, into, from) => {
+                // SAFETY: who called `expect` promised that the elements are writable until now.
+                unsafe { into.unpack(*from, bytes) };
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits until less is under way than a window may have.
+fn make_room(entry: &mut Entry, win: &Win) {
+    if win.origin.borrow().flying < FLYING_MAX {
+        return;
+    }
+    entry.wait_until(|runtime| {
+        poll(runtime, win);
+        win.origin.borrow().flying < FLYING_MAX / 2
+    });
+}
+
+/// Sends a request with data that `fill` writes.
+pub fn send(
+    entry: &mut Entry,
+    win: &Win,
+    target: u32,
+    head: Head,
+    runs: &[Run],
+    data: usize,
+    fill: impl FnOnce(&mut [u8]),
+) -> Result {
+    make_room(entry, win);
+    let (mut bytes, start) = wire::message(head, runs, data);
+    fill(&mut bytes[start..]);
+    let envelope = Envelope { context: win.comm.context, source: win.comm.rank, tag: 0 };
+    let peer = win.comm.group.members[target as usize];
+    let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
+    // SAFETY: the bytes are kept until the send has ended.
+    let sent = unsafe { entry.worker.send(peer, envelope, payload, SendMode::Standard) };
+    let origin = &mut *win.origin.borrow_mut();
+    if origin.used.is_empty() {
+        origin.used.resize(win.comm.group.size(), false);
+    }
+    origin.used[target as usize] = true;
+    if let Sent::Pending(id) = sent {
+        origin.flying += bytes.len();
+        origin.sends.push((id, bytes));
+    }
+    Ok(())
+}
+
+/// Posts the receive of a reply; its tag.
+fn post(
+    entry: &mut Entry,
+    win: &Win,
+    target: u32,
+    payload: Payload,
+    into: Into,
+    batch: Option<&Rc<Batch>>,
+) -> u32 {
+    let tag = {
+        let origin = &mut *win.origin.borrow_mut();
+        let tag = origin.next_reply;
+        origin.next_reply = (tag + 1) % REPLY_TAGS;
+        tag
+    };
+    let peer = win.comm.group.members[target as usize];
+    let pattern = Pattern { context: win.reply_context(), source: target, tag };
+    let bytes = payload.bytes();
+    // SAFETY: memory of the user that he left us, or what `into` keeps until the receive has ended.
+    let id = unsafe { entry.worker.receive(Some(peer), pattern, payload) };
+    if let Some(batch) = batch {
+        batch.left.set(batch.left.get() + 1);
+    }
+    let origin = &mut *win.origin.borrow_mut();
+    origin.flying += bytes;
+    origin.awaited.push(Awaited { id, target, bytes, into, batch: batch.cloned() });
+    tag
+}
+
+/// Awaits packed bytes `from .. from + bytes` of elements; the tag that the reply must have.
+///
+/// # Safety
+/// The elements are writable until the reply is there.
+pub unsafe fn expect(
+    entry: &mut Entry,
+    win: &Win,
+    target: u32,
+    (into, from, bytes): (&Payload, usize, usize),
+    batch: Option<&Rc<Batch>>,
+) -> Result<u32> {
+    make_room(entry, win);
+    Ok(match into {
+        Payload::Contiguous { base, .. } => {
+            let place = Payload::Contiguous { base: base.wrapping_add(from), bytes };
+            post(entry, win, target, place, Into::Place, batch)
+        }
+        typed => {
+            let mut staged = vec![0; bytes].into_boxed_slice();
+            let place = Payload::Contiguous { base: staged.as_mut_ptr(), bytes };
+            post(entry, win, target, place, Into::Staged(staged, typed.clone(), from), batch)
+        }
+    })
+}
+
+/// Asks targets for something that they answer with a code, and waits for all answers, and all
+/// that was awaited of them before.
+pub fn ask(entry: &mut Entry, win: &Win, targets: &[u32], kind: Kind, alone: bool) -> Result {
+    for &target in targets {
+        let mut code = Box::new([0xff; CODE_BYTES]);
+        let payload = Payload::Contiguous { base: code.as_mut_ptr(), bytes: CODE_BYTES };
+        let reply = post(entry, win, target, payload, Into::Code(code), None);
+        send(entry, win, target, Head { alone, ..Head::new(kind, reply) }, &[], 0, |_| {})?;
+    }
+    entry.wait_until(|runtime| {
+        poll(runtime, win);
+        let origin = win.origin.borrow();
+        !targets.iter().any(|target| origin.awaits(Some(*target)))
+    });
+    let origin = &mut *win.origin.borrow_mut();
+    if kind != Kind::Lock {
+        targets.iter().for_each(|target| origin.used[*target as usize] = false);
+    }
+    origin.failure.take().map_or(Ok(()), Err)
+}
+
+/// Waits for what was asked of a target (of all), not for its memory.
+pub fn await_replies(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
+    if win.origin.borrow().awaits(target) {
+        entry.wait_until(|runtime| {
+            poll(runtime, win);
+            !win.origin.borrow().awaits(target)
+        });
+    }
+    win.origin.borrow_mut().failure.take().map_or(Ok(()), Err)
+}
+
+/// Completes all accesses to these targets, of which only used ones are asked.
+pub fn flush(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
+    let mut used = win.origin.borrow().used();
+    if let Some(target) = target {
+        used.retain(|rank| *rank == target);
+    }
+    if used.is_empty() {
+        return await_replies(entry, win, target);
+    }
+    ask(entry, win, &used, Kind::Flush, false)
+}
+
+/// Before the window goes away: nothing is under way that uses its memory.
+pub fn settle(entry: &mut Entry, win: &Win) {
+    entry.wait_until(|runtime| {
+        poll(runtime, win);
+        let origin = win.origin.borrow();
+        origin.sends.is_empty() && origin.awaited.is_empty()
+    });
+}
