@@ -18,6 +18,12 @@ pub enum Family {
     Threads,
     Collective,
     Immediate,
+    /// One-sided, of messages of any size.
+    Access,
+    /// One-sided, in windows of messages.
+    AccessBandwidth,
+    /// One-sided, of one element.
+    Atomic,
     Startup,
 }
 
@@ -33,8 +39,10 @@ pub struct Repeats {
 impl Family {
     pub fn repeats(self) -> Repeats {
         let [iterations, warmup, iterations_large, warmup_large] = match self {
-            Family::Latency | Family::Threads => [10_000, 100, 1000, 10],
-            Family::Bandwidth | Family::MessageRate => [100, 10, 20, 2],
+            Family::Latency | Family::Threads | Family::Access | Family::Atomic => {
+                [10_000, 100, 1000, 10]
+            }
+            Family::Bandwidth | Family::MessageRate | Family::AccessBandwidth => [100, 10, 20, 2],
             Family::Collective | Family::Immediate => [1000, 100, 100, 10],
             Family::Startup => [1, 0, 1, 0],
         };
@@ -45,6 +53,7 @@ impl Family {
     pub fn largest(self) -> usize {
         match self {
             Family::Collective | Family::Immediate => 1 << 20,
+            Family::Atomic => 8,
             _ => 4 << 20,
         }
     }
@@ -109,6 +118,7 @@ impl Column {
 
 /// The columns of what measures a time, and of what measures a bandwidth.
 pub const AVERAGE: &[Column] = &[Column::less("avg", "Avg Latency(us)", "us")];
+pub const LATENCY: &[Column] = &[Column::less("avg", "Latency (us)", "us")];
 pub const BANDWIDTH: &[Column] = &[Column::more("bandwidth", "Bandwidth (MB/s)", "MB/s")];
 
 /// What is to be measured now.
@@ -179,7 +189,8 @@ impl Benchmark {
         measure: fn(&World, &Options, &Case) -> Measured,
     ) -> Benchmark {
         let columns = match family {
-            Family::Bandwidth | Family::MessageRate => BANDWIDTH,
+            Family::Bandwidth | Family::MessageRate | Family::AccessBandwidth => BANDWIDTH,
+            Family::Access | Family::Atomic => LATENCY,
             _ => AVERAGE,
         };
         Benchmark {
@@ -208,6 +219,7 @@ impl Benchmark {
 pub fn all() -> Vec<Benchmark> {
     let mut all = crate::point_to_point::all();
     all.extend(crate::collective::all());
+    all.extend(crate::one_sided::all());
     all.extend(crate::startup::all());
     all
 }

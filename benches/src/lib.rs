@@ -7,8 +7,8 @@
 //! CSV, repeats with a confidence interval, and a head that says where it was measured.
 //!
 //! - [`options`] reads the command line by one table;
-//! - [`benchmark`] says what a benchmark is, [`point_to_point`] and [`collective`] hold those
-//!   that measure messages, [`startup`] those that measure the start;
+//! - [`benchmark`] says what a benchmark is, [`point_to_point`], [`collective`] and [`one_sided`]
+//!   hold those that measure messages and accesses, [`startup`] those that measure the start;
 //! - [`run`] is the way in: it goes through sizes and repeats, and leaves with an exit code;
 //! - [`report`] prints: the known table, JSON, CSV;
 //! - [`pattern`] and [`buffer`] are what is sent, and the check of what came;
@@ -19,6 +19,7 @@ pub mod buffer;
 pub mod collective;
 pub mod datatype;
 pub mod mpi;
+pub mod one_sided;
 pub mod options;
 pub mod pattern;
 pub mod point_to_point;

@@ -34,6 +34,10 @@ pub struct Options {
     pub root: Root,
     pub in_place: bool,
     pub session: bool,
+    /// How accesses are completed; not given: as is usual for the benchmark.
+    pub sync: Option<Sync>,
+    /// How windows are made.
+    pub memory_of: Created,
     pub percentiles: Vec<u32>,
     pub output: Output,
     /// Repeats of the whole measurement.
@@ -46,6 +50,65 @@ pub enum Root {
     Fixed(usize),
     /// Another one in each iteration.
     Rotating,
+}
+
+/// How one-sided accesses are completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sync {
+    Lock,
+    Flush,
+    FlushLocal,
+    LockAll,
+    /// Post, start, complete, wait.
+    Pscw,
+    Fence,
+}
+
+impl Sync {
+    const ALL: [(&'static str, Sync); 6] = [
+        ("lock", Sync::Lock),
+        ("flush", Sync::Flush),
+        ("flush_local", Sync::FlushLocal),
+        ("lock_all", Sync::LockAll),
+        ("pscw", Sync::Pscw),
+        ("fence", Sync::Fence),
+    ];
+
+    /// The call that the printed head names.
+    pub fn call(self) -> &'static str {
+        match self {
+            Sync::Lock => "MPI_Win_lock/unlock",
+            Sync::Flush => "MPI_Win_flush",
+            Sync::FlushLocal => "MPI_Win_flush_local",
+            Sync::LockAll => "MPI_Win_lock_all/unlock_all",
+            Sync::Pscw => "MPI_Win_post/start/complete/wait",
+            Sync::Fence => "MPI_Win_fence",
+        }
+    }
+}
+
+/// How a window is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Created {
+    Create,
+    Allocate,
+    Dynamic,
+}
+
+impl Created {
+    const ALL: [(&'static str, Created); 3] = [
+        ("create", Created::Create),
+        ("allocate", Created::Allocate),
+        ("dynamic", Created::Dynamic),
+    ];
+
+    pub fn call(self) -> &'static str {
+        match self {
+            Created::Create => "MPI_Win_create",
+            Created::Allocate => "MPI_Win_allocate",
+            Created::Dynamic => "MPI_Win_create_dynamic",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +148,9 @@ const MESSAGES: &[Family] = &[
     Family::Threads,
     Family::Collective,
     Family::Immediate,
+    Family::Access,
+    Family::AccessBandwidth,
+    Family::Atomic,
 ];
 const ALL: &[Family] = &[
     Family::Latency,
@@ -93,6 +159,9 @@ const ALL: &[Family] = &[
     Family::Threads,
     Family::Collective,
     Family::Immediate,
+    Family::Access,
+    Family::AccessBandwidth,
+    Family::Atomic,
     Family::Startup,
 ];
 const SESSIONS: &[Family] = &[
@@ -103,7 +172,19 @@ const SESSIONS: &[Family] = &[
     Family::Immediate,
     Family::Startup,
 ];
-const WINDOWS: &[Family] = &[Family::Bandwidth, Family::MessageRate];
+const WINDOWS: &[Family] = &[Family::Bandwidth, Family::MessageRate, Family::AccessBandwidth];
+const ACCESSES: &[Family] = &[Family::Access, Family::AccessBandwidth, Family::Atomic];
+/// Those whose size can be chosen, and the type of their elements.
+const SIZED: &[Family] = &[
+    Family::Latency,
+    Family::Bandwidth,
+    Family::MessageRate,
+    Family::Threads,
+    Family::Collective,
+    Family::Immediate,
+    Family::Access,
+    Family::AccessBandwidth,
+];
 const BUFFERS: &[Family] = &[Family::Latency, Family::Bandwidth, Family::MessageRate];
 const RATES: &[Family] = &[Family::MessageRate];
 const COLLECTIVES: &[Family] = &[Family::Collective, Family::Immediate];
@@ -130,7 +211,7 @@ const fn absent(letter: char, long: &'static str, text: &'static str) -> Entry {
 use Takes::{None as Alone, Optional, Required};
 
 const TABLE: &[Entry] = &[
-    entry('m', "message-size", Required("[MIN:]MAX"), MESSAGES, "message sizes in bytes", sizes),
+    entry('m', "message-size", Required("[MIN:]MAX"), SIZED, "message sizes in bytes", sizes),
     entry('i', "iterations", Required("N"), MESSAGES, "iterations for each size", |o, v| {
         number(v).map(|n| o.iterations = Some(n.max(1)))
     }),
@@ -148,7 +229,7 @@ const TABLE: &[Entry] = &[
     entry('u', "validation-warmup", Required("N"), MESSAGES, "with -c: before each (5)", |o, v| {
         number(v).map(|n| o.validate_warmup = n)
     }),
-    entry('T', "type", Required("TYPE"), MESSAGES, "mpi_char, mpi_int, mpi_float, all", types),
+    entry('T', "type", Required("TYPE"), SIZED, "mpi_char, mpi_int, mpi_float, all", types),
     entry('z', "tail-lat", Optional("P,..."), MESSAGES, "percentiles (50,90,99)", percentiles),
     entry('W', "window-size", Required("N"), WINDOWS, "messages in flight (64)", |o, v| {
         number(v).map(|n| o.window = n.max(1))
@@ -178,6 +259,8 @@ const TABLE: &[Entry] = &[
         o.in_place = true;
         Ok(())
     }),
+    entry('w', "win-options", Required("KIND"), ACCESSES, "create, allocate, dynamic", created),
+    entry('s', "sync-option", Required("KIND"), ACCESSES, "lock, flush, flush_local, ...", sync),
     entry('I', "session", Alone, SESSIONS, "start by a session, not by MPI_Init", |o, _| {
         o.session = true;
         Ok(())
@@ -195,8 +278,6 @@ const TABLE: &[Entry] = &[
     absent('d', "accelerator", "device memory"),
     absent('r', "cuda-target", "device memory"),
     absent('a', "array-size", "device memory"),
-    absent('s', "sync-option", "one-sided communication"),
-    absent('w', "win-options", "one-sided communication"),
 ];
 
 impl Default for Options {
@@ -221,6 +302,8 @@ impl Default for Options {
             root: Root::Fixed(0),
             in_place: false,
             session: false,
+            sync: None,
+            memory_of: Created::Allocate,
             percentiles: Vec::new(),
             output: Output::Table,
             stat: None,
@@ -293,6 +376,10 @@ fn agree(mut options: Options, benchmark: &Benchmark) -> Result<Ask, String> {
     }
     if options.validate && !benchmark.sized {
         return Err("-c: a barrier moves no bytes that could be checked".into());
+    }
+    let passive = !matches!(options.sync, None | Some(Sync::Pscw | Sync::Fence));
+    if passive && benchmark.program == "osu_put_bibw" {
+        return Err("-s: both sides put, so that it must be pscw or fence".into());
     }
     if options.vary_window && (options.output != Output::Table || options.stat.is_some()) {
         return Err("-V prints its own tables: not with --json, --csv or --stat".into());
@@ -367,6 +454,22 @@ fn root(options: &mut Options, text: &str) -> Result<(), String> {
         "rotate" => Root::Rotating,
         _ => Root::Fixed(number(text.strip_prefix("fixed:").unwrap_or(text))?),
     };
+    Ok(())
+}
+
+fn sync(options: &mut Options, text: &str) -> Result<(), String> {
+    options.sync = Sync::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, sync)| sync);
+    match options.sync {
+        Some(_) => Ok(()),
+        None => Err("lock, flush, flush_local, lock_all, pscw or fence is expected".into()),
+    }
+}
+
+fn created(options: &mut Options, text: &str) -> Result<(), String> {
+    match Created::ALL.into_iter().find(|(name, _)| *name == text) {
+        Some((_, created)) => options.memory_of = created,
+        None => return Err("create, allocate or dynamic is expected".into()),
+    }
     Ok(())
 }
 

@@ -15,12 +15,14 @@ macro_rules! handles {
     )*};
 }
 
-handles!(Comm Datatype Op Request Info Group Session Errhandler);
+handles!(Comm Datatype Op Request Info Group Session Errhandler Win);
 
 pub const WORLD: Comm = Comm(0x101);
 pub const INT: Datatype = Datatype(0x209);
 pub const FLOAT: Datatype = Datatype(0x210);
 pub const DOUBLE: Datatype = Datatype(0x214);
+pub const LONG_LONG: Datatype = Datatype(0x20b);
+pub const AINT: Datatype = Datatype(0x201);
 pub const CHAR: Datatype = Datatype(0x243);
 pub const SUM: Op = Op(0x021);
 pub const MIN: Op = Op(0x022);
@@ -29,6 +31,7 @@ pub const REQUEST_NULL: Request = Request(0x180);
 pub const INFO_NULL: Info = Info(0x130);
 pub const ERRORS_ARE_FATAL: Errhandler = Errhandler(0x141);
 pub const IN_PLACE: *const c_void = std::ptr::without_provenance(1);
+pub const LOCK_SHARED: c_int = 302;
 pub const THREAD_MULTIPLE: c_int = 4096;
 pub const MAX_LIBRARY_VERSION_STRING: usize = 8192;
 pub const MAX_PROCESSOR_NAME: usize = 256;
@@ -123,6 +126,109 @@ unsafe extern "C" {
     pub fn MPI_Waitall(count: c_int, requests: *mut Request, statuses: *mut c_void) -> c_int;
     pub fn MPI_Test(request: *mut Request, flag: *mut c_int, status: *mut c_void) -> c_int;
     pub fn MPI_Request_free(request: *mut Request) -> c_int;
+
+    pub fn MPI_Comm_group(comm: Comm, group: *mut Group) -> c_int;
+    pub fn MPI_Group_incl(
+        group: Group,
+        count: c_int,
+        ranks: *const c_int,
+        new: *mut Group,
+    ) -> c_int;
+    pub fn MPI_Get_address(place: *const c_void, address: *mut isize) -> c_int;
+    pub fn MPI_Win_create(
+        base: *mut c_void,
+        size: isize,
+        unit: c_int,
+        info: Info,
+        comm: Comm,
+        win: *mut Win,
+    ) -> c_int;
+    pub fn MPI_Win_allocate(
+        size: isize,
+        unit: c_int,
+        info: Info,
+        comm: Comm,
+        base: *mut c_void,
+        win: *mut Win,
+    ) -> c_int;
+    pub fn MPI_Win_create_dynamic(info: Info, comm: Comm, win: *mut Win) -> c_int;
+    pub fn MPI_Win_attach(win: Win, base: *mut c_void, size: isize) -> c_int;
+    pub fn MPI_Win_detach(win: Win, base: *const c_void) -> c_int;
+    pub fn MPI_Win_free(win: *mut Win) -> c_int;
+    pub fn MPI_Win_fence(assert: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_post(group: Group, assert: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_start(group: Group, assert: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_complete(win: Win) -> c_int;
+    pub fn MPI_Win_wait(win: Win) -> c_int;
+    pub fn MPI_Win_lock(kind: c_int, rank: c_int, assert: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_unlock(rank: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_lock_all(assert: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_unlock_all(win: Win) -> c_int;
+    pub fn MPI_Win_flush(rank: c_int, win: Win) -> c_int;
+    pub fn MPI_Win_flush_local(rank: c_int, win: Win) -> c_int;
+    pub fn MPI_Put(
+        origin: *const c_void,
+        origin_count: c_int,
+        origin_type: Datatype,
+        target: c_int,
+        displacement: isize,
+        target_count: c_int,
+        target_type: Datatype,
+        win: Win,
+    ) -> c_int;
+    pub fn MPI_Get(
+        origin: *mut c_void,
+        origin_count: c_int,
+        origin_type: Datatype,
+        target: c_int,
+        displacement: isize,
+        target_count: c_int,
+        target_type: Datatype,
+        win: Win,
+    ) -> c_int;
+    pub fn MPI_Accumulate(
+        origin: *const c_void,
+        origin_count: c_int,
+        origin_type: Datatype,
+        target: c_int,
+        displacement: isize,
+        target_count: c_int,
+        target_type: Datatype,
+        op: Op,
+        win: Win,
+    ) -> c_int;
+    pub fn MPI_Get_accumulate(
+        origin: *const c_void,
+        origin_count: c_int,
+        origin_type: Datatype,
+        result: *mut c_void,
+        result_count: c_int,
+        result_type: Datatype,
+        target: c_int,
+        displacement: isize,
+        target_count: c_int,
+        target_type: Datatype,
+        op: Op,
+        win: Win,
+    ) -> c_int;
+    pub fn MPI_Fetch_and_op(
+        origin: *const c_void,
+        result: *mut c_void,
+        datatype: Datatype,
+        target: c_int,
+        displacement: isize,
+        op: Op,
+        win: Win,
+    ) -> c_int;
+    pub fn MPI_Compare_and_swap(
+        origin: *const c_void,
+        compare: *const c_void,
+        result: *mut c_void,
+        datatype: Datatype,
+        target: c_int,
+        displacement: isize,
+        win: Win,
+    ) -> c_int;
 }
 
 /// The three functions of a collective: they differ in what follows the communicator.

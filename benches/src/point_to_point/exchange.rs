@@ -14,7 +14,7 @@ use crate::benchmark::{Case, Measured, Pass};
 use crate::datatype::Type;
 use crate::mpi::World;
 use crate::mpi::raw::SUM;
-use crate::options::Options;
+use crate::options::{Created, Options, Sync};
 use crate::point_to_point::pairs;
 
 /// Where this rank stands.
@@ -39,6 +39,9 @@ pub struct Setting {
     pub window: usize,
     /// Has each message of a window its own buffer?
     pub many_buffers: bool,
+    /// Of one-sided benchmarks.
+    pub sync: Option<Sync>,
+    pub memory_of: Created,
 }
 
 impl Setting {
@@ -59,6 +62,8 @@ impl Setting {
             window: case.window,
             // What is checked must not be overwritten by the next message of the window.
             many_buffers: options.many_buffers || case.pass == Pass::Validated,
+            sync: options.sync,
+            memory_of: options.memory_of,
         }
     }
 

@@ -8,7 +8,7 @@ mod bandwidth;
 mod bandwidth_persistent;
 mod bibw;
 mod bibw_persistent;
-mod exchange;
+pub mod exchange;
 mod latency;
 mod latency_mt;
 mod latency_persistent;

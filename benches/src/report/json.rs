@@ -58,7 +58,8 @@ fn asked(benchmark: &Benchmark, options: &Options) -> Map<String, Value> {
     let (iterations, warmup) = whole.rounds(benchmark.family, 1, true);
     asked.insert("iterations".into(), iterations.into());
     asked.insert("warmup".into(), warmup.into());
-    if matches!(benchmark.family, Family::Bandwidth | Family::MessageRate) {
+    if matches!(benchmark.family, Family::Bandwidth | Family::MessageRate | Family::AccessBandwidth)
+    {
         asked.insert("window".into(), options.window.into());
     }
     if let [datatype] = options.datatypes[..] {

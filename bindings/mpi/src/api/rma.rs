@@ -217,7 +217,11 @@ fn accumulate<A: Abi>(
 ) -> Result {
     let op = accumulate_op::<A>(entry, op)?;
     let Some(remote) = remote::<A>(entry, win, target)? else { return Ok(()) };
-    let combine = Combine::new(op, committed_type::<A>(entry, target.3)?)?;
+    let combine = match remote.bytes {
+        // Nothing is combined, with whatever operation.
+        0 => None,
+        _ => Some(Combine::new(op, committed_type::<A>(entry, target.3)?)?),
+    };
     let fetched = match result {
         None => None,
         Some((address, count, datatype)) => {
@@ -241,9 +245,9 @@ fn accumulate<A: Abi>(
             given
         }
     };
-    if op == Op::NoOp && fetched.is_none() {
+    let Some(combine) = combine.filter(|_| op != Op::NoOp || fetched.is_some()) else {
         return Ok(());
-    }
+    };
     let operands = (&origin, fetched.as_ref());
     // SAFETY: the buffers are the user's promise; the target was checked.
     unsafe { access::accumulate(entry, win, operands, combine, &remote, batch) }

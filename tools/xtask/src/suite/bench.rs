@@ -30,6 +30,20 @@ const PAIRS: &[(&str, &str, &str, &[&str])] = &[
         &[],
     ),
 ];
+/// One-sided programs: name, title, columns, and which ways of completing they are run with.
+const ACCESSES: &[(&str, &str, &str, &[&str])] = &[
+    ("osu_put_latency", "OSU MPI_Put Latency Test", TIME, ALL_SYNCS),
+    ("osu_get_latency", "OSU MPI_Get Latency Test", TIME, ALL_SYNCS),
+    ("osu_acc_latency", "OSU MPI_Accumulate Latency Test", TIME, ALL_SYNCS),
+    ("osu_get_acc_latency", "OSU MPI_Get_accumulate Latency Test", TIME, ALL_SYNCS),
+    ("osu_fop_latency", "OSU MPI_Fetch_and_op Latency Test", TIME, ALL_SYNCS),
+    ("osu_cas_latency", "OSU MPI_Compare_and_swap Latency Test", TIME, ALL_SYNCS),
+    ("osu_put_bw", "OSU MPI_Put Bandwidth Test", BANDWIDTH, ALL_SYNCS),
+    ("osu_get_bw", "OSU MPI_Get Bandwidth Test", BANDWIDTH, ALL_SYNCS),
+    ("osu_put_bibw", "OSU MPI_Put Bi-directional Bandwidth Test", BANDWIDTH, &["pscw", "fence"]),
+];
+const ALL_SYNCS: &[&str] = &["lock", "flush", "flush_local", "lock_all", "pscw", "fence"];
+const TIME: &str = "# Size          Latency (us)";
 const LATENCY: &str = "# Size       Avg Latency(us)";
 const BANDWIDTH: &str = "# Size      Bandwidth (MB/s)";
 const OVERALL: &str =
@@ -98,6 +112,18 @@ fn runs(suite: &Suite) -> Vec<Run> {
         runs.push(run(name, title, columns, more));
         if matches!(*name, "osu_multi_lat" | "osu_mbw_mr") {
             runs.push(Run { ranks: 4, ..run(name, title, columns, more) });
+        }
+    }
+    for (name, title, columns, syncs) in ACCESSES {
+        for (sync, created) in syncs.iter().zip(["allocate", "create", "dynamic"].iter().cycle()) {
+            let one = || run(name, title, columns, &["-s", sync, "-w", created]);
+            runs.push(one());
+            // Another way to the target's memory.
+            if *name != "osu_put_bibw" && matches!(*sync, "flush" | "pscw") {
+                runs.extend(
+                    suite.lanes().contains(&Lanes::Tcp).then(|| Run { lanes: Lanes::Tcp, ..one() }),
+                );
+            }
         }
     }
     for ranks in [2, 3, 4] {
@@ -170,8 +196,10 @@ fn check(suite: &Suite, run: &Run) -> Result<(), String> {
         2 | 3 if !run.columns.contains("Overall") => SIZES,
         _ => SMALL_SIZES,
     };
-    let task = program(suite, run).args(["-c", "-u", "0", "-i", "3", "-x", "1", "-m", sizes]);
-    let windows = ["osu_bw", "osu_bibw", "osu_mbw"].iter().any(|w| run.name.starts_with(w));
+    let task = program(suite, run).args(["-c", "-u", "0", "-i", "3", "-x", "1"]);
+    let is_atomic = ["osu_fop", "osu_cas"].iter().any(|w| run.name.starts_with(w));
+    let (task, count) = if is_atomic { (task, 1) } else { (task.args(["-m", sizes]), count) };
+    let windows = run.name.contains("bw");
     let outcome = if windows { task.args(["-W", "8"]).run()? } else { task.run()? };
     let rows = head(run, &outcome)?;
     if !rows.iter().all(|row| row.ends_with("Pass")) {
