@@ -68,7 +68,7 @@ implement_word!(std::sync::atomic::AtomicU32: u32, std::sync::atomic::AtomicU64:
 #[cfg(loom)]
 implement_word!(loom::sync::atomic::AtomicU32: u32, loom::sync::atomic::AtomicU64: u64);
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(target_arch = "x86_64")))]
 use std::sync::atomic::fence;
 
 #[cfg(loom)]
@@ -76,8 +76,21 @@ use loom::sync::atomic::fence;
 
 /// A sequentially consistent fence. Each call says who stands on the other side.
 #[inline]
+#[cfg(any(loom, not(target_arch = "x86_64")))]
 pub fn full_fence() {
     fence(Ordering::SeqCst);
+}
+
+/// A sequentially consistent fence. Each call says who stands on the other side.
+///
+/// A locked instruction orders all loads and stores of ordinary memory, as `mfence` does, at a
+/// third of its cost. Stores past the caches are ordered by those who make them (memory/copy.rs).
+#[inline]
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+pub fn full_fence() {
+    // SAFETY: it changes nothing: a word of our own stack is combined with zero. Without `nomem`
+    // the compiler moves no access across it either.
+    unsafe { std::arch::asm!("lock or dword ptr [rsp], 0", options(nostack)) }
 }
 
 /// Whether this process registered for other processes' membarriers.

@@ -37,7 +37,7 @@ pub(super) fn target_rank<A: Abi>(win: &Win, rank: c_int) -> Result<Option<u32>>
 }
 
 /// The memory of a target, checked; `None`: the target is MPI_PROC_NULL.
-#[inline]
+#[inline(always)]
 fn remote<A: Abi>(
     entry: &Entry,
     win: &Win,
@@ -195,7 +195,12 @@ fn get<A: Abi>(
     unsafe { access::get(entry, win, &into, &remote, batch) }
 }
 
+#[inline]
 fn accumulate_op<A: Abi>(entry: &Entry, op: A::Handle) -> Result<Op> {
+    // No reference count is touched for a predefined one.
+    if let Some(op) = Op::from_code(A::handle_in(HandleKind::Op, op)) {
+        return Ok(op);
+    }
     match operation::<A>(entry, op)? {
         OpRef::Predefined(code) => match Op::from_code(code) {
             Some(op) => Ok(op),
@@ -430,13 +435,24 @@ pub unsafe fn MPI_Fetch_and_op<A: Abi>(
     win: A::Handle,
 ) -> c_int {
     on_win::<A>("MPI_Fetch_and_op", win, |entry, win| {
-        if !committed_type::<A>(entry, datatype)?.is_predefined() {
+        let ty = committed_type::<A>(entry, datatype)?;
+        if !ty.is_predefined() {
             return error(class::TYPE, "MPI_Fetch_and_op needs a predefined datatype");
         }
-        let origin = (origin_addr, 1, datatype);
-        let result = (result_addr.cast_const(), 1, datatype);
+        let op = accumulate_op::<A>(entry, op)?;
+        let combine = Combine::new(op, ty)?;
+        let fetched = out(result_addr.cast(), "result_addr")?;
+        let fetched = ty.payload(fetched, 1);
+        let origin = match op {
+            // Nothing is looked at.
+            Op::NoOp => Payload::EMPTY,
+            _ => ty.payload(out(origin_addr.cast_mut().cast(), "origin_addr")?, 1),
+        };
         let target = (target_rank, target_disp, 1, datatype);
-        accumulate::<A>(entry, win, (origin, Some(result)), target, op, None)
+        let Some(remote) = remote::<A>(entry, win, target)? else { return Ok(()) };
+        let operands = (&origin, Some(&fetched));
+        // SAFETY: the buffers are the user's promise; the target was checked.
+        unsafe { access::accumulate(entry, win, operands, combine, &remote, None) }
     })
 }
 

@@ -222,6 +222,7 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
         control: ties.control,
         epochs: RefCell::default(),
         origin: RefCell::default(),
+        is_origin: Cell::new(false),
         target: RefCell::default(),
         idle_calls: Cell::new(0),
         attached: RefCell::default(),

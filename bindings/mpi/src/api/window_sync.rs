@@ -17,10 +17,10 @@ use crate::rma::origin;
 use crate::rma::wire::Kind;
 use crate::runtime::Runtime;
 use std::ffi::c_int;
-use std::sync::atomic::{Ordering, fence};
 use strait_transport::envelope::{Envelope, Pattern};
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
+use strait_transport::sync::full_fence;
 use strait_transport::worker::{SendMode, Sent, Waiter};
 
 /// Canonical MPI_MODE_NOCHECK.
@@ -39,10 +39,11 @@ const COMPLETE_TAG: u32 = 0x7000_0001;
 const IDLE_CALLS: u32 = 32;
 
 /// Stores of this process before, and loads after, in the order of the program for all others.
+#[inline]
 fn order() {
-    // SYNC(window.order): pairs with SYNC(window.order) of every other member, this same line;
-    // between them lie the messages or locks of the call.
-    fence(Ordering::SeqCst);
+    // Pairs with the same fence of every other member; between them lie the messages or locks of
+    // the call.
+    full_fence();
 }
 
 /// The assertion, in canonical numbers.
@@ -270,9 +271,10 @@ fn unlock(entry: &mut Entry, win: &Win, targets: &[u32], alone: bool) -> Result 
     let mut result = Ok(());
     let (near, far): (Vec<u32>, Vec<u32>) =
         targets.iter().partition(|target| win.place(**target).is_some());
-    let used = win.origin.borrow().used();
-    for target in near.iter().filter(|target| used.contains(target)) {
-        result = result.and(origin::flush(entry, win, Some(*target)));
+    if win.is_origin.get() {
+        for target in &near {
+            result = result.and(origin::flush(entry, win, Some(*target)));
+        }
     }
     if !far.is_empty() {
         result = result.and(origin::ask(entry, win, &far, Kind::Unlock, alone));

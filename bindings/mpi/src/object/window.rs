@@ -99,6 +99,8 @@ pub struct Win {
     pub epochs: RefCell<Epochs>,
     /// This process as the origin of accesses by messages.
     pub origin: RefCell<Origin>,
+    /// Whether it ever was that: nothing is to be flushed otherwise.
+    pub is_origin: Cell<bool>,
     /// The same as their target.
     pub target: RefCell<Target>,
     /// Calls that may be all that a program makes while it waits for another.

@@ -195,7 +195,7 @@ pub unsafe fn accumulate(
     })
 }
 
-/// Elements side by side in mapped memory, and not too many; `false`: they are not that.
+/// Elements side by side in mapped memory; `false`: they are not that.
 ///
 /// # Safety
 /// As [`accumulate`].
@@ -214,21 +214,27 @@ unsafe fn accumulate_run(
         Some(_) => return Ok(false),
         None => std::ptr::null_mut(),
     };
-    if !combine.is_plain() || bytes > combine.piece_bytes() {
+    if !combine.is_plain() {
         return Ok(false);
     }
     let place = base.wrapping_offset(remote.at as isize);
-    update(runtime, win, remote.rank, |_| {
-        if !fetched.is_null() {
-            // SAFETY: the caller's promise: both have so many bytes.
-            unsafe { std::ptr::copy(place, fetched, bytes) };
-        }
-        if combine.op() != Op::NoOp {
-            // SAFETY: as above.
-            unsafe { combine.onto(place, data, bytes) };
-        }
-        Ok(())
-    })?;
+    let mut from = 0;
+    while from < bytes {
+        let now = (bytes - from).min(combine.piece_bytes());
+        let place = place.wrapping_add(from);
+        update(runtime, win, remote.rank, |_| {
+            if !fetched.is_null() {
+                // SAFETY: the caller's promise: both have so many bytes.
+                unsafe { std::ptr::copy(place, fetched.wrapping_add(from), now) };
+            }
+            if combine.op() != Op::NoOp {
+                // SAFETY: as above.
+                unsafe { combine.onto(place, data.wrapping_add(from), now) };
+            }
+            Ok(())
+        })?;
+        from += now;
+    }
     Ok(true)
 }
 

@@ -185,6 +185,7 @@ pub fn send(
     let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
     // SAFETY: the bytes are kept until the send has ended.
     let sent = unsafe { entry.worker.send(peer, envelope, payload, SendMode::Standard) };
+    win.is_origin.set(true);
     let origin = &mut *win.origin.borrow_mut();
     if origin.used.is_empty() {
         origin.used.resize(win.comm.group.size(), false);
@@ -273,7 +274,16 @@ pub fn ask(entry: &mut Entry, win: &Win, targets: &[u32], kind: Kind, alone: boo
 }
 
 /// Waits for what was asked of a target (of all), not for its memory.
+#[inline]
 pub fn await_replies(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
+    match win.is_origin.get() {
+        true => await_replies_now(entry, win, target),
+        false => Ok(()),
+    }
+}
+
+#[cold]
+fn await_replies_now(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
     if win.origin.borrow().awaits(target) {
         entry.wait_until(|runtime| {
             poll(runtime, win);
@@ -284,7 +294,16 @@ pub fn await_replies(entry: &mut Entry, win: &Win, target: Option<u32>) -> Resul
 }
 
 /// Completes all accesses to these targets, of which only used ones are asked.
+#[inline]
 pub fn flush(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
+    match win.is_origin.get() {
+        true => flush_now(entry, win, target),
+        false => Ok(()),
+    }
+}
+
+#[cold]
+fn flush_now(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
     let mut used = win.origin.borrow().used();
     if let Some(target) = target {
         used.retain(|rank| *rank == target);
