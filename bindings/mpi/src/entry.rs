@@ -11,117 +11,21 @@ use crate::lock::Held;
 use crate::object::comm::{COMM_NULL, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::request::{Finished, Request};
-use crate::runtime::{LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE};
+use crate::runtime::{
+    LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE, TOOLS, sleepers, tools_listen,
+};
 use std::ffi::c_int;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 use strait_transport::worker::{Next, Waiter};
 
+mod calls;
 mod ending;
 mod object;
+pub use self::calls::BLOCKING_CALLS;
+use self::calls::call_id;
 pub use self::ending::{die, die_outside, fatal_text, not_running, outside_text, remember};
 pub use self::object::{on_default_file, on_file, on_win};
-
-/// Names of the calls that can block, as hang reports show them; the id of a call is its place here
-/// plus one.
-pub const BLOCKING_CALLS: &[&str] = &[
-    "MPI_Recv",
-    "MPI_Send",
-    "MPI_Ssend",
-    "MPI_Bsend",
-    "MPI_Rsend",
-    "MPI_Sendrecv",
-    "MPI_Sendrecv_replace",
-    "MPI_Probe",
-    "MPI_Mprobe",
-    "MPI_Mrecv",
-    "MPI_Wait",
-    "MPI_Waitall",
-    "MPI_Waitany",
-    "MPI_Waitsome",
-    "MPI_Barrier",
-    "MPI_Bcast",
-    "MPI_Gather",
-    "MPI_Gatherv",
-    "MPI_Scatter",
-    "MPI_Scatterv",
-    "MPI_Allgather",
-    "MPI_Allgatherv",
-    "MPI_Alltoall",
-    "MPI_Alltoallv",
-    "MPI_Alltoallw",
-    "MPI_Reduce",
-    "MPI_Allreduce",
-    "MPI_Reduce_scatter",
-    "MPI_Reduce_scatter_block",
-    "MPI_Scan",
-    "MPI_Exscan",
-    "MPI_Comm_dup",
-    "MPI_Comm_idup",
-    "MPI_Comm_dup_with_info",
-    "MPI_Comm_create",
-    "MPI_Comm_create_group",
-    "MPI_Comm_split",
-    "MPI_Comm_split_type",
-    "MPI_Intercomm_create",
-    "MPI_Intercomm_merge",
-    "MPI_Comm_free",
-    "MPI_Comm_disconnect",
-    "MPI_Buffer_detach",
-    "MPI_Buffer_flush",
-    "MPI_Finalize",
-    "MPI_Comm_detach_buffer",
-    "MPI_Comm_flush_buffer",
-    "MPI_Request_free",
-    "MPI_File_open",
-    "MPI_File_close",
-    "MPI_File_set_size",
-    "MPI_File_preallocate",
-    "MPI_File_set_view",
-    "MPI_File_set_atomicity",
-    "MPI_File_seek_shared",
-    "MPI_File_read_ordered",
-    "MPI_File_write_ordered",
-    "MPI_File_read_all",
-    "MPI_File_write_all",
-    "MPI_File_read_at_all",
-    "MPI_File_write_at_all",
-    "MPI_File_read_all_begin",
-    "MPI_File_write_all_begin",
-    "MPI_File_read_at_all_begin",
-    "MPI_File_write_at_all_begin",
-    "MPI_File_read_ordered_begin",
-    "MPI_File_write_ordered_begin",
-    "MPI_Win_create",
-    "MPI_Win_allocate",
-    "MPI_Win_allocate_shared",
-    "MPI_Win_create_dynamic",
-    "MPI_Win_free",
-    "MPI_Win_fence",
-    "MPI_Win_start",
-    "MPI_Win_complete",
-    "MPI_Win_wait",
-    "MPI_Win_lock",
-    "MPI_Win_unlock",
-    "MPI_Win_lock_all",
-    "MPI_Win_unlock_all",
-    "MPI_Win_flush",
-    "MPI_Win_flush_all",
-    "MPI_Win_flush_local",
-    "MPI_Win_flush_local_all",
-    "MPI_Put",
-    "MPI_Get",
-    "MPI_Accumulate",
-    "MPI_Get_accumulate",
-    "MPI_Session_detach_buffer",
-    "MPI_Session_flush_buffer",
-    "MPI_Session_finalize",
-];
-
-/// The id of a call, 0 for one that cannot block.
-fn call_id(name: &str) -> u32 {
-    BLOCKING_CALLS.iter().position(|call| *call == name).map_or(0, |index| index as u32 + 1)
-}
 
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.
 const PUBLISH_AFTER: u32 = 64;
@@ -243,10 +147,22 @@ impl Entry {
         if !self.served.is_empty() {
             done += crate::rma::serve(self);
         }
-        if done > 0 && SLEEPING.load(Ordering::Relaxed) > 0 {
-            self.sleeper.wake_all();
+        if SLEEPING.load(Ordering::Relaxed) > 0 {
+            self.tell_others(done);
         }
         done
+    }
+
+    /// Other threads of this process sleep, or a tool listens.
+    #[cold]
+    #[inline(never)]
+    fn tell_others(&mut self, done: usize) {
+        if done > 0 && sleepers() > 0 {
+            self.sleeper.wake_all();
+        }
+        if tools_listen() {
+            crate::tool::event::collect(self);
+        }
     }
 
     #[cold]
@@ -254,6 +170,9 @@ impl Entry {
     fn look_for_sleepers(&mut self) {
         if !self.runtime.is_null() && STATE.load(Ordering::Relaxed) == RUNNING {
             self.progress();
+            if tools_listen() {
+                crate::tool::event::deliver(self);
+            }
         }
     }
 
@@ -389,7 +308,7 @@ impl Entry {
         // The last look of `arm` may have ended what is waited for without an arrival: a connection
         // came to be, the last bytes left. Nobody would ring for that.
         if wait.is_done(self) {
-            if SLEEPING.load(Ordering::Relaxed) == 0 {
+            if sleepers() == 0 {
                 self.worker.disarm();
             }
             return true;
@@ -403,7 +322,7 @@ impl Entry {
     fn watch(&mut self) -> bool {
         let any = self.worker.watch() > 0;
         if any && SLEEPING.load(Ordering::Relaxed) > 0 {
-            self.sleeper.wake_all();
+            self.tell_others(1);
         }
         any
     }
@@ -422,7 +341,7 @@ impl Entry {
         LOCK.unlock(self.held);
         sleeper.sleep(None);
         self.held = LOCK.lock();
-        if SLEEPING.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if SLEEPING.fetch_sub(1, Ordering::Relaxed) & !TOOLS == 1 {
             self.worker.disarm();
         }
         self.progress();

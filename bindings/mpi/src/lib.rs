@@ -19,3 +19,4 @@ pub mod lock;
 pub mod object;
 pub mod rma;
 pub mod runtime;
+pub mod tool;

@@ -42,8 +42,22 @@ pub const THREAD_MULTIPLE: i32 = 4096;
 pub static STATE: AtomicU8 = AtomicU8::new(BEFORE);
 /// The entry lock.
 pub static LOCK: EntryLock = EntryLock::new();
-/// Threads that sleep inside a blocking call.
+/// Threads that sleep inside a blocking call; and [`TOOLS`], so that the end of a call looks at one
+/// word for both.
 pub static SLEEPING: AtomicU32 = AtomicU32::new(0);
+/// In [`SLEEPING`]: a tool listens to events.
+pub const TOOLS: u32 = 1 << 31;
+
+/// Threads that sleep inside a blocking call.
+pub fn sleepers() -> u32 {
+    SLEEPING.load(Ordering::Relaxed) & !TOOLS
+}
+
+/// Whether a tool listens to events.
+#[inline]
+pub fn tools_listen() -> bool {
+    SLEEPING.load(Ordering::Relaxed) & TOOLS != 0
+}
 
 /// The runtime's place. Touched only with [`LOCK`] held (or, in MPI_Init, before anybody can).
 pub struct Place(UnsafeCell<Option<Box<Runtime>>>);

@@ -7,7 +7,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use strait_mpi::abi::mpich::{UNWEIGHTED, WEIGHTS_EMPTY};
+use strait_mpi::abi::mpich::{ALL_HANDLES, UNWEIGHTED, WEIGHTS_EMPTY};
 
 /// A pointer that C reads as a variable.
 #[repr(transparent)]
@@ -22,7 +22,6 @@ impl Pointer {
     }
 }
 
-static ALL_HANDLES: c_int = 2;
 static F08_STATUS: [c_int; 5] = [3; 5];
 static F08_STATUSES: [c_int; 5] = [4; 5];
 

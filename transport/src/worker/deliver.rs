@@ -5,6 +5,7 @@
 //! 1. A peer may be mad: every token is looked up, every length checked, before memory is touched.
 //! 2. A handler never sends; it leaves an action.
 
+use super::note::Happening;
 use super::share::{Opened, Stand};
 use super::{Action, Core};
 use crate::endpoint::Assembly;
@@ -149,6 +150,7 @@ impl Core {
         let record = self.records.park(bytes as usize, token, body);
         self.matching.add(envelope, Message::Parked { peer, synchronous, record, bytes });
         self.counters.unexpected += 1;
+        self.note(Happening::Unexpected, peer, envelope, bytes);
         let held = self.records.held_bytes() + self.records.count() * credit::ENTRY_BYTES;
         self.counters.parked_bytes_most = self.counters.parked_bytes_most.max(held);
         record

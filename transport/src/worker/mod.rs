@@ -10,18 +10,21 @@
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive` (what
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
 //! their senders may fill), `cancel` (cancellation and the loss of a peer), `direct` (receives
-//! without a request), `near` (what is done without messages), `summary` (what waits, in words).
+//! without a request), `near` (what is done without messages), `note` (what tools hear of),
+//! `summary` (what waits, in words).
 
 mod cancel;
 mod deliver;
 mod direct;
 mod near;
+mod note;
 mod offer;
 mod receive;
 mod share;
 mod submit;
 mod summary;
 
+pub use self::note::{Happening, Note};
 pub use self::offer::OFFER_BYTES_MIN;
 pub use crate::wait::{Next, Sleeper, Waiter};
 
@@ -131,6 +134,8 @@ pub(crate) struct Core {
     /// Our cells for the former.
     cells: CellTable,
     counters: Counters,
+    /// What tools hear of, while one listens.
+    notes: Option<Box<note::Notes>>,
     grant: usize,
 }
 
@@ -194,6 +199,7 @@ impl Worker {
             offered: Vec::new(),
             cells: CellTable::new(),
             counters: Counters::default(),
+            notes: None,
             grant,
         };
         Worker {

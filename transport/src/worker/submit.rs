@@ -8,6 +8,7 @@
 //!    moment; once its first fragment is out it stays eager.
 //! 3. A visit to an endpoint stops at the first `Full`: a long queue costs nothing while it waits.
 
+use super::note::Happening;
 use super::share::{Opened, Stand};
 use super::{Action, Core, SendMode, Sent, Worker};
 use crate::endpoint::Control;
@@ -342,12 +343,13 @@ impl Worker {
         let mut body = [0; CONTROL_BODY];
         body[..8].copy_from_slice(&slot.total.to_le_bytes());
         body[8..].copy_from_slice(&address.to_le_bytes());
-        let peer = slot.peer;
+        let (peer, envelope, total) = (slot.peer, slot.envelope, slot.total);
         match self.lanes.short(endpoint.lane, Peer(peer), &header, &body) {
             Submit::Full => self.core.full(),
             Submit::Lost => self.core.launch_lost(peer),
             Submit::Sent => {
                 self.core.counters.announced_sent += 1;
+                self.core.note(Happening::Announced, peer, envelope, total);
                 let credit = &mut self.core.endpoints[peer as usize].credit;
                 let position = credit.position_sent();
                 credit.announced();

@@ -182,6 +182,8 @@ pub trait Abi: Sized + 'static {
     fn is_status_ignore(status: *const Self::Status) -> bool;
     /// Whether the pointer is MPI_ERRCODES_IGNORE.
     fn is_errcodes_ignore(codes: *const c_int) -> bool;
+    /// Whether the handle is MPI_T_PVAR_ALL_HANDLES.
+    fn is_all_handles(handle: *const c_void) -> bool;
     /// Whether the pointer is MPI_UNWEIGHTED.
     fn is_unweighted(weights: *const c_int) -> bool;
     /// Whether the pointer is MPI_WEIGHTS_EMPTY.
@@ -235,6 +237,18 @@ pub enum Family {
     Keyval,
     WinFlavor,
     WinModel,
+    /// MPI_T_BIND_*
+    ToolBind,
+    /// MPI_T_SCOPE_*
+    ToolScope,
+    /// MPI_T_VERBOSITY_*
+    ToolVerbosity,
+    /// MPI_T_PVAR_CLASS_*
+    ToolClass,
+    /// MPI_T_CB_REQUIRE_*
+    ToolSafety,
+    /// MPI_T_SOURCE_*
+    ToolOrder,
     Special,
 }
 

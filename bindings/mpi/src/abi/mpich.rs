@@ -28,6 +28,9 @@ pub struct MpichStatus {
 
 const _: () = assert!(size_of::<MpichStatus>() == 20 && align_of::<MpichStatus>() == 4);
 
+/// What MPI_T_PVAR_ALL_HANDLES points to.
+pub static ALL_HANDLES: c_int = 2;
+
 /// What MPI_UNWEIGHTED points to: only the address counts.
 pub static UNWEIGHTED: c_int = 0;
 /// What MPI_WEIGHTS_EMPTY points to. Not zero, so that the two cannot be merged into one.
@@ -234,6 +237,10 @@ impl Abi for Mpich {
     // An executable may hold a copy of the variables MPI_UNWEIGHTED and MPI_WEIGHTS_EMPTY, but what
     // they point to stays here.
     #[inline]
+    fn is_all_handles(handle: *const c_void) -> bool {
+        std::ptr::eq(handle.cast(), &ALL_HANDLES)
+    }
+
     fn is_unweighted(weights: *const c_int) -> bool {
         std::ptr::eq(weights, &UNWEIGHTED)
     }

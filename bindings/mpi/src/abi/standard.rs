@@ -131,6 +131,10 @@ impl Abi for Standard {
         codes.is_null()
     }
     #[inline]
+    fn is_all_handles(handle: *const c_void) -> bool {
+        handle.addr() == 1
+    }
+
     fn is_unweighted(weights: *const c_int) -> bool {
         weights.addr() == 10
     }

@@ -16,6 +16,8 @@ use crate::entry::{Entry, on_comm};
 use crate::error::Result;
 use crate::object::comm::CommRef;
 use crate::object::request::{Finished, Request, Work};
+use crate::runtime::tools_listen;
+use crate::tool::event;
 use std::ffi::{c_int, c_void};
 use strait_collectives::kind::Kind;
 
@@ -39,7 +41,7 @@ pub(crate) fn launch<A: Abi>(
         let call = build(entry, comm)?;
         match how {
             How::Request(request) => {
-                let active = start(entry, comm, tag, &call)?;
+                let active = start(entry, name, comm, tag, &call)?;
                 let is_active = matches!(active, Request::Work(_));
                 let code = entry.requests.insert(active);
                 // SAFETY: `request` is writable, says the caller of the C function.
@@ -50,7 +52,7 @@ pub(crate) fn launch<A: Abi>(
             How::Init(request) => {
                 let owner = comm.clone();
                 // Starts need not come in one order at all ranks: all use the tag of the init.
-                let start = move |entry: &mut Entry| start(entry, &owner, tag, &call);
+                let start = move |entry: &mut Entry| start(entry, name, &owner, tag, &call);
                 // SAFETY: as above.
                 unsafe { persistent::<A>(entry, comm, start, request) }
             }
@@ -70,10 +72,18 @@ pub(crate) fn launch_now<A: Abi>(
     on_comm::<A>(name, comm, |entry, comm| {
         board::settle(entry, comm)?;
         let tag = comm.next_collective_tag();
-        match quick(entry, comm, comm.collective_count.get()) {
+        let listens = tools_listen();
+        if listens {
+            event::collective(event::COLLECTIVE_START, name, comm);
+        }
+        let result = match quick(entry, comm, comm.collective_count.get()) {
             Some(result) => result,
             None => run_now(entry, comm, tag, build),
+        };
+        if listens {
+            event::collective(event::COLLECTIVE_END, name, comm);
         }
+        result
     })
 }
 
@@ -107,10 +117,20 @@ pub(crate) fn never(_: &mut Entry, _: &CommRef, _: u64) -> Option<Result> {
 }
 
 /// Starts a call; what can be done at once is done.
-fn start(entry: &mut Entry, comm: &CommRef, tag: u32, call: &Call) -> Result<Request> {
+fn start(
+    entry: &mut Entry,
+    name: &'static str,
+    comm: &CommRef,
+    tag: u32,
+    call: &Call,
+) -> Result<Request> {
     let Some(mut running) = Running::new(entry, comm, tag, call)? else {
         return Ok(Request::Done(Finished::EMPTY));
     };
+    if tools_listen() {
+        event::collective(event::COLLECTIVE_START, name, comm);
+        running.name = Some(name);
+    }
     Ok(match running.advance(entry) {
         Some(finished) => Request::Done(finished),
         None => Request::Work(Box::new(running)),

@@ -18,6 +18,7 @@ use crate::entry::Entry;
 use crate::error::{MpiError, Result, class, make};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::request::{Finished, Work};
+use crate::tool::event;
 use area::{Area, Memory, Piece, byte};
 use bind::{CallBinding, Sizes};
 use operation::Operation;
@@ -111,6 +112,8 @@ pub struct Running {
     /// What to copy at the end: from, to.
     last: Option<(Payload, Payload)>,
     comm: CommRef,
+    /// The call, if a tool wants to hear of its end.
+    pub name: Option<&'static str>,
 }
 
 impl Running {
@@ -152,7 +155,7 @@ impl Running {
         let binding = CallBinding::new(&schedule, (input, output), &call.sizes, operation, memory);
         let context = comm.collective_context();
         let execution = Execution::new(schedule, group(comm), context, tag, Box::new(binding));
-        Ok(Some(Running { execution, last, comm: comm.clone() }))
+        Ok(Some(Running { execution, last, comm: comm.clone(), name: None }))
     }
 
     /// To the end.
@@ -196,6 +199,9 @@ impl Work for Running {
                 Progress::Compute => entry.outside(|| unsafe { self.execution.compute() }),
                 Progress::Done => {
                     self.copy_last();
+                    if let Some(name) = self.name {
+                        event::collective(event::COLLECTIVE_END, name, &self.comm);
+                    }
                     return Some(Finished::EMPTY);
                 }
                 Progress::Failed(failure) => {

@@ -55,6 +55,68 @@ const COMBINER: [Pair; 17] = [
     (20, 117), // COMBINER_VALUE_INDEX
 ];
 
+const TOOL_BIND: [Pair; 12] = [
+    (9701, 2),  // T_BIND_MPI_COMM
+    (9702, 3),  // T_BIND_MPI_DATATYPE
+    (9703, 4),  // T_BIND_MPI_ERRHANDLER
+    (9704, 5),  // T_BIND_MPI_FILE
+    (9705, 6),  // T_BIND_MPI_GROUP
+    (9710, 11), // T_BIND_MPI_INFO
+    (9709, 10), // T_BIND_MPI_MESSAGE
+    (9706, 7),  // T_BIND_MPI_OP
+    (9707, 8),  // T_BIND_MPI_REQUEST
+    (9711, 12), // T_BIND_MPI_SESSION
+    (9708, 9),  // T_BIND_MPI_WIN
+    (9700, 1),  // T_BIND_NO_OBJECT
+];
+
+const TOOL_SCOPE: [Pair; 7] = [
+    (60443, 6), // T_SCOPE_ALL
+    (60444, 7), // T_SCOPE_ALL_EQ
+    (60438, 1), // T_SCOPE_CONSTANT
+    (60441, 4), // T_SCOPE_GROUP
+    (60442, 5), // T_SCOPE_GROUP_EQ
+    (60440, 3), // T_SCOPE_LOCAL
+    (60439, 2), // T_SCOPE_READONLY
+];
+
+const TOOL_VERBOSITY: [Pair; 9] = [
+    (229, 36), // T_VERBOSITY_MPIDEV_ALL
+    (227, 33), // T_VERBOSITY_MPIDEV_BASIC
+    (228, 34), // T_VERBOSITY_MPIDEV_DETAIL
+    (226, 20), // T_VERBOSITY_TUNER_ALL
+    (224, 17), // T_VERBOSITY_TUNER_BASIC
+    (225, 18), // T_VERBOSITY_TUNER_DETAIL
+    (223, 12), // T_VERBOSITY_USER_ALL
+    (221, 9),  // T_VERBOSITY_USER_BASIC
+    (222, 10), // T_VERBOSITY_USER_DETAIL
+];
+
+const TOOL_CLASS: [Pair; 10] = [
+    (247, 8),  // T_PVAR_CLASS_AGGREGATE
+    (246, 7),  // T_PVAR_CLASS_COUNTER
+    (249, 10), // T_PVAR_CLASS_GENERIC
+    (244, 5),  // T_PVAR_CLASS_HIGHWATERMARK
+    (241, 2),  // T_PVAR_CLASS_LEVEL
+    (245, 6),  // T_PVAR_CLASS_LOWWATERMARK
+    (243, 4),  // T_PVAR_CLASS_PERCENTAGE
+    (242, 3),  // T_PVAR_CLASS_SIZE
+    (240, 1),  // T_PVAR_CLASS_STATE
+    (248, 9),  // T_PVAR_CLASS_TIMER
+];
+
+const TOOL_SAFETY: [Pair; 4] = [
+    (3, 63), // T_CB_REQUIRE_ASYNC_SIGNAL_SAFE
+    (1, 3),  // T_CB_REQUIRE_MPI_RESTRICTED
+    (0, 0),  // T_CB_REQUIRE_NONE
+    (2, 15), // T_CB_REQUIRE_THREAD_SAFE
+];
+
+const TOOL_ORDER: [Pair; 2] = [
+    (0, 1), // T_SOURCE_ORDERED
+    (1, 2), // T_SOURCE_UNORDERED
+];
+
 const ORDER: [Pair; 2] = [
     (56, 12), // ORDER_C
     (57, 15), // ORDER_FORTRAN
@@ -317,6 +379,12 @@ fn reading(family: Family) -> Reading {
         Family::Keyval => Reading::Number(&KEYVAL),
         Family::WinFlavor => Reading::Number(&WIN_FLAVOR),
         Family::WinModel => Reading::Number(&WIN_MODEL),
+        Family::ToolBind => Reading::Number(&TOOL_BIND),
+        Family::ToolScope => Reading::Number(&TOOL_SCOPE),
+        Family::ToolVerbosity => Reading::Number(&TOOL_VERBOSITY),
+        Family::ToolClass => Reading::Number(&TOOL_CLASS),
+        Family::ToolSafety => Reading::Number(&TOOL_SAFETY),
+        Family::ToolOrder => Reading::Number(&TOOL_ORDER),
         Family::Special => Reading::Open(&SPECIAL),
     }
 }
