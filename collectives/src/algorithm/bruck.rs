@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Bruck's allgather: every rank keeps the blocks in its own rotation (`A[o]` is the block of rank
+//! Bruck's algorithms (Bruck et al., "Efficient algorithms for all-to-all communications in
+//! multiport message-passing systems", 1997).
+//!
+//! Allgather: every rank keeps the blocks in its own rotation (`A[o]` is the block of rank
 //! `r + o`) and doubles them each round.
 //!
 //! Five ranks: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of r + 2 as
@@ -7,6 +10,11 @@
 //!
 //! q = ceil(log2 p) messages per rank, blocks p (p - 1). The last carries c = p - 2^(q-1) blocks
 //! and waits only for these, so the longest chain is max(q - 1, 1 + ceil(log2 c)).
+//!
+//! Alltoall: `T[o]` is the block for rank `r + o`. In round `2^k` all `T[o]` with bit `k` in `o` go to
+//! rank `r + 2^k` together, and those of `r - 2^k` take their places; in the end `T[o]` is the block
+//! of rank `r - o`. Few messages, but each block travels as often as its `o` has bits: for short
+//! ones. Five ranks: 1 and 3 go one ahead, 2 and 3 two ahead, 4 four ahead. The chain is as above.
 #![forbid(unsafe_code)]
 
 use super::linear::ahead;
@@ -47,10 +55,72 @@ pub(super) fn allgather(b: &mut Builder, _: Parameters) -> Result<(), Refused> {
 
 pub(super) fn allgather_cost(shape: &Shape, _: Parameters) -> Cost {
     let (ranks, turns) = (u64::from(shape.ranks), log2_ceil(shape.ranks));
+    let (rounds, messages) = (chain(shape.ranks), ranks * u64::from(turns));
+    Cost { rounds, messages, blocks: ranks * (ranks - 1) }
+}
+
+/// Messages of the longest chain.
+fn chain(ranks: u32) -> u64 {
+    let turns = log2_ceil(ranks);
     let rounds = match turns {
         0 => 0,
-        _ => (turns - 1).max(1 + log2_ceil(shape.ranks - (1 << (turns - 1)))),
+        _ => (turns - 1).max(1 + log2_ceil(ranks - (1 << (turns - 1)))),
     };
-    let (rounds, messages) = (u64::from(rounds), ranks * u64::from(turns));
-    Cost { rounds, messages, blocks: ranks * (ranks - 1) }
+    u64::from(rounds)
+}
+
+/// Where the blocks with this bit lie: runs of `bit` blocks, but perhaps for the last.
+fn with_bit(bit: u32, ranks: u32) -> impl Iterator<Item = std::ops::Range<u32>> {
+    let starts = (bit..ranks).step_by(2 * bit as usize);
+    starts.map(move |start| start..(start + bit).min(ranks))
+}
+
+pub(super) fn alltoall(b: &mut Builder, _: Parameters) -> Result<(), Refused> {
+    let (rank, ranks) = (b.rank(), b.shape().ranks);
+    let turned = b.scratch(vec![Extent(0); ranks as usize])?;
+    for o in 0..ranks {
+        let what = Blocks::one(Buffer::Input, ahead(rank, o, ranks));
+        // What goes nowhere is there at once.
+        let into = if o == 0 { Blocks::one(Buffer::Output, rank) } else { Blocks::one(turned, o) };
+        b.add(Step::Copy { what, into })?;
+    }
+    let mut bit = 1;
+    while bit < ranks {
+        let count: u32 = with_bit(bit, ranks).map(|run| run.end - run.start).sum();
+        let extents = vec![Extent(0); count as usize];
+        let (out, back) = (b.scratch(extents.clone())?, b.scratch(extents)?);
+        let (to, from) = (ahead(rank, bit, ranks), ahead(rank, ranks - bit, ranks));
+        let mut at = 0;
+        for run in with_bit(bit, ranks) {
+            let next = at + run.end - run.start;
+            b.add(Step::Copy { what: Blocks::new(turned, run), into: Blocks::new(out, at..next) })?;
+            at = next;
+        }
+        b.add(Step::Recv { from, into: Blocks::new(back, 0..count) })?;
+        b.add(Step::Send { to, what: Blocks::new(out, 0..count) })?;
+        let mut at = 0;
+        for run in with_bit(bit, ranks) {
+            let next = at + run.end - run.start;
+            let what = Blocks::new(back, at..next);
+            b.add(Step::Copy { what, into: Blocks::new(turned, run) })?;
+            at = next;
+        }
+        bit = bit.saturating_mul(2);
+    }
+    for o in 1..ranks {
+        let into = Blocks::one(Buffer::Output, ahead(rank, ranks - o, ranks));
+        b.add(Step::Copy { what: Blocks::one(turned, o), into })?;
+    }
+    Ok(())
+}
+
+pub(super) fn alltoall_cost(shape: &Shape, _: Parameters) -> Cost {
+    let (ranks, turns) = (shape.ranks, log2_ceil(shape.ranks));
+    let of_bit = |k: u32| {
+        let (whole, rest) = (ranks >> (k + 1) << k, ranks & ((2 << k) - 1));
+        u64::from(whole + rest.saturating_sub(1 << k))
+    };
+    let sent: u64 = (0..turns).map(of_bit).sum();
+    let ranks = u64::from(ranks);
+    Cost { rounds: chain(shape.ranks), messages: ranks * u64::from(turns), blocks: ranks * sent }
 }

@@ -9,6 +9,7 @@
 mod between;
 mod binomial;
 mod bruck;
+mod circulant;
 mod dissemination;
 mod fold;
 mod linear;
@@ -16,6 +17,7 @@ mod neighbor;
 mod pairwise;
 mod recursive_doubling;
 mod ring;
+mod scatter_allgather;
 
 use crate::kind::Kind;
 use crate::schedule::{Builder, Outline, Refused, Schedule};
@@ -163,6 +165,15 @@ pub static ALL: &[Algorithm] = &[
     row(Kind::Barrier, "dissemination", dissemination::barrier, dissemination::barrier_cost),
     row(Kind::Bcast, "binomial", binomial::bcast, binomial::bcast_cost),
     Algorithm {
+        cut: Cut::PerRank,
+        ..row(
+            Kind::Bcast,
+            "scatter_allgather",
+            scatter_allgather::bcast,
+            scatter_allgather::bcast_cost,
+        )
+    },
+    Algorithm {
         irregular: false,
         ..row(Kind::Gather, "binomial", binomial::gather, binomial::gather_cost)
     },
@@ -179,8 +190,18 @@ pub static ALL: &[Algorithm] = &[
         ..row(Kind::Alltoall, "linear", linear::alltoall, linear::alltoall_cost)
     },
     Algorithm {
+        irregular: false,
+        in_place: false,
+        ..row(Kind::Alltoall, "bruck", bruck::alltoall, bruck::alltoall_cost)
+    },
+    Algorithm {
         ordered: false,
         ..row(Kind::Reduce, "binomial", binomial::reduce, binomial::reduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        cut: Cut::PerRank,
+        ..row(Kind::Reduce, "circulant", circulant::reduce, circulant::reduce_cost)
     },
     row(Kind::Reduce, "binomial_ordered", binomial::reduce_ordered, binomial::reduce_ordered_cost),
     row(
@@ -193,6 +214,21 @@ pub static ALL: &[Algorithm] = &[
         ordered: false,
         cut: Cut::PerRank,
         ..row(Kind::Allreduce, "ring", ring::allreduce, ring::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        cut: Cut::PerRank,
+        ..row(Kind::Allreduce, "circulant", circulant::allreduce, circulant::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        in_place: false,
+        ..row(
+            Kind::ReduceScatter,
+            "circulant",
+            circulant::reduce_scatter,
+            circulant::reduce_scatter_cost,
+        )
     },
     Algorithm {
         ordered: false,
