@@ -120,6 +120,16 @@ pub const KNOBS: &[Knob] = &[
         text: "Name or address of the network interface that TCP connections use: for hosts with \
                several networks.",
     },
+    Knob {
+        name: "TUNING",
+        value: Value::Text,
+        default: "",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "A file with rules that say which algorithm serves a collective (docs/selection.md). \
+               They come before the shipped ones. All ranks must name the same rules.",
+    },
 ];
 
 /// Variables that are set by one part of Strait for another.

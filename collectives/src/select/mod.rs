@@ -6,4 +6,4 @@ mod cache;
 mod table;
 
 pub use cache::Cache;
-pub use table::{Plan, RULES, Rule, choose, describe};
+pub use table::{Plan, Rule, Table, TableError, choose, describe, load, parse, rules};

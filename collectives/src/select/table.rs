@@ -3,14 +3,19 @@
 //! answer, so a rule may only look at what all ranks know: never at the counts of an irregular
 //! gather, scatter or alltoall.
 //!
-//! The thresholds are first guesses from the formulas (a ring pays from about ten times the latency
-//! bandwidth product on); measurements will replace them.
+//! The shipped rules (default.toml) are first guesses from the formulas (a ring pays from about ten
+//! times the latency bandwidth product on); measurements will replace them. Rules of a file of the
+//! user come before them, so every call finds an algorithm whatever the file says.
 #![forbid(unsafe_code)]
 
 use crate::algorithm::{Algorithm, Cut, Parameters, by_name};
 use crate::kind::Kind;
 use crate::shape::Shape;
+use serde::Deserialize;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use toml::Spanned;
 
 /// A chosen algorithm with its parameters, and the shape with the cut that it wants.
 #[derive(Clone)]
@@ -24,72 +29,220 @@ pub struct Plan {
 }
 
 /// One row: if all conditions hold, this algorithm.
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// For which collective.
     pub kind: Kind,
     /// From how many ranks on.
     pub ranks_min: u32,
+    /// Up to how many ranks.
+    pub ranks_max: u32,
     /// From how many bytes on (of the whole vector, or of one rank's block).
     pub bytes_min: usize,
     /// Up to how many bytes.
     pub bytes_max: usize,
     /// The name in the registry. An algorithm that does not fit the call is passed over.
     pub algorithm: &'static str,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// In which file it is; `None`: the shipped one.
+    pub file: Option<PathBuf>,
+    /// The line of its algorithm there.
+    pub line: usize,
 }
 
-const KIB: usize = 1 << 10;
-const ALL: usize = usize::MAX;
-
-const fn rule(kind: Kind, ranks_min: u32, bytes: [usize; 2], algorithm: &'static str) -> Rule {
-    Rule { kind, ranks_min, bytes_min: bytes[0], bytes_max: bytes[1], algorithm }
+/// Rules in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// The rules.
+    pub rules: Vec<Rule>,
 }
 
-/// The rules within one group. Between groups each kind has one algorithm.
-pub static RULES: &[Rule] = &[
-    rule(Kind::Barrier, 1, [0, ALL], "dissemination"),
-    rule(Kind::Bcast, 1, [0, ALL], "binomial"),
-    rule(Kind::Gather, 3, [0, 8 * KIB], "binomial"),
-    rule(Kind::Gather, 1, [0, ALL], "linear"),
-    rule(Kind::Scatter, 3, [0, 8 * KIB], "binomial"),
-    rule(Kind::Scatter, 1, [0, ALL], "linear"),
-    rule(Kind::Allgather, 3, [0, 4 * KIB], "bruck"),
-    rule(Kind::Allgather, 1, [0, ALL], "ring"),
-    rule(Kind::Alltoall, 1, [0, ALL], "linear"),
-    rule(Kind::Reduce, 1, [0, ALL], "binomial"),
-    rule(Kind::Reduce, 1, [0, ALL], "binomial_ordered"),
-    rule(Kind::Allreduce, 3, [64 * KIB, ALL], "ring"),
-    rule(Kind::Allreduce, 1, [0, ALL], "recursive_doubling"),
-    rule(Kind::ReduceScatter, 3, [0, 2 * KIB], "binomial_ordered"),
-    rule(Kind::ReduceScatter, 1, [0, ALL], "pairwise"),
-    rule(Kind::ReduceScatter, 1, [0, ALL], "pairwise_ordered"),
-    rule(Kind::Scan, 1, [0, ALL], "recursive_doubling"),
-    rule(Kind::Exscan, 1, [0, ALL], "recursive_doubling"),
-    rule(Kind::NeighborAllgather, 1, [0, ALL], "combined"),
-    rule(Kind::NeighborAlltoall, 1, [0, ALL], "direct"),
-];
+/// Why a file is no table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{file}:{line}: {what}")]
+pub struct TableError {
+    /// The file.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// The version of the form.
+const VERSION: u32 = 1;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    version: Spanned<u32>,
+    #[serde(default)]
+    rule: Vec<RuleForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleForm {
+    collective: Spanned<String>,
+    #[serde(default = "one")]
+    ranks_min: u32,
+    #[serde(default = "all_ranks")]
+    ranks_max: u32,
+    #[serde(default)]
+    bytes_min: usize,
+    #[serde(default = "all_bytes")]
+    bytes_max: usize,
+    algorithm: Spanned<String>,
+    window: Option<Spanned<u32>>,
+    radix: Option<Spanned<u32>>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn all_ranks() -> u32 {
+    u32::MAX
+}
+
+fn all_bytes() -> usize {
+    usize::MAX
+}
+
+/// Reads a table. `file` is its name, for messages and explanations; `None`: the shipped one.
+///
+/// # Errors
+/// What is wrong, with file and line: bad TOML, unknown keys, collectives or algorithms, bounds
+/// that no call can meet.
+pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
+    let name = file.map_or("default.toml".into(), |file| file.display().to_string());
+    let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+    let refuse =
+        |at: usize, what: String| Err(TableError { file: name.clone(), line: line_of(at), what });
+    let form: FileForm = match toml::from_str(text) {
+        Ok(form) => form,
+        Err(error) => {
+            return refuse(error.span().map_or(0, |span| span.start), error.message().to_string());
+        }
+    };
+    if *form.version.as_ref() != VERSION {
+        let what = format!("version {}; this build reads version {VERSION}", form.version.as_ref());
+        return refuse(form.version.span().start, what);
+    }
+    let mut rules = Vec::with_capacity(form.rule.len());
+    for rule in form.rule {
+        let at = rule.algorithm.span().start;
+        let Some(kind) = Kind::by_name(rule.collective.as_ref()) else {
+            let what = format!("there is no collective '{}'", rule.collective.as_ref());
+            return refuse(rule.collective.span().start, what);
+        };
+        let Some(algorithm) = by_name(kind, rule.algorithm.as_ref()).filter(|one| !one.inter)
+        else {
+            let wanted = rule.algorithm.as_ref();
+            let known: Vec<&str> = crate::algorithm::ALL
+                .iter()
+                .filter(|one| one.kind == kind && !one.inter)
+                .map(|one| one.name)
+                .collect();
+            let what =
+                format!("{} has no algorithm '{wanted}', only {}", kind.name(), known.join(", "));
+            return refuse(at, what);
+        };
+        if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
+            return refuse(at, "a minimum is above its maximum: no call fits".into());
+        }
+        let mut parameters = Parameters::default();
+        if let Some(window) = rule.window {
+            if *window.as_ref() < 1 {
+                return refuse(window.span().start, "window must be at least 1".into());
+            }
+            parameters.window = *window.as_ref();
+        }
+        if let Some(radix) = rule.radix {
+            if *radix.as_ref() < 2 {
+                return refuse(radix.span().start, "radix must be at least 2".into());
+            }
+            parameters.radix = *radix.as_ref();
+        }
+        rules.push(Rule {
+            kind,
+            ranks_min: rule.ranks_min,
+            ranks_max: rule.ranks_max,
+            bytes_min: rule.bytes_min,
+            bytes_max: rule.bytes_max,
+            algorithm: algorithm.name,
+            parameters,
+            file: file.map(Path::to_path_buf),
+            line: line_of(at),
+        });
+    }
+    Ok(Table { rules })
+}
+
+/// The table that calls use: the user's rules, if [`load`] came first, then the shipped ones.
+static TABLE: OnceLock<Table> = OnceLock::new();
+
+fn shipped() -> Table {
+    parse(include_str!("default.toml"), None).expect("a test reads the shipped table")
+}
+
+/// The rules in force, in their order.
+pub fn rules() -> &'static [Rule] {
+    &TABLE.get_or_init(shipped).rules
+}
+
+/// Reads a user's table and puts it before the shipped one. To be called before the first
+/// [`choose`]; later calls change nothing.
+///
+/// # Errors
+/// The file cannot be read, or [`parse`] refuses it.
+pub fn load(file: &Path) -> Result<(), TableError> {
+    let text = std::fs::read_to_string(file).map_err(|error| TableError {
+        file: file.display().to_string(),
+        line: 1,
+        what: format!("it cannot be read: {error}"),
+    })?;
+    let mut table = parse(&text, Some(file))?;
+    table.rules.extend(shipped().rules);
+    let _ = TABLE.set(table);
+    Ok(())
+}
+
+impl Rule {
+    /// Whether the numbers of a call meet its conditions.
+    pub fn covers(&self, kind: Kind, ranks: u32, bytes: usize) -> bool {
+        self.kind == kind
+            && (self.ranks_min..=self.ranks_max).contains(&ranks)
+            && (self.bytes_min..=self.bytes_max).contains(&bytes)
+    }
+}
 
 /// The plan for a call. `bytes`: what all ranks know of its size (0 where they do not): the whole
 /// vector, or one rank's block. `commutes`: operands may change places.
 ///
 /// The plan's shape is not in place if the algorithm cannot be: then the caller copies the input.
 pub fn choose(shape: &Shape, bytes: usize, commutes: bool) -> Plan {
-    let rules = RULES.iter().filter(|rule| {
-        rule.kind == shape.kind
-            && shape.ranks >= rule.ranks_min
-            && (rule.bytes_min..=rule.bytes_max).contains(&bytes)
-    });
-    let names = rules.map(|rule| rule.algorithm).chain(["between"]);
-    let fits = |algorithm: &&Algorithm| {
+    choose_from(rules(), shape, bytes, commutes)
+}
+
+fn choose_from(rules: &[Rule], shape: &Shape, bytes: usize, commutes: bool) -> Plan {
+    let fitting = rules.iter().filter(|rule| rule.covers(shape.kind, shape.ranks, bytes));
+    // Between groups each kind has one algorithm.
+    let names = fitting
+        .map(|rule| (rule.algorithm, rule.parameters))
+        .chain([("between", Parameters::default())]);
+    let fits = |(algorithm, _): &(&Algorithm, Parameters)| {
         let wanted = wanted(shape, algorithm);
         (commutes || algorithm.ordered || !shape.kind.reduces())
             && algorithm.misfit(&wanted).is_none()
     };
-    let algorithm = names
-        .filter_map(|name| by_name(shape.kind, name))
+    let (algorithm, parameters) = names
+        .filter_map(|(name, parameters)| Some((by_name(shape.kind, name)?, parameters)))
         .find(fits)
         .expect("a test shows that every call finds an algorithm");
     let shape = wanted(shape, algorithm);
-    Plan { algorithm, parameters: Parameters::default(), shape }
+    Plan { algorithm, parameters, shape }
 }
 
 /// The shape as the algorithm would be built for.
@@ -103,15 +256,20 @@ fn wanted(shape: &Shape, algorithm: &Algorithm) -> Shape {
 
 /// The table as text.
 pub fn describe() -> String {
-    let mut text = String::from("collective      ranks       bytes  algorithm\n");
-    for rule in RULES {
-        let bytes = match (rule.bytes_min, rule.bytes_max) {
-            (0, ALL) => "any".to_string(),
-            (least, ALL) => format!(">= {least}"),
-            (_, most) => format!("<= {most}"),
+    let mut text = String::from("collective         ranks            bytes  algorithm\n");
+    for rule in rules() {
+        let ranks = match (rule.ranks_min, rule.ranks_max) {
+            (least, u32::MAX) => format!(">= {least}"),
+            (least, most) => format!("{least} to {most}"),
         };
-        let row = (rule.kind.name(), rule.ranks_min, bytes, rule.algorithm);
-        writeln!(text, "{:<14} >= {:<5} {:>9}  {}", row.0, row.1, row.2, row.3)
+        let bytes = match (rule.bytes_min, rule.bytes_max) {
+            (0, usize::MAX) => "any".to_string(),
+            (least, usize::MAX) => format!(">= {least}"),
+            (0, most) => format!("<= {most}"),
+            (least, most) => format!("{least} to {most}"),
+        };
+        let name = rule.kind.name();
+        writeln!(text, "{name:<18} {ranks:<10} {bytes:>11}  {}", rule.algorithm)
             .expect("a string takes all");
     }
     text
@@ -161,11 +319,61 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_names_an_algorithm_and_prints() {
-        for rule in RULES {
-            let found = by_name(rule.kind, rule.algorithm);
-            assert!(found.is_some(), "{}", rule.algorithm);
+    fn every_rule_prints() {
+        for rule in rules() {
             assert!(describe().contains(rule.algorithm));
+        }
+    }
+
+    #[test]
+    fn rules_of_a_user_come_first_and_leave_the_rest_open() {
+        let text = "version = 1\n[[rule]]\ncollective = \"allreduce\"\nranks_max = 8\n\
+                    bytes_max = 100\nalgorithm = \"ring\"\nwindow = 3\n";
+        let mut table = parse(text, Some(Path::new("mine.toml"))).unwrap();
+        assert_eq!((table.rules.len(), table.rules[0].line), (1, 6));
+        table.rules.extend(shipped().rules);
+        let plan = |ranks, bytes, commutes| {
+            let shape = Shape::new(Kind::Allreduce, ranks);
+            choose_from(&table.rules, &shape, bytes, commutes)
+        };
+        assert_eq!(plan(8, 100, true).algorithm.name, "ring");
+        assert_eq!(plan(8, 100, true).parameters.window, 3);
+        for (ranks, bytes, commutes) in [(9, 100, true), (8, 101, true), (8, 100, false)] {
+            assert_eq!(plan(ranks, bytes, commutes).algorithm.name, "recursive_doubling");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_line() {
+        let refused = |text: &str| parse(text, Some(Path::new("t.toml"))).unwrap_err().to_string();
+        let head = "version = 1\n[[rule]]\n";
+        let cases = [
+            ("version = 2\n".to_string(), "t.toml:1: version 2"),
+            ("rule = 3".to_string(), "t.toml:1:"),
+            (
+                format!("{head}collective = \"bcats\"\nalgorithm = \"ring\"\n"),
+                "t.toml:3: there is no",
+            ),
+            (
+                format!("{head}collective = \"bcast\"\nalgorithm = \"ring\"\n"),
+                "t.toml:4: bcast has no algorithm 'ring', only binomial, scatter_allgather",
+            ),
+            (
+                format!("{head}collective = \"bcast\"\nbytes = 3\nalgorithm = \"binomial\"\n"),
+                "t.toml:4: unknown field `bytes`",
+            ),
+            (
+                format!("{head}collective = \"bcast\"\nranks_max = 0\nalgorithm = \"binomial\"\n"),
+                "t.toml:5: a minimum is above",
+            ),
+            (
+                format!("{head}collective = \"bcast\"\nradix = 1\nalgorithm = \"binomial\"\n"),
+                "t.toml:4: radix must be",
+            ),
+        ];
+        for (text, begins) in cases {
+            let said = refused(&text);
+            assert!(said.starts_with(begins), "{said}");
         }
     }
 }

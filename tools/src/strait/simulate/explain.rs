@@ -8,7 +8,7 @@ use crate::strait::bench::figures::figure;
 use clap::Args;
 use std::process::ExitCode;
 use strait_collectives::algorithm::by_name;
-use strait_collectives::select::{RULES, Rule, choose};
+use strait_collectives::select::{self, Rule, choose, rules};
 use strait_collectives::shape::Shape;
 
 /// The options of `strait explain`.
@@ -38,6 +38,9 @@ pub struct Options {
     /// Which machine's numbers.
     #[arg(long, default_value = "cluster")]
     machine: String,
+    /// Rules that come before the shipped ones [default: the file that STRAIT_TUNING names].
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<std::path::PathBuf>,
 }
 
 /// Runs it.
@@ -55,6 +58,10 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn explain(options: &Options) -> Result<String, String> {
+    let named = strait_transport::config::text("TUNING").map_err(|error| error.to_string())?;
+    if let Some(file) = options.tuning.clone().or(named.map(Into::into)) {
+        select::load(&file).map_err(|refused| refused.to_string())?;
+    }
     let kind = kind(&options.collective)?;
     let bytes = sizes::size(&options.bytes)?;
     let model = machine(&options.machine)?;
@@ -68,7 +75,7 @@ fn explain(options: &Options) -> Result<String, String> {
         plan.algorithm.name
     );
     let mut is_found = false;
-    for rule in RULES.iter().filter(|rule| rule.kind == kind) {
+    for rule in rules().iter().filter(|rule| rule.kind == kind) {
         let verdict = if is_found {
             "not asked any more"
         } else {
@@ -77,6 +84,11 @@ fn explain(options: &Options) -> Result<String, String> {
             verdict
         };
         text.push_str(&format!("  {}: {verdict}\n", conditions(rule)));
+        if verdict == CHOSEN
+            && let Some(file) = &rule.file
+        {
+            text.push_str(&format!("    by {}:{}\n", file.display(), rule.line));
+        }
     }
     let place =
         Place { model, topology: &topology, ranks: options.ranks, ranks_per_node: options.ppn };
@@ -115,6 +127,8 @@ fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static st
     let Some(algorithm) = by_name(rule.kind, rule.algorithm) else { return "has no algorithm" };
     if ranks < rule.ranks_min {
         "too few ranks"
+    } else if ranks > rule.ranks_max {
+        "too many ranks"
     } else if bytes < rule.bytes_min {
         "too few bytes"
     } else if bytes > rule.bytes_max {
@@ -133,5 +147,9 @@ fn conditions(rule: &Rule) -> String {
         (0, most) => format!("up to {most} bytes"),
         (least, most) => format!("{least} to {most} bytes"),
     };
-    format!("{} from {} ranks, {bytes}", rule.algorithm, rule.ranks_min)
+    let ranks = match (rule.ranks_min, rule.ranks_max) {
+        (least, u32::MAX) => format!("from {least} ranks"),
+        (least, most) => format!("{least} to {most} ranks"),
+    };
+    format!("{} {ranks}, {bytes}", rule.algorithm)
 }
