@@ -12,6 +12,8 @@ use strait_collectives::shape::Shape;
 use strait_collectives::verify::verify;
 
 const RANKS_MAX: u32 = 17;
+/// For the test that is too long for every day.
+const MANY_RANKS_MAX: u32 = 64;
 
 fn base_shapes(algorithm: &Algorithm) -> Vec<Shape> {
     let kind = algorithm.kind;
@@ -82,6 +84,31 @@ fn every_algorithm_is_right_and_costs_what_it_says() {
                     cost.rounds += 1; // A receive waited for a reader of the input.
                 }
                 assert_eq!(found, cost, "{name}");
+            }
+        }
+    }
+}
+
+/// Every number of ranks to 64 and every root, with the parameters that calls use:
+/// `cargo test --release -p strait-collectives -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn every_algorithm_is_right_for_many_ranks() {
+    for algorithm in ALL.iter().filter(|one| !one.inter && !one.kind.has_neighbors()) {
+        for ranks in RANKS_MAX + 1..=MANY_RANKS_MAX {
+            let roots = if algorithm.kind.is_rooted() { ranks } else { 1 };
+            for root in 0..roots {
+                let cut = if algorithm.cut == Cut::PerRank { ranks } else { 1 };
+                let shape = Shape::new(algorithm.kind, ranks).root(root).cut(cut);
+                let shape = if shape.kind.is_partitioned() { shape } else { shape.cut(1) };
+                let parameters = Parameters::default();
+                let name = format!("{} {shape:?}", algorithm.name);
+                let schedules: Vec<_> = (0..ranks)
+                    .map(|rank| algorithm.schedule(&shape, parameters, rank).unwrap())
+                    .collect();
+                let found = verify(&schedules, algorithm.ordered);
+                let found = found.unwrap_or_else(|flaw| panic!("{name}: {flaw}"));
+                assert_eq!(found, (algorithm.cost)(&shape, parameters), "{name}");
             }
         }
     }

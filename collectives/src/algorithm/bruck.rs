@@ -11,10 +11,10 @@
 //! q = ceil(log2 p) messages per rank, blocks p (p - 1). The last carries c = p - 2^(q-1) blocks
 //! and waits only for these, so the longest chain is max(q - 1, 1 + ceil(log2 c)).
 //!
-//! Alltoall: `T[o]` is the block for rank `r + o`. In round `2^k` all `T[o]` with bit `k` in `o` go to
-//! rank `r + 2^k` together, and those of `r - 2^k` take their places; in the end `T[o]` is the block
-//! of rank `r - o`. Few messages, but each block travels as often as its `o` has bits: for short
-//! ones. Five ranks: 1 and 3 go one ahead, 2 and 3 two ahead, 4 four ahead. The chain is as above.
+//! Alltoall: `T[o]` is the block for rank `r + o`. In round `2^k` all `T[o]` with bit `k` in `o`
+//! go to rank `r + 2^k` together, and those of `r - 2^k` take their places; in the end `T[o]` is
+//! the block of rank `r - o`. Few messages, but each block travels as often as its `o` has bits:
+//! for short ones. Five ranks: 1 and 3 go one ahead, 2 and 3 two, 4 four. The chain is as above.
 #![forbid(unsafe_code)]
 
 use super::linear::ahead;

@@ -4,9 +4,9 @@
 //!
 //! Ranks are counted from the root; number `v` keeps the vector in its own rotation: `R[i]` is
 //! block `v + i`. With s = p first, each round halves s to s' = ceil(s / 2), sends `R[s' .. s]` to
-//! `v + s'`, where it is `R[0 .. s - s']`, and combines what it receives there. In the end `R[0]` is
-//! block `v`, complete. The allgather of the allreduce goes the same way back; the reduce gathers
-//! by a binomial tree. For operations that commute.
+//! `v + s'`, where it is `R[0 .. s - s']`, and combines what it receives there. In the end `R[0]`
+//! is block `v`, complete. The allgather of the allreduce goes the same way back; the reduce
+//! gathers by a binomial tree. For operations that commute.
 //!
 //! Five ranks: s = 5, 3, 2, 1. `R[3..5]` goes 3 ahead, `R[2..3]` goes 2 ahead, `R[1..2]` goes 1
 //! ahead.

@@ -6,8 +6,8 @@
 //! Then, in turn `t`, it passes block `v - t` on to `v + 1`, unless the scatter brought it there.
 //! Nothing goes to the root, which has all, and therefore passes on every block from the start.
 //!
-//! Five ranks: 4 gets block 4, 2 gets blocks 2 and 3, 1 gets block 1, and 3 gets block 3 from 2. The
-//! root passes 0, 4, 3, 2 on to 1; 1 passes 1, 0, 4 on to 2, and so on.
+//! Five ranks: 4 gets block 4, 2 gets blocks 2 and 3, 1 gets block 1, and 3 gets block 3 from 2.
+//! The root passes 0, 4, 3, 2 on to 1; 1 passes 1, 0, 4 on to 2, and so on.
 //!
 //! The longest chain is that of block 0: p - 1 messages.
 #![forbid(unsafe_code)]

@@ -3,9 +3,8 @@
 //! answer, so a rule may only look at what all ranks know: never at the counts of an irregular
 //! gather, scatter or alltoall.
 //!
-//! The shipped rules (default.toml) are first guesses from the formulas (a ring pays from about ten
-//! times the latency bandwidth product on); measurements will replace them. Rules of a file of the
-//! user come before them, so every call finds an algorithm whatever the file says.
+//! The shipped rules (default.toml) come from the model and from a few measurements. Rules of a
+//! file of the user come before them, so every call finds an algorithm whatever the file says.
 #![forbid(unsafe_code)]
 
 use crate::algorithm::{Algorithm, Cut, Parameters, by_name};

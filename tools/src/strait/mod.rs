@@ -6,6 +6,7 @@ mod doctor;
 mod info;
 mod peer;
 mod probe;
+mod schedule;
 mod simulate;
 
 use clap::{Parser, Subcommand};
@@ -45,23 +46,15 @@ enum Command {
     Simulate(Box<simulate::Options>),
     /// Which algorithm a collective call gets, and why.
     Explain(Box<simulate::explain::Options>),
+    /// Show, verify or draw the schedules of an algorithm, or of a file.
+    Schedule(Box<schedule::Options>),
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Subcommands that are planned; each says so instead of being unknown.
-const PLANNED: &[&str] = &[
-    "params",
-    "plan",
-    "tune",
-    "schedule",
-    "report",
-    "top",
-    "ps",
-    "hello",
-    "examples",
-    "completions",
-];
+const PLANNED: &[&str] =
+    &["params", "plan", "tune", "report", "top", "ps", "hello", "examples", "completions"];
 
 /// Exit code of a subcommand that is planned only.
 const CODE_NOT_BUILT: u8 = 3;
@@ -76,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => simulate::explain::run(&options),
+        Command::Schedule(options) => schedule::run(&options),
         Command::Other(words) => other(words.first().map_or("", String::as_str)),
     }
 }
@@ -86,7 +80,7 @@ fn other(name: &str) -> ExitCode {
         return ExitCode::from(CODE_NOT_BUILT);
     }
     eprintln!("error: unknown command '{name}'");
-    let known = ["info", "doctor", "bench", "simulate", "explain", "help"];
+    let known = ["info", "doctor", "bench", "simulate", "explain", "schedule", "help"];
     let near = known
         .iter()
         .chain(PLANNED)

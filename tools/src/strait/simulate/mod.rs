@@ -12,7 +12,7 @@ pub mod explain;
 mod page;
 mod peers;
 mod published;
-mod sizes;
+pub mod sizes;
 mod tables;
 
 use clap::{Args, ValueEnum};
@@ -24,7 +24,7 @@ use strait_collectives::kind::Kind;
 use strait_collectives::simulate::{FORMS, Model, PRESETS, Topology};
 
 /// Exit code of a command line that makes no sense.
-const CODE_USAGE: u8 = 2;
+pub const CODE_USAGE: u8 = 2;
 /// The most ranks that a collective is simulated for: 2^22.
 const RANKS_MAX: u32 = 1 << 22;
 
@@ -157,7 +157,7 @@ fn introduction(request: &Request) -> String {
 }
 
 /// The collective of that name.
-fn kind(name: &str) -> Result<Kind, String> {
+pub fn kind(name: &str) -> Result<Kind, String> {
     // What a neighbourhood costs is a matter of its graph, which nobody gave.
     let is_here = |kind: &Kind| !kind.has_neighbors();
     Kind::by_name(name).filter(is_here).ok_or_else(|| {
