@@ -61,7 +61,41 @@ const CHECKS: &[(&str, Check)] = &[
     ("pkg-config after mv", package_config),
     ("mpicc -show after mv", show),
     ("mpirun of a program without MPI after mv", plain_program),
+    ("a profiler that is linked", linked_profiler),
+    ("a profiler that is preloaded", preloaded_profiler),
 ];
+
+const PROFILER: &str = include_str!("../../../../bindings/tests/c/profiler/profiler.c");
+/// What the program says, and then the profiler.
+const PROFILED: &str = "sum 0\nrank 0: 0 sends, 1 reductions\n";
+
+/// The profiler's source beside the program's.
+fn profiler(moved: &Path) -> Result<PathBuf, String> {
+    let source = moved.with_file_name("profiler.c");
+    fs::write(&source, PROFILER).map_err(|e| e.to_string())?;
+    Ok(source)
+}
+
+fn linked_profiler(moved: &Path) -> Result<(), String> {
+    let binary = moved.with_file_name("program-profiled");
+    let compile = Task::new(moved.join("bin/mpicc")).arg("-o").arg(&binary);
+    let compile = compile.arg(moved.with_file_name("program.c")).arg(profiler(moved)?);
+    expect(compile.limit(60).run()?, "")?;
+    expect(
+        Task::new(moved.join("bin/mpiexec")).args(["-n", "1"]).arg(&binary).limit(30).run()?,
+        PROFILED,
+    )
+}
+
+fn preloaded_profiler(moved: &Path) -> Result<(), String> {
+    let library = moved.with_file_name("profiler.so");
+    let compile = Task::new(moved.join("bin/mpicc")).args(["-shared", "-fPIC", "-o"]);
+    let compile = compile.arg(&library).arg(profiler(moved)?);
+    expect(compile.limit(60).run()?, "")?;
+    let preload = format!("LD_PRELOAD={}", library.display());
+    let task = Task::new(moved.join("bin/mpiexec")).args(["-n", "1", "env", preload.as_str()]);
+    expect(task.arg(moved.with_file_name("program")).limit(30).run()?, PROFILED)
+}
 
 /// A copy of the tree under one name, then `mv` to another: nothing may remember the first.
 fn moved_tree(suite: &Suite) -> Result<PathBuf, String> {
