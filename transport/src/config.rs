@@ -68,6 +68,16 @@ pub const KNOBS: &[Knob] = &[
                measurements. All ranks must say the same.",
     },
     Knob {
+        name: "CHECK",
+        value: Value::List,
+        default: "",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Checks that cost something: `handles` tells at MPI_Finalize which requests, \
+               communicators, datatypes, windows and other objects a rank did not free.",
+    },
+    Knob {
         name: "HUGE_PAGES",
         value: Value::Switch,
         default: "on",

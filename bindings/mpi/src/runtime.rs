@@ -273,6 +273,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     if let Origin::Singleton { reason: Some(reason) } = &job.origin {
         eprintln!("strait: note: {reason}; this process runs as a job of one");
     }
+    crate::leaks::is_asked()?;
     if let Some(file) = strait_transport::config::text("TUNING")? {
         strait_collectives::select::load(file.as_ref()).map_err(|refused| {
             let help = "docs/selection.md describes the file that STRAIT_TUNING names";

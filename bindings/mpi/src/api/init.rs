@@ -102,6 +102,7 @@ pub unsafe fn MPI_Finalize<A: Abi>() -> c_int {
         let comm_self = entry.comm_self.clone();
         delete_all::<A>(entry, HandleKind::Comm, comm_self.code.get(), &comm_self.attributes)?;
         quiesce(entry);
+        crate::leaks::tell(entry);
         remember(entry);
         // SAFETY: the lock is held and the entry is not used after this.
         unsafe { runtime::stop() };

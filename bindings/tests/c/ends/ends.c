@@ -2,7 +2,7 @@
 // Ends in the way that its first argument names, for the tests of mpiexec's report:
 //     well | exit CODE RANK | return CODE RANK | segv RANK | kill RANK | abort CODE RANK
 //     abortall CODE | truncate | badrank | early | late | release | finalize CODE RANK
-//     giveup RANK
+//     giveup RANK | leak
 // Where one rank ends alone, the others wait in a barrier; in a receive from it for finalize; in a
 // receive that returns errors for giveup, after which they call MPI_Abort.
 #include <mpi.h>
@@ -56,6 +56,7 @@ int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "well";
     int first = argc > 2 ? atoi(argv[2]) : 0, second = argc > 3 ? atoi(argv[3]) : 0;
     if (is(how, "early")) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (is(how, "leak")) setenv("STRAIT_CHECK", "handles", 1);
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -71,6 +72,14 @@ int main(int argc, char **argv) {
     MPI_Barrier(MPI_COMM_WORLD);
     MPI_Comm twin;
     MPI_Comm_dup(MPI_COMM_WORLD, &twin);
+    if (is(how, "leak")) {
+        static int never;
+        MPI_Datatype pair;
+        MPI_Request request;
+        MPI_Comm_set_name(twin, "twin");
+        MPI_Type_contiguous(2, MPI_INT, &pair);
+        MPI_Irecv(&never, 1, MPI_INT, rank, 7, twin, &request);
+    }
     MPI_Finalize();
     if (is(how, "late")) MPI_Barrier(MPI_COMM_WORLD);
     if (is(how, "release")) printf("%s\n", MPI_Comm_free(&twin) ? "refused" : "accepted");

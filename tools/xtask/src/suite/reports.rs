@@ -133,6 +133,18 @@ const C_ENDS: &[End] = &[
         once: None,
     },
     End {
+        name: "what was not freed",
+        ranks: 2,
+        args: &["leak"],
+        code: 0,
+        says: &[
+            "rank 0 ends with handles that were not freed: 1 request, 1 communicator \
+             (communicator \"twin\"), 1 datatype\n",
+            "rank 1 ends with handles",
+        ],
+        once: None,
+    },
+    End {
         name: "Abort by those who lost the first",
         ranks: 4,
         args: &["giveup", "2"],
