@@ -18,6 +18,7 @@ use rustix::net::{
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_transport::bootstrap::contract::{HELLO_BYTES, Hello};
@@ -41,9 +42,9 @@ struct Connection {
 pub enum Heard {
     /// Not complete yet, or nothing of interest.
     Nothing,
-    /// A process of this rank joined.
+    /// A process of this local rank joined.
     Joined(u32),
-    /// The process of this rank that had joined is gone, or has closed its connection.
+    /// The process of this local rank that had joined is gone, or has closed its connection.
     Left(u32),
 }
 
@@ -52,7 +53,8 @@ pub struct Control {
     listener: OwnedFd,
     connections: HashMap<u64, Connection>,
     next: u64,
-    size: u32,
+    /// The ranks of this host.
+    ranks: Range<u32>,
 }
 
 impl Control {
@@ -60,13 +62,13 @@ impl Control {
     ///
     /// # Errors
     /// The name is taken, or no descriptors are left.
-    pub fn listen(name: &str, size: u32) -> rustix::io::Result<Control> {
+    pub fn listen(name: &str, ranks: Range<u32>) -> rustix::io::Result<Control> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         rustix::net::bind(&listener, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
         rustix::net::listen(&listener, BACKLOG)?;
-        Ok(Control { listener, connections: HashMap::new(), next: 0, size })
+        Ok(Control { listener, connections: HashMap::new(), next: 0, ranks })
     }
 
     /// Accepts one connection; its key and its descriptor are for the caller's epoll.
@@ -106,12 +108,14 @@ impl Control {
                 if connection.filled < HELLO_BYTES {
                     return Heard::Nothing;
                 }
-                let hello = Hello::decode(&connection.bytes).filter(|hello| hello.rank < self.size);
+                let hello = Hello::decode(&connection.bytes)
+                    .filter(|hello| self.ranks.contains(&hello.rank));
                 if let Some(hello) = hello
                     && (!hello.wants_descriptor || pass(&connection.socket, node).is_ok())
                 {
-                    connection.rank = Some(hello.rank);
-                    return Heard::Joined(hello.rank);
+                    let local_rank = hello.rank - self.ranks.start;
+                    connection.rank = Some(local_rank);
+                    return Heard::Joined(local_rank);
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => return Heard::Nothing,

@@ -10,11 +10,12 @@
 #![forbid(unsafe_code)]
 
 use super::waiting::{Doing, Look};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Why a job is ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Cause {
     /// This rank failed while others ran.
     Failed(u32),
@@ -28,6 +29,10 @@ pub enum Cause {
     Foreign(String),
     /// Nobody reads our standard output any more.
     OutputGone,
+    /// A host is gone; the text says which and how.
+    HostLost(String),
+    /// The part of the job on this host is ended because of what happened on another one.
+    Elsewhere(Box<Cause>),
 }
 
 /// The steps.
@@ -74,12 +79,17 @@ impl Ending {
     /// Begins. `grace` is the user's.
     pub fn new(cause: Cause, grace: Duration, look: Look) -> Ending {
         let begun = Instant::now();
-        let first = match cause {
+        let inner = match &cause {
+            Cause::Elsewhere(inner) => inner,
+            own => own,
+        };
+        let first = match inner {
             Cause::Failed(_) => grace,
             Cause::Abort(..) | Cause::Timeout(_) => LOOK_TIME,
+            Cause::HostLost(_) => LOOK_TIME,
             Cause::Signal(libc::SIGTERM | libc::SIGHUP) => TERM_TIME_SIGNAL,
             Cause::Signal(_) => INTERRUPT_TIME,
-            Cause::Foreign(_) | Cause::OutputGone => Duration::ZERO,
+            Cause::Foreign(_) | Cause::OutputGone | Cause::Elsewhere(_) => Duration::ZERO,
         };
         // The signal itself is the first step; the ranks get it from its sender or from us.
         let stage = match cause {

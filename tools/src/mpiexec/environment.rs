@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use strait_transport::bootstrap::contract;
+use strait_transport::lane::tcp::interface::ENV_INTERFACE;
 
 /// Variables by name.
 pub type Variables = BTreeMap<OsString, OsString>;
@@ -43,6 +44,12 @@ pub struct JobFacts {
     pub socket: String,
     /// Ranks of the job.
     pub size: u32,
+    /// The first rank of this host.
+    pub first: u32,
+    /// Ranks of this host.
+    pub local_size: u32,
+    /// The address by which other hosts reach this one, if that is known.
+    pub address: Option<std::net::Ipv4Addr>,
     /// Descriptor of the node memory in the ranks.
     pub node_fd: i32,
     /// Descriptor on which a foreign library would speak PMI.
@@ -124,7 +131,7 @@ pub fn block(variables: &Variables) -> Vec<CString> {
 /// What tells one rank who it is: our own names, and hydra's, which programs look at.
 pub fn of_rank(facts: &JobFacts, rank: u32) -> Vec<CString> {
     let size = facts.size;
-    let pairs: [(&str, String); 10] = [
+    let mut pairs = vec![
         (contract::ENV_JOB, facts.job.clone()),
         (contract::ENV_SOCKET, facts.socket.clone()),
         (contract::ENV_RANK, rank.to_string()),
@@ -133,9 +140,12 @@ pub fn of_rank(facts: &JobFacts, rank: u32) -> Vec<CString> {
         ("PMI_RANK", rank.to_string()),
         ("PMI_SIZE", size.to_string()),
         ("PMI_FD", facts.pmi_fd.to_string()),
-        ("MPI_LOCALRANKID", rank.to_string()),
-        ("MPI_LOCALNRANKS", size.to_string()),
+        ("MPI_LOCALRANKID", (rank - facts.first).to_string()),
+        ("MPI_LOCALNRANKS", facts.local_size.to_string()),
     ];
+    if let Some(address) = facts.address {
+        pairs.push((ENV_INTERFACE, address.to_string()));
+    }
     pairs.iter().filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()).collect()
 }
 

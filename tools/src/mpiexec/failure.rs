@@ -2,6 +2,7 @@
 //! What mpiexec says before anything was started: one error, its help lines, an exit code.
 #![forbid(unsafe_code)]
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Exit code of a command line that makes no sense.
@@ -14,7 +15,7 @@ pub const CODE_NOT_FOUND: u8 = 127;
 pub const CODE_TIMEOUT: u8 = 124;
 
 /// An error that keeps the job from starting.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// One sentence: what is wrong.
     pub text: String,

@@ -8,15 +8,17 @@
 //!    waited for; when a job is ended early, what is left of them is killed.
 //! 4. The first cause of an ending stays.
 
+mod linked;
 mod looks;
 
+use super::agent::Link;
 use super::control::{Control, Heard};
 use super::ending::{Cause, Ending, Stage};
-use super::failure::{CODE_TIMEOUT, Failure};
+use super::failure::Failure;
 use super::foreign::{self, PmiEar};
 use super::plan::Plan;
 use super::relay::{Relay, Tokens};
-use super::report::{self, Failed, FirstFailure};
+use super::report::{self, Failed, FirstFailure, Summary};
 use super::signals::{self, Arrived, Canary, Exit, Signals};
 use super::start::{self, Started, Starter};
 use super::stdin_copy::StdinCopy;
@@ -35,6 +37,7 @@ pub(super) const TOKEN_PMI: u64 = 3;
 pub(super) const TOKEN_STDIN: u64 = 4;
 pub(super) const TOKEN_LOCKED: u64 = 5;
 pub(super) const TOKEN_GROUPS: u64 = 6;
+pub(super) const TOKEN_LINK: u64 = 9;
 pub(super) const TOKEN_SINKS: u64 = 1 << 32;
 pub(super) const TOKEN_CONNECTIONS: u64 = 2 << 32;
 pub(super) const TOKEN_READERS: u64 = 3 << 32;
@@ -53,7 +56,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 const ABORTED: u8 = 0;
 const COLLATERAL: u8 = 5;
 
-/// A rank.
+/// A rank of this host; everything here counts ranks from the first of the host.
 struct Rank {
     pid: u32,
     exit: Option<Exit>,
@@ -87,6 +90,7 @@ pub struct Job<'a> {
     hang: Option<Look>,
     hang_said: bool,
     impatient: bool,
+    link: Option<Link>,
 }
 
 /// What a job is made of, before ranks are started.
@@ -105,6 +109,8 @@ pub struct Parts {
     pub ear: PmiEar,
     /// Output.
     pub relay: Relay,
+    /// The mpiexec that we are an agent of.
+    pub link: Option<Link>,
 }
 
 /// The tokens of the relay.
@@ -121,7 +127,7 @@ impl<'a> Job<'a> {
         parts: Parts,
         starter: &Starter<'_>,
     ) -> Result<Job<'a>, Failure> {
-        let Parts { node, outer, signals, canary, control, ear, mut relay } = parts;
+        let Parts { node, outer, signals, canary, control, ear, mut relay, link } = parts;
         let watch = |fd: rustix::fd::BorrowedFd<'_>, token: u64| {
             epoll::add(&outer, fd, EventData::new_u64(token), EventFlags::IN)
                 .map_err(|errno| start::system("cannot watch a descriptor", errno.into()))
@@ -129,6 +135,9 @@ impl<'a> Job<'a> {
         watch(signals.as_fd(), TOKEN_SIGNALS)?;
         watch(control.as_fd(), TOKEN_LISTENER)?;
         watch(ear.as_fd(), TOKEN_PMI)?;
+        if let Some(link) = &link {
+            watch(link.as_fd(), TOKEN_LINK)?;
+        }
         let begun = Instant::now();
         let Started { pids, stdin_pipes } = starter.start_all(&mut relay)?;
         let rank_of = pids.iter().zip(0..).map(|(pid, rank)| (*pid, rank)).collect();
@@ -137,7 +146,10 @@ impl<'a> Job<'a> {
             false => {
                 let outer = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
                     .map_err(|errno| start::system("no descriptors left", errno.into()))?;
-                Some(StdinCopy::new(outer, TOKEN_STDIN, TOKEN_READERS, stdin_pipes))
+                Some(match link.as_ref().is_some_and(|link| link.feeds_stdin) {
+                    true => StdinCopy::fed(outer, TOKEN_READERS, stdin_pipes),
+                    false => StdinCopy::new(outer, TOKEN_STDIN, TOKEN_READERS, stdin_pipes),
+                })
             }
         };
         let rank = |pid| Rank { pid, exit: None, lingering: None, joined: false };
@@ -167,6 +179,7 @@ impl<'a> Job<'a> {
             hang: None,
             hang_said: false,
             impatient: false,
+            link,
         };
         let options = &plan.request.options;
         if options.hang_report.is_some() || options.timeout.is_some() {
@@ -192,21 +205,23 @@ impl<'a> Job<'a> {
         while !self.impatient && !self.relay.drain() {
             self.step();
         }
-        let report = self.report();
+        let summary = self.summary();
+        if self.link.is_some() {
+            self.attend_until_release(summary);
+            return 0;
+        }
+        let report = report::text(&summary, self.plan.job_size);
         if !report.is_empty() {
             self.relay.say(&report);
         }
         let options = &self.plan.request.options;
         if options.verbose || options.exit_codes {
-            let exits =
-                self.ranks.iter().zip(0..).filter_map(|(one, rank)| Some((rank, one.exit?)));
-            let table = report::exit_table(&exits.collect::<Vec<_>>());
-            self.relay.say(&table);
+            self.relay.say(&report::exit_table(&summary.exits));
         }
         while !self.impatient && !self.relay.is_flushed() {
             self.step();
         }
-        self.exit_code()
+        summary.exit_code()
     }
 
     fn step(&mut self) {
@@ -226,6 +241,7 @@ impl<'a> Job<'a> {
         }
         self.on_time(Instant::now());
         self.check_abort();
+        self.look_at_addresses();
         if self.relay.broken().is_some() && self.ending.is_none() {
             self.relay.hide_all();
             self.end(Cause::OutputGone);
@@ -250,6 +266,7 @@ impl<'a> Job<'a> {
             TOKEN_LISTENER => self.serve_listener(),
             TOKEN_PMI => self.serve_pmi(),
             TOKEN_LOCKED => self.relay.serve_locked(),
+            TOKEN_LINK => self.serve_link(),
             TOKEN_STDIN => {
                 if let Some(stdin) = &mut self.stdin {
                     stdin.serve_source();
@@ -276,10 +293,11 @@ impl<'a> Job<'a> {
 
     fn serve_pmi(&mut self) {
         let Some(pid) = self.ear.hear() else { return };
-        if self.plan.size() > 1 {
+        let size = self.plan.job_size;
+        if size > 1 {
             let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
             let found = foreign::look(pid, lib.as_deref());
-            self.end(Cause::Foreign(foreign::describe(self.plan.size(), found.as_ref())));
+            self.end(Cause::Foreign(foreign::describe(size, found.as_ref())));
         }
     }
 
@@ -287,6 +305,8 @@ impl<'a> Job<'a> {
         while let Some(arrived) = self.signals.next() {
             match arrived.number {
                 libc::SIGCHLD => self.reap(),
+                // What comes from the terminal reaches mpiexec too, which tells us what to do.
+                _ if self.link.as_ref().is_some_and(|link| link.is_local) => {}
                 libc::SIGUSR1 | libc::SIGUSR2 => {
                     for rank in self.ranks.iter().filter(|rank| rank.exit.is_none()) {
                         signals::send(rank.pid, arrived.number);
@@ -344,7 +364,7 @@ impl<'a> Job<'a> {
             self.node.announce_loss(rank);
         }
         match exit {
-            Exit::Code(0) if is_running && self.plan.size() > 1 => {
+            Exit::Code(0) if is_running && self.plan.job_size > 1 => {
                 candidates.push((rank, Failed::NoFinalize));
             }
             Exit::Code(0) => {}
@@ -418,7 +438,9 @@ impl<'a> Job<'a> {
 
     /// Who called MPI_Abort, or was ended by a fatal error of its own, with which code.
     fn aborter(&self) -> Option<(u32, i32)> {
-        self.node.abort_requested().filter(|(rank, _)| !self.is_collateral(*rank))
+        let (rank, code) = self.node.abort_requested()?;
+        let rank = rank.checked_sub(self.plan.first).filter(|rank| *rank < self.plan.size())?;
+        (!self.is_collateral(rank)).then_some((rank, code))
     }
 
     fn check_abort(&mut self) {
@@ -448,6 +470,7 @@ impl<'a> Job<'a> {
             ending.ended_by_us = self.running().collect();
         }
         self.ending = Some(ending);
+        self.tell_of_ending();
         if self.ending.as_ref().is_some_and(|ending| ending.next <= Instant::now()) {
             self.next_stage();
         }
@@ -503,37 +526,35 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn report(&self) -> String {
+    /// How it ended, with the numbers that ranks have in the job.
+    fn summary(&self) -> Summary {
+        let global = |rank: u32| self.plan.first + rank;
+        let cause = self.ending.as_ref().map(|ending| match &ending.cause {
+            Cause::Failed(rank) => Cause::Failed(global(*rank)),
+            Cause::Abort(rank, code) => Cause::Abort(global(*rank), *code),
+            other => other.clone(),
+        });
         let abort_text = match self.ending.as_ref().map(|ending| &ending.cause) {
             Some(Cause::Abort(rank, _)) => self.node.record(*rank).report(),
             _ => None,
         };
-        report::text(&report::Facts {
-            host: &self.plan.host,
-            first: self.first.as_ref(),
-            abort_text: abort_text.as_deref(),
-            size: self.plan.size(),
+        let first = self.first.as_ref();
+        let doings = self.ending.as_ref().map(|ending| ending.doings.clone()).unwrap_or_default();
+        let lost = waiting::of_lost(&self.node, 0..self.plan.size());
+        Summary {
+            host: self.plan.host.clone(),
+            first: first.map(|first| FirstFailure { rank: global(first.rank), ..first.clone() }),
+            weight: first.map_or(0, |first| self.weight(first.rank, first.why)),
+            abort_text,
             failed: self.failed,
-            ending: self.ending.as_ref(),
-            lost: waiting::of_lost(&self.node, 0..self.plan.size()),
-        })
-    }
-
-    fn exit_code(&self) -> u8 {
-        let first = self.first.as_ref().map(|first| first.why.code());
-        let all_well = self.ranks.iter().all(|rank| rank.exit == Some(Exit::Code(0)));
-        match self.ending.as_ref().map(|ending| &ending.cause) {
-            Some(Cause::Timeout(_)) => CODE_TIMEOUT,
-            Some(Cause::Foreign(_)) => 1,
-            Some(Cause::OutputGone) => Exit::Signal(libc::SIGPIPE).code(),
-            Some(Cause::Abort(_, code)) => report::abort_code(*code) as u8,
-            Some(Cause::Signal(number)) if !all_well => {
-                first.unwrap_or(Exit::Signal(*number).code())
-            }
-            _ => {
-                let lost_file = self.relay.broken_file().map(|_| 1);
-                first.or(lost_file).unwrap_or(0)
-            }
+            cause,
+            ended: self.ending.as_ref().map_or(0, |ending| ending.ended_by_us.len()),
+            doings: doings.into_iter().map(|(rank, doing)| (global(rank), doing)).collect(),
+            lost: lost.into_iter().map(|(rank, doing)| (global(rank), doing)).collect(),
+            exits: (self.ranks.iter().zip(self.plan.first..))
+                .filter_map(|(one, rank)| Some((rank, one.exit?)))
+                .collect(),
+            lost_file: self.relay.broken_file().is_some(),
         }
     }
 }

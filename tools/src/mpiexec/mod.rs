@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The launcher: reads the command line (parse), finds the programs (plan), starts the ranks
-//! (start, spawn), relays what they print (relay, sink), and ends them together (job, ending).
+//! (start, spawn), relays what they print (relay, sink), and ends them together (job, ending). On
+//! several hosts (hosts) it starts itself as an agent on each (launch, agent), and brings together
+//! what they do (head, wire).
 
+mod address;
+mod agent;
 mod binding;
 mod control;
 mod ending;
 mod environment;
 mod failure;
 mod foreign;
+mod head;
+mod hosts;
 mod job;
 mod label;
+mod launch;
 mod option_table;
 mod parse;
 mod plan;
@@ -25,6 +32,7 @@ mod stdin_copy;
 mod tree;
 mod values;
 mod waiting;
+mod wire;
 
 use crate::prefix::Prefix;
 use environment::JobFacts;
@@ -60,11 +68,17 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
+    if let [option, descriptor] = &args[..]
+        && option == agent::OPTION
+        && let Some(descriptor) = descriptor.to_str().and_then(|text| text.parse().ok())
+    {
+        return Ok(agent::main(descriptor));
+    }
     if args.is_empty() {
         eprintln!("{}", option_table::help_text());
         return Ok(CODE_USAGE);
     }
-    let mut request = match parse::parse(args, &host)? {
+    let mut request = match parse::parse(args)? {
         request::Command::Help => {
             print_quietly(&option_table::help_text());
             return Ok(0);
@@ -80,12 +94,38 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
     {
         request.options.timeout = Some(values::duration("MPIEXEC_TIMEOUT", &limit)?);
     }
-    let plan = Plan::prepare(&request, host)?;
+    let parts = head::parts(&request);
+    if parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {
+        if request.options.dry_run {
+            print_quietly(&head::table(&request, &parts));
+            return Ok(0);
+        }
+        return head::run(&request, parts, host);
+    }
+    let ours: environment::Variables = std::env::vars_os().collect();
+    let plan = Plan::prepare(&request, host, &ours, 0..request.size())?;
     if request.options.dry_run {
         print_quietly(&plan.table());
         return Ok(0);
     }
-    run(&plan)
+    let mut place = Place { job: [0; 16], key: [0; 32], index: None, address: None, link: None };
+    for bytes in [&mut place.job[..], &mut place.key[..]] {
+        getrandom::fill(bytes)
+            .map_err(|error| Failure::with_code(1, format!("no random numbers: {error}")))?;
+    }
+    run(&plan, place)
+}
+
+/// What the ranks of this host belong to.
+struct Place {
+    job: [u8; 16],
+    key: [u8; 32],
+    /// Number of this host in a job of several.
+    index: Option<usize>,
+    /// By which address the other hosts reach it.
+    address: Option<std::net::Ipv4Addr>,
+    /// The mpiexec that we are an agent of.
+    link: Option<agent::Link>,
 }
 
 /// Prints to standard output; a closed pipe is nobody's concern.
@@ -94,7 +134,7 @@ fn print_quietly(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
+fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
     let signals =
         signals::Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
@@ -102,27 +142,29 @@ fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
         .map_err(|error| start::system("cannot start a process", error))?;
     let (limit, descriptors) = signals::raise_descriptor_limit();
     start::check_descriptors(plan.size(), descriptors)?;
-    let (mut job, mut key) = ([0_u8; 16], [0_u8; 32]);
-    for bytes in [&mut job[..], &mut key[..]] {
-        getrandom::fill(bytes)
-            .map_err(|error| Failure::with_code(1, format!("no random numbers: {error}")))?;
-    }
-    let size = plan.size();
-    let node = Node::create(&NodePlan { job, key, size, first_local_rank: 0, local_size: size })
+    let Place { job, key, index, address, mut link } = place;
+    let (first, local_size, size) = (plan.first, plan.size(), plan.job_size);
+    let node = Node::create(&NodePlan { job, key, size, first_local_rank: first, local_size })
         .map_err(|error| {
             Failure::with_code(1, format!("no shared memory for the node: {error}"))
         })?;
     let job: String = job.iter().map(|byte| format!("{byte:02x}")).collect();
-    let socket = format!("strait-{job}");
-    let control = control::Control::listen(&socket, size)
+    let socket = match index {
+        Some(index) => format!("strait-{job}-host{index}"),
+        None => format!("strait-{job}"),
+    };
+    let control = control::Control::listen(&socket, first..first + local_size)
         .map_err(|errno| fail("cannot listen for the ranks", errno))?;
     let ear = foreign::PmiEar::new().map_err(|errno| fail("cannot make a socket", errno))?;
     let outer = epoll::create(epoll::CreateFlags::CLOEXEC)
         .map_err(|errno| fail("cannot make an epoll", errno))?;
     let again = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
         .map_err(|errno| fail("no descriptors left", errno))?;
-    let relay = relay::Relay::new(again, job::RELAY_TOKENS)
-        .map_err(|errno| fail("cannot set up the output", errno))?;
+    let relay = match &link {
+        Some(_) => relay::Relay::framed(again, job::RELAY_TOKENS),
+        None => relay::Relay::new(again, job::RELAY_TOKENS),
+    };
+    let relay = relay.map_err(|errno| fail("cannot set up the output", errno))?;
     // Without it, orphans of ranks go to init, and only MPI processes among them end with us.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let spawner = spawn::Spawner::new(signals.mask_before, limit)
@@ -133,11 +175,23 @@ fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
     };
     let node_fd = duplicate(node.descriptor())?;
     let pmi_fd = duplicate(ear.for_ranks())?;
-    let facts =
-        JobFacts { job, socket, size, node_fd: node_fd.as_raw_fd(), pmi_fd: pmi_fd.as_raw_fd() };
+    let facts = JobFacts {
+        job,
+        socket,
+        size,
+        first,
+        local_size,
+        // Before it stands what the user set, if he did: the first of two counts.
+        address,
+        node_fd: node_fd.as_raw_fd(),
+        pmi_fd: pmi_fd.as_raw_fd(),
+    };
     let kept = [node_fd.as_fd(), pmi_fd.as_fd()];
     let starter = start::Starter { plan, spawner: &spawner, facts: &facts, kept };
-    let parts = Parts { node, outer, signals, canary, control, ear, relay };
+    if let Some(link) = &mut link {
+        agent::await_start(link)?;
+    }
+    let parts = Parts { node, outer, signals, canary, control, ear, relay, link };
     let mut job = Job::start(plan, parts, &starter)?;
     announce(plan, &mut job);
     Ok(job.run())

@@ -37,7 +37,10 @@ pub enum Id {
     Help,
     Hosts,
     HostFile,
+    PerHost,
+    Prefix,
     Launcher,
+    LauncherExec,
     MapBy,
     Mca,
     NoEffect,
@@ -53,6 +56,7 @@ pub enum Section {
     Environment,
     Output,
     Ending,
+    Hosts,
     Placement,
     Looking,
     Accepted,
@@ -65,10 +69,11 @@ pub const SECTIONS: &[(Section, &str)] = &[
     (Section::Environment, "Environment (-env* for this program, -genv* and -x for all)"),
     (Section::Output, "Input and output"),
     (Section::Ending, "Ending"),
+    (Section::Hosts, "Several hosts (ranks in blocks; without slots as evenly as possible)"),
     (Section::Placement, "Placement"),
     (Section::Looking, "Looking"),
     (Section::Accepted, "Accepted for the sake of other launchers, without effect here"),
-    (Section::NotYet, "Not yet (this mpiexec starts ranks on one host only)"),
+    (Section::NotYet, "Not yet"),
 ];
 
 /// One option.
@@ -96,7 +101,7 @@ const fn row(
     Row { id, names, values, section, text }
 }
 
-use Section::{Accepted, Ending, Environment, Looking, NotYet, Output, Placement, Programs};
+use Section::{Accepted, Ending, Environment, Hosts, Looking, NotYet, Output, Placement, Programs};
 
 /// The table.
 pub const ROWS: &[Row] = &[
@@ -240,24 +245,17 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         Id::NoEffectValue,
-        &["prefix", "path", "ppn", "perhost", "N", "npernode", "rmk"],
+        &["path", "rmk"],
         &["VALUE"],
         Accepted,
-        "One host has one place for everything.",
-    ),
-    row(
-        Id::Launcher,
-        &["launcher", "bootstrap"],
-        &["NAME"],
-        Accepted,
-        "Only `fork` and `auto` mean anything on one host.",
+        "Programs are searched in PATH; -wdir and -env PATH change that.",
     ),
     row(
         Id::MapBy,
         &["map-by", "rank-by", "rankmap"],
         &["WORD"],
         Accepted,
-        "Known words are accepted.",
+        "Known words are accepted; ranks are placed in blocks.",
     ),
     row(
         Id::Mca,
@@ -270,15 +268,43 @@ pub const ROWS: &[Row] = &[
         Id::Hosts,
         &["hosts", "host", "H", "hostlist", "machines", "w"],
         &["LIST"],
-        NotYet,
-        "Accepted when it names this host only.",
+        Hosts,
+        "Run on these hosts: a,b:4,node[01-16]; the number is that of ranks (slots).",
     ),
     row(
         Id::HostFile,
         &["f", "hostfile", "machinefile"],
         &["FILE"],
-        NotYet,
-        "Accepted when it names this host only.",
+        Hosts,
+        "The same from a file, a host in each line: node1:4, or node1 slots=4.",
+    ),
+    row(
+        Id::PerHost,
+        &["ppn", "perhost", "N", "npernode"],
+        &["N"],
+        Hosts,
+        "Ranks of each host, whatever its slots.",
+    ),
+    row(
+        Id::Launcher,
+        &["launcher", "bootstrap"],
+        &["NAME"],
+        Hosts,
+        "How to start on another host: ssh (default), srun, fork (here, for tests).",
+    ),
+    row(
+        Id::LauncherExec,
+        &["launcher-exec", "bootstrap-exec"],
+        &["PROGRAM"],
+        Hosts,
+        "Use PROGRAM for that: it gets the host and a command with arguments.",
+    ),
+    row(
+        Id::Prefix,
+        &["prefix"],
+        &["DIR"],
+        Hosts,
+        "Where Strait is installed on the other hosts (default: as here).",
     ),
     row(
         Id::NotYetValue,
@@ -286,8 +312,6 @@ pub const ROWS: &[Row] = &[
             "iface",
             "configfile",
             "app",
-            "launcher-exec",
-            "bootstrap-exec",
             "rankfile",
             "membind",
             "wait",
@@ -333,8 +357,8 @@ pub fn spelled(name: &str) -> String {
 /// The help text.
 pub fn help_text() -> String {
     let mut text = String::from(
-        "mpiexec starts the ranks of an MPI program on this host, shows what they print, and ends\n\
-         them together.\n\n\
+        "mpiexec starts the ranks of an MPI program on this host or on several, shows what they\n\
+         print, and ends them together.\n\n\
          usage: mpiexec [options] program [arguments] [ : [options] program [arguments] ]...\n\n\
          Options take one dash or two, and their value after a space or `=`.\n",
     );

@@ -2,11 +2,11 @@
 //! The lexer of the grammar that hydra and prterun share: options with one or two dashes, their
 //! values after a space or `=`, then a program and its arguments up to `:` or the end.
 //!
-//! It reads the option table and nothing else, starts nothing, and knows neither files nor hosts
-//! apart from the name of this one.
+//! It reads the option table and host files, and starts nothing.
 #![forbid(unsafe_code)]
 
 use super::failure::Failure;
+use super::hosts::{self, Launcher};
 use super::option_table::{self, Id, Row};
 use super::request::{BindTo, Command, EnvRules, Inherit, Options, Program, Request, Stdin};
 use super::values;
@@ -23,8 +23,8 @@ const MAP_WORDS: &[&str] = &[
 ///
 /// # Errors
 /// One sentence, with a suggestion where there is one.
-pub fn parse(args: Vec<OsString>, host: &str) -> Result<Command, Failure> {
-    let mut reader = Reader { args: args.into_iter().peekable(), host };
+pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
+    let mut reader = Reader { args: args.into_iter().peekable() };
     let mut options = Options::default();
     let mut programs = Vec::new();
     loop {
@@ -71,9 +71,8 @@ enum Next {
     Program(Program, bool),
 }
 
-struct Reader<'a> {
+struct Reader {
     args: std::iter::Peekable<std::vec::IntoIter<OsString>>,
-    host: &'a str,
 }
 
 /// The options of one program, while they are read.
@@ -84,7 +83,7 @@ struct Draft {
     env: EnvRules,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn program(&mut self, options: &mut Options) -> Result<Next, Failure> {
         let mut draft = Draft::default();
         let first = loop {
@@ -187,10 +186,22 @@ impl Reader<'_> {
             Id::ReportBindings => options.report_bindings = true,
             Id::DryRun => options.dry_run = true,
             Id::Verbose => options.verbose = true,
-            Id::Hosts => self.hosts(spelled, value.split(','))?,
-            Id::HostFile => self.host_file(spelled, value)?,
-            Id::Launcher if matches!(value, "fork" | "auto") => {}
-            Id::Launcher => return Err(not_yet(&format!("{spelled} {value}"))),
+            Id::Hosts => hosts::add_list(spelled, value, &mut options.hosts)?,
+            Id::HostFile => {
+                let text = std::fs::read_to_string(value).map_err(|error| {
+                    Failure::usage(format!("{spelled}: cannot read '{value}': {}", reason(&error)))
+                })?;
+                hosts::add_file(&format!("{spelled} {value}"), &text, &mut options.hosts)?;
+            }
+            Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
+            Id::Prefix => options.prefix = Some(value.to_owned()),
+            Id::Launcher => launcher(spelled, value, options)?,
+            Id::LauncherExec => {
+                options.launcher = match options.launcher {
+                    Launcher::Ssh(_) => Launcher::Ssh(value.to_owned()),
+                    _ => Launcher::Program(value.to_owned()),
+                };
+            }
             Id::MapBy => map_by(spelled, value, options)?,
             Id::Mca => {
                 options.notes.push(format!("{spelled} {} has no meaning here", values.join(" ")))
@@ -214,29 +225,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-
-    fn hosts<'v>(&self, spelled: &str, list: impl Iterator<Item = &'v str>) -> Result<(), Failure> {
-        for entry in list.map(str::trim).filter(|entry| !entry.is_empty()) {
-            let name = entry.split([':', ' ', '\t']).next().unwrap_or(entry);
-            let short = self.host.split('.').next().unwrap_or(self.host);
-            let is_local = matches!(name, "localhost" | "127.0.0.1")
-                || entry.starts_with("::1")
-                || name == self.host
-                || name == short;
-            if !is_local {
-                return Err(not_yet(&format!("{spelled} with host '{name}'")));
-            }
-        }
-        Ok(())
-    }
-
-    fn host_file(&self, spelled: &str, path: &str) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("{spelled}: cannot read '{path}': {}", reason(&error)))
-        })?;
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or(""));
-        self.hosts(spelled, lines)
-    }
 }
 
 /// The words of an I/O error without its number.
@@ -251,8 +239,22 @@ fn missing_program() -> Failure {
         .help("usage: mpiexec [options] program [arguments]; mpiexec --help lists the options")
 }
 
-fn not_yet(what: &str) -> Failure {
-    Failure::usage(format!("{what}: not yet; this mpiexec starts ranks on this host only"))
+fn launcher(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
+    options.launcher = match (value, &options.launcher) {
+        ("auto", _) => return Ok(()),
+        ("ssh", Launcher::Program(program)) => Launcher::Ssh(program.clone()),
+        ("ssh", _) => Launcher::Ssh("ssh".to_owned()),
+        ("fork", _) => Launcher::Fork,
+        ("slurm" | "srun", _) => Launcher::Srun,
+        (_, Launcher::Program(_)) => return Ok(()),
+        _ => {
+            return Err(Failure::usage(format!("{spelled} does not know '{value}'")).help(
+                "it knows ssh, srun, fork; -launcher-exec PROGRAM runs any program with the host and \
+                 a command",
+            ));
+        }
+    };
+    Ok(())
 }
 
 /// The row of a token, how the user spelled it, and its value after `=`.

@@ -11,6 +11,7 @@ use super::request::{Request, Stdin};
 use super::values::ranks_named;
 use crate::prefix::Prefix;
 use std::ffi::{CString, OsStr};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
 /// One program, ready for execve.
@@ -27,12 +28,17 @@ pub struct Prepared {
     pub directory: Option<CString>,
 }
 
-/// A job that can be started.
+/// What runs on this host, ready to be started: a whole job, or the ranks of one of its hosts. Vectors
+/// have an element for each of these ranks.
 pub struct Plan<'a> {
     /// What was asked for.
     pub request: &'a Request,
     /// Name of this host.
     pub host: String,
+    /// The first of these ranks.
+    pub first: u32,
+    /// Ranks of the whole job.
+    pub job_size: u32,
     /// Our own libraries, if they are installed beside us.
     pub prefix: Option<Prefix>,
     /// The programs.
@@ -48,24 +54,36 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// The first thing that keeps the job from starting.
-    pub fn prepare(request: &'a Request, host: String) -> Result<Plan<'a>, Failure> {
-        let ours: Variables = std::env::vars_os().collect();
+    pub fn prepare(
+        request: &'a Request,
+        host: String,
+        ours: &Variables,
+        ranks: Range<u32>,
+    ) -> Result<Plan<'a>, Failure> {
         let prefix = Prefix::of_this_executable();
         let mut programs = Vec::new();
         let mut program_of = Vec::new();
+        let mut next = 0;
         for (index, program) in request.programs.iter().enumerate() {
-            let first = program_of.len();
-            program_of.resize(first + program.ranks as usize, index);
-            let set = if program_of.len() - first == 1 {
-                format!("rank {first}")
-            } else {
-                format!("ranks {first}-{}", program_of.len() - 1)
+            let first = next.max(ranks.start);
+            next += program.ranks;
+            let end = next.min(ranks.end);
+            let here = end.saturating_sub(first);
+            program_of.resize(program_of.len() + here as usize, index);
+            let set = match here {
+                0 => "no rank".to_owned(),
+                1 => format!("rank {first}"),
+                _ => format!("ranks {first}-{}", end - 1),
             };
             let whom = format!("{set}, host {host}");
             let env =
-                environment::of_program(&ours, &request.options.env, &program.env, prefix.as_ref());
+                environment::of_program(ours, &request.options.env, &program.env, prefix.as_ref());
             let search = env.get(OsStr::new("PATH")).or_else(|| ours.get(OsStr::new("PATH")));
-            let resolved = program::resolve(program, search.map(|path| path.as_os_str()), &whom)?;
+            let search = search.map(|path| path.as_os_str());
+            let resolved = match here {
+                0 => program::unresolved(program),
+                _ => program::resolve(program, search, &whom)?,
+            };
             programs.push(Prepared {
                 path: c_string(resolved.path.as_os_str())?,
                 argv: resolved.argv.iter().map(|text| c_string(text)).collect::<Result<_, _>>()?,
@@ -77,19 +95,20 @@ impl<'a> Plan<'a> {
                 resolved,
             });
         }
-        let size = request.size();
+        let size = program_of.len() as u32;
         let processors = binding::sets(&request.options.bind_to, size, &Cores::of_this_process())?;
-        Ok(Plan { request, host, prefix, programs, program_of, processors })
+        let (first, job_size) = (ranks.start, request.size());
+        Ok(Plan { request, host, first, job_size, prefix, programs, program_of, processors })
     }
 
-    /// Ranks of the job.
+    /// Ranks of this host.
     pub fn size(&self) -> u32 {
         self.program_of.len() as u32
     }
 
     /// Who may use what, one line per rank.
     pub fn bindings(&self) -> String {
-        let lines = self.processors.iter().enumerate().map(|(rank, set)| {
+        let lines = self.processors.iter().zip(self.first..).map(|(set, rank)| {
             let words = binding::in_words(set.as_ref());
             format!("rank {rank}  host {}  processors {words}", self.host)
         });

@@ -55,6 +55,11 @@ pub fn resolve(program: &Program, search: Option<&OsStr>, whom: &str) -> Result<
     Ok(Resolved { path, argv: program.argv.clone(), note: None })
 }
 
+/// A program that no rank of this host runs.
+pub fn unresolved(program: &Program) -> Resolved {
+    Resolved { path: PathBuf::from(&program.argv[0]), argv: program.argv.clone(), note: None }
+}
+
 /// The executable file of a name.
 pub fn find(name: &OsStr, search: Option<&OsStr>, here: &Path) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {

@@ -14,15 +14,20 @@
 
 use super::sink::{Flush, QUEUE_BYTES_HIGH, Sink, StreamIndex};
 use super::tree;
+use super::wire::Kind;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Longest line that is assembled before it is shown.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// The same for a line that comes in pieces from another host.
+pub const FED_LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one read: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
 /// How long an unfinished line of the interactive rank waits before it is shown, if that rank
@@ -103,6 +108,7 @@ pub struct Relay {
     lock: Option<Lock>,
     partial: Option<Partial>,
     scratch: Vec<u8>,
+    frames: Option<Rc<RefCell<Sink>>>,
 }
 
 /// Where the text of a rank goes.
@@ -149,9 +155,83 @@ impl Relay {
             lock: None,
             partial: None,
             scratch: Vec::with_capacity(READ_BYTES),
+            frames: None,
         };
         relay.update_watch();
         Ok(relay)
+    }
+
+    /// A relay into one stream of frames, for whoever started us on this host.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn framed(outer: OwnedFd, tokens: Tokens) -> rustix::io::Result<Relay> {
+        let stream = Rc::new(RefCell::new(Sink::inherited(std::io::stdout().as_fd())?));
+        let mut relay = Relay::new(outer, tokens)?;
+        relay.sinks = vec![
+            Sink::framed(stream.clone(), Kind::Out)?,
+            Sink::framed(stream.clone(), Kind::Err)?,
+        ];
+        relay.armed = vec![false; 2];
+        relay.err_sink = 1;
+        relay.frames = Some(stream);
+        Ok(relay)
+    }
+
+    /// Sends a frame behind all text so far, if this relay makes frames.
+    pub fn send(&mut self, kind: Kind, body: &[u8]) {
+        let Some(stream) = self.frames.clone() else { return };
+        self.flush(SINK_OUT);
+        self.flush(self.err_sink);
+        stream.borrow_mut().put_frame(kind, body);
+        self.flush(SINK_OUT);
+    }
+
+    /// Adds a stream whose text comes by `feed`; its index.
+    pub fn add_fed(&mut self, channel: Channel) -> StreamIndex {
+        let sink = if channel == Channel::Out { SINK_OUT } else { self.err_sink };
+        self.streams.push(Stream {
+            pipe: None,
+            channel,
+            sink,
+            label: Vec::new(),
+            label_has_time: false,
+            pending: Vec::new(),
+            interactive: None,
+            hidden: false,
+        });
+        self.streams.len() - 1
+    }
+
+    /// Text of such a stream: whole lines, a prompt, or pieces of a long line. These are kept until
+    /// it is whole, within a bound.
+    pub fn feed(&mut self, index: StreamIndex, text: &[u8]) {
+        let stream = &mut self.streams[index];
+        if !stream.hidden {
+            stream.pending.extend_from_slice(text);
+            let pending = &stream.pending;
+            let end = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            let tail = pending.len() - end;
+            if (LINE_BYTES_MAX..FED_LINE_BYTES_MAX).contains(&tail) {
+                let rest = stream.pending.split_off(end);
+                self.emit_pending(index);
+                self.streams[index].pending = rest;
+            } else {
+                self.emit_pending(index);
+            }
+        }
+        self.flush_all();
+    }
+
+    /// Shows what is left of such a stream.
+    pub fn end_fed(&mut self, index: StreamIndex) {
+        self.emit_pending(index);
+        self.flush_all();
+    }
+
+    /// Whether text can be taken: what waits is within its bound.
+    pub fn has_room(&self) -> bool {
+        !self.is_over(SINK_OUT) && !self.is_over(self.err_sink)
     }
 
     /// Adds a file as a sink.

@@ -2,15 +2,17 @@
 //! What mpiexec says at the end of a job that did not end well: one block, ranks as sets.
 #![forbid(unsafe_code)]
 
-use super::ending::{Cause, Ending};
+use super::ending::Cause;
+use super::failure::CODE_TIMEOUT;
 use super::signals::{self, Exit};
 use super::values::ranks_named;
 use super::waiting::{self, Doing};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Why a rank counts as failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Failed {
     /// Its process ended like this.
     Exit(Exit),
@@ -57,7 +59,7 @@ impl Failed {
 }
 
 /// The rank that failed first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FirstFailure {
     /// Which.
     pub rank: u32,
@@ -73,76 +75,102 @@ pub struct FirstFailure {
     pub call: Option<String>,
 }
 
-/// What the report needs to know of the job.
-pub struct Facts<'a> {
-    /// Name of this host.
-    pub host: &'a str,
+/// How a job ended, or the part of it that ran on one host. Ranks are numbered over the whole job.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the host of the failure.
+    pub host: String,
     /// The failure, if a rank failed.
-    pub first: Option<&'a FirstFailure>,
+    pub first: Option<FirstFailure>,
+    /// How little that failure tells of the cause, among others that are heard of at once.
+    pub weight: u8,
     /// What the rank that aborted left for us.
-    pub abort_text: Option<&'a str>,
-    /// How many ranks the job has.
-    pub size: u32,
+    pub abort_text: Option<String>,
     /// How many ranks failed by themselves.
     pub failed: usize,
-    /// The ending, if others had to be ended.
-    pub ending: Option<&'a Ending>,
+    /// Why others had to be ended, if they had.
+    pub cause: Option<Cause>,
+    /// How many ranks were ended by us.
+    pub ended: usize,
+    /// What ranks were found to do before they were ended.
+    pub doings: BTreeMap<u32, (Doing, Duration)>,
     /// What ranks waited in that went on with an error when they lost another one.
     pub lost: BTreeMap<u32, (Doing, Duration)>,
+    /// How the ranks ended.
+    pub exits: BTreeMap<u32, Exit>,
+    /// A file of `-outfile-pattern` could not be written.
+    pub lost_file: bool,
 }
 
-/// The whole report; empty when there is nothing to say.
-pub fn text(facts: &Facts<'_>) -> String {
+impl Summary {
+    /// The exit code of mpiexec.
+    pub fn exit_code(&self) -> u8 {
+        let first = self.first.as_ref().map(|first| first.why.code());
+        let all_well = self.exits.values().all(|exit| *exit == Exit::Code(0));
+        match &self.cause {
+            Some(Cause::Timeout(_)) => CODE_TIMEOUT,
+            Some(Cause::Foreign(_) | Cause::HostLost(_)) => 1,
+            Some(Cause::OutputGone) => Exit::Signal(libc::SIGPIPE).code(),
+            Some(Cause::Abort(_, code)) => abort_code(*code) as u8,
+            Some(Cause::Signal(number)) if !all_well => {
+                first.unwrap_or(Exit::Signal(*number).code())
+            }
+            _ => first.or(self.lost_file.then_some(1)).unwrap_or(0),
+        }
+    }
+}
+
+/// The whole report on a job of so many ranks; empty when there is nothing to say.
+pub fn text(summary: &Summary, size: u32) -> String {
     let mut lines = Vec::new();
-    match facts.ending.map(|ending| &ending.cause) {
+    match &summary.cause {
         Some(Cause::Signal(_) | Cause::OutputGone) => return String::new(),
         Some(Cause::Foreign(text)) => return text.clone(),
+        Some(Cause::HostLost(text)) => lines.extend(text.lines().map(str::to_owned)),
         Some(Cause::Timeout(limit)) => {
             let limit = limit.as_secs_f64();
             lines.push(format!("error[S0124]: the job was ended after {limit} s, its time limit"));
         }
-        Some(Cause::Abort(rank, code)) => abort_lines(facts, *rank, *code, &mut lines),
-        Some(Cause::Failed(_)) | None => {
-            let Some(first) = facts.first else { return String::new() };
+        Some(Cause::Abort(rank, code)) => abort_lines(summary, *rank, *code, &mut lines),
+        Some(Cause::Failed(_) | Cause::Elsewhere(_)) | None => {
+            let Some(first) = &summary.first else { return String::new() };
             let quiet = matches!(first.why, Failed::Exit(Exit::Code(_))) && first.text.is_none();
-            if facts.size == 1 && quiet {
+            if size == 1 && quiet {
                 return String::new();
             }
-            let ended = facts.ending.map_or(0, |ending| ending.ended_by_us.len());
             lines.push(format!(
-                "error[S0107]: rank {} failed first (of {} failed, {ended} ended by mpiexec)",
-                first.rank, facts.failed
+                "error[S0107]: rank {} failed first (of {} failed, {} ended by mpiexec)",
+                first.rank, summary.failed, summary.ended
             ));
-            failure_lines(facts, first, &mut lines);
+            failure_lines(summary, first, &mut lines);
         }
     }
-    let cause = facts.ending.map(|ending| &ending.cause);
-    if facts.ending.is_some() || !facts.lost.is_empty() {
-        let with_times = matches!(cause, Some(Cause::Timeout(_)));
-        let mut doings = facts.ending.map(|ending| ending.doings.clone()).unwrap_or_default();
-        doings.extend(facts.lost.clone());
-        if let Some(first) = facts.first
+    if summary.cause.is_some() || !summary.lost.is_empty() {
+        let with_times = matches!(summary.cause, Some(Cause::Timeout(_)));
+        let mut doings = summary.doings.clone();
+        doings.extend(summary.lost.clone());
+        if let Some(first) = &summary.first
             && !with_times
         {
             doings.remove(&first.rank);
         }
-        if let Some(Cause::Abort(rank, _)) = cause {
+        if let Some(Cause::Abort(rank, _)) = &summary.cause {
             doings.remove(rank);
         }
         lines.extend(waiting::in_words(&doings, with_times).into_iter().map(|l| format!("   {l}")));
     }
-    if let Some(help) = facts.first.and_then(|first| first.why.help())
-        && !matches!(cause, Some(Cause::Abort(..) | Cause::Timeout(_)))
+    if let Some(help) = summary.first.as_ref().and_then(|first| first.why.help())
+        && !matches!(summary.cause, Some(Cause::Abort(..) | Cause::Timeout(_)))
     {
         lines.push(format!("   help: {help}"));
     }
     lines.join("\n")
 }
 
-fn abort_lines(facts: &Facts<'_>, rank: u32, code: i32, lines: &mut Vec<String>) {
-    let first = facts.first.filter(|first| first.rank == rank);
+fn abort_lines(facts: &Summary, rank: u32, code: i32, lines: &mut Vec<String>) {
+    let first = facts.first.as_ref().filter(|first| first.rank == rank);
     // A fatal error comes with its own headline; without one the program called MPI_Abort.
-    let text = facts.abort_text.unwrap_or("");
+    let text = facts.abort_text.as_deref().unwrap_or("");
     if text.starts_with("error[") {
         lines.extend(text.lines().map(str::to_owned));
         if !text.contains(&format!("rank {rank} ")) {
@@ -152,7 +180,7 @@ fn abort_lines(facts: &Facts<'_>, rank: u32, code: i32, lines: &mut Vec<String>)
         let line = format!("error[S0108]: rank {rank} ended the job by MPI_Abort with code {code}");
         lines.push(line);
         if let Some(first) = first {
-            let (host, pid) = (facts.host, first.pid);
+            let (host, pid) = (&facts.host, first.pid);
             let after = first.after.as_secs_f64();
             lines.push(format!("   rank {rank}  host {host}  pid {pid}  after {after:.1} s"));
         }
@@ -166,7 +194,7 @@ fn abort_lines(facts: &Facts<'_>, rank: u32, code: i32, lines: &mut Vec<String>)
     }
 }
 
-fn failure_lines(facts: &Facts<'_>, first: &FirstFailure, lines: &mut Vec<String>) {
+fn failure_lines(facts: &Summary, first: &FirstFailure, lines: &mut Vec<String>) {
     let call = first.call.as_ref().map_or(String::new(), |call| format!(" in {call}"));
     lines.push(format!(
         "   rank {}  host {}  pid {}  {}{call} after {:.1} s",
@@ -189,7 +217,7 @@ pub fn abort_code(code: i32) -> i32 {
 }
 
 /// The exit code of each rank, ranks with the same one together.
-pub fn exit_table(exits: &[(u32, Exit)]) -> String {
+pub fn exit_table(exits: &BTreeMap<u32, Exit>) -> String {
     let mut groups: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for (rank, exit) in exits {
         let words = match exit {
@@ -216,27 +244,15 @@ mod tests {
             text: None,
             call: None,
         };
-        let facts = Facts {
-            host: "vm",
-            first: Some(&first),
-            abort_text: None,
-            size: 1,
+        let summary = |first: &FirstFailure| Summary {
+            host: "vm".into(),
+            first: Some(first.clone()),
             failed: 1,
-            ending: None,
-            lost: BTreeMap::new(),
+            ..Summary::default()
         };
-        assert_eq!(text(&facts), "");
+        assert_eq!(text(&summary(&first), 1), "");
         first.text = Some("what\nwhere".into());
-        let facts = Facts {
-            host: "vm",
-            first: Some(&first),
-            abort_text: None,
-            size: 1,
-            failed: 1,
-            ending: None,
-            lost: BTreeMap::new(),
-        };
-        let text = text(&facts);
+        let text = text(&summary(&first), 1);
         assert!(text.contains("   rank 0  host vm  pid 7  exit code 3 after 0.1 s"), "{text}");
         assert!(text.contains("   | what\n   | where"), "{text}");
     }

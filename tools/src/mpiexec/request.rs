@@ -2,12 +2,14 @@
 //! What the user asked for, as data.
 #![forbid(unsafe_code)]
 
+use super::hosts::{Host, Launcher};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which of our variables a program gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inherit {
     /// All of them.
     All,
@@ -18,7 +20,7 @@ pub enum Inherit {
 }
 
 /// Rules for the environment of a program.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EnvRules {
     /// What is passed on; `None` leaves the decision to the rules for all programs.
     pub inherit: Option<Inherit>,
@@ -27,7 +29,7 @@ pub struct EnvRules {
 }
 
 /// One program of the job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// How many ranks run it.
     pub ranks: u32,
@@ -40,7 +42,7 @@ pub struct Program {
 }
 
 /// Who reads our standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdin {
     /// One rank inherits the descriptor itself: nothing is read ahead, terminals work.
     Inherit(u32),
@@ -51,7 +53,7 @@ pub enum Stdin {
 }
 
 /// Which processors the ranks may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindTo {
     /// All.
     None,
@@ -64,7 +66,7 @@ pub enum BindTo {
 }
 
 /// Options that concern the whole job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// What begins each line.
     pub label: Option<String>,
@@ -94,6 +96,14 @@ pub struct Options {
     pub exit_codes: bool,
     /// Rules for the environment of all programs.
     pub env: EnvRules,
+    /// The hosts, in the order of their ranks; empty for this one alone.
+    pub hosts: Vec<Host>,
+    /// Ranks of each host.
+    pub per_host: Option<u32>,
+    /// What starts our part on another host.
+    pub launcher: Launcher,
+    /// Where this installation lies on the other hosts, if elsewhere.
+    pub prefix: Option<String>,
     /// What was accepted without effect; shown under -v.
     pub notes: Vec<String>,
 }
@@ -119,13 +129,17 @@ impl Default for Options {
             verbose: false,
             exit_codes: false,
             env: EnvRules::default(),
+            hosts: Vec::new(),
+            per_host: None,
+            launcher: Launcher::Auto,
+            prefix: None,
             notes: Vec::new(),
         }
     }
 }
 
 /// A job to run.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Request {
     /// Options of the whole job.
     pub options: Options,

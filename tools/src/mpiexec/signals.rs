@@ -2,6 +2,7 @@
 //! Signals as a descriptor: mpiexec installs no handler, so nothing can run in a child that shares
 //! our memory, and nothing interrupts the loop.
 
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -153,7 +154,7 @@ impl Drop for Canary {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Exit {
     /// With this code.
     Code(i32),

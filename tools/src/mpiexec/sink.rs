@@ -9,11 +9,14 @@
 //!    while a reader such as `less` does not read. Our standard output may be shared with the
 //!    shell, so its O_NONBLOCK flag is never touched: a pipe or terminal is opened anew instead.
 
+use super::wire::{self, Kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// Bytes in the queue above which its streams are no longer read.
 pub const QUEUE_BYTES_HIGH: usize = 1 << 20;
@@ -55,6 +58,7 @@ pub struct Sink {
     start: usize,
     open_by: Option<StreamIndex>,
     broken: Option<Errno>,
+    frames: Option<(Rc<RefCell<Sink>>, Kind)>,
 }
 
 impl Sink {
@@ -87,17 +91,35 @@ impl Sink {
     }
 
     fn new(fd: OwnedFd, way: Way) -> Sink {
-        Sink { fd, way, queue: Vec::new(), start: 0, open_by: None, broken: None }
+        Sink { fd, way, queue: Vec::new(), start: 0, open_by: None, broken: None, frames: None }
+    }
+
+    /// Text of this kind, as frames in a stream that other kinds share.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn framed(stream: Rc<RefCell<Sink>>, kind: Kind) -> rustix::io::Result<Sink> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&stream.borrow().fd, 3)?;
+        Ok(Sink { frames: Some((stream, kind)), ..Sink::new(fd, Way::Small) })
+    }
+
+    /// Queues a frame.
+    pub fn put_frame(&mut self, kind: Kind, body: &[u8]) {
+        if self.broken.is_none() {
+            wire::write(&mut self.queue, kind, body);
+        }
     }
 
     /// Bytes that wait.
     pub fn queued(&self) -> usize {
-        self.queue.len() - self.start
+        let stream = self.frames.as_ref().map_or(0, |(stream, _)| stream.borrow().queued());
+        self.queue.len() - self.start + stream
     }
 
     /// Why the place is gone.
     pub fn broken(&self) -> Option<Errno> {
-        self.broken
+        let stream = self.frames.as_ref().and_then(|(stream, _)| stream.borrow().broken);
+        self.broken.or(stream)
     }
 
     /// Queues text of a stream; each line begins with `label`.
@@ -126,6 +148,14 @@ impl Sink {
 
     /// Writes as much as the place takes.
     pub fn flush(&mut self) -> Flush {
+        if let Some((stream, kind)) = &self.frames {
+            let mut stream = stream.borrow_mut();
+            for piece in self.queue.chunks(wire::BODY_BYTES_MAX / 2) {
+                stream.put_frame(*kind, piece);
+            }
+            self.queue.clear();
+            return stream.flush();
+        }
         while self.start < self.queue.len() {
             if self.broken.is_some() {
                 break;

@@ -68,8 +68,9 @@ impl Starter<'_> {
         let mut files = Files { plan: self.plan, opened: HashMap::new() };
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| system("cannot open /dev/null", errno.into()))?;
-        for rank in 0..self.plan.size() {
-            if let Err(failure) = self.start_one(rank, &null, &mut files, relay, &mut started) {
+        for local_rank in 0..self.plan.size() {
+            if let Err(failure) = self.start_one(local_rank, &null, &mut files, relay, &mut started)
+            {
                 for pid in &started.pids {
                     signals::send(*pid, libc::SIGKILL);
                 }
@@ -81,14 +82,15 @@ impl Starter<'_> {
 
     fn start_one(
         &self,
-        rank: u32,
+        local_rank: u32,
         null: &OwnedFd,
         files: &mut Files<'_>,
         relay: &mut Relay,
         started: &mut Started,
     ) -> Result<(), Failure> {
         let options = &self.plan.request.options;
-        let index = self.plan.program_of[rank as usize];
+        let rank = self.plan.first + local_rank;
+        let index = self.plan.program_of[local_rank as usize];
         let prepared = &self.plan.programs[index];
         let pipe = || {
             pipe_with(PipeFlags::CLOEXEC)
@@ -114,8 +116,8 @@ impl Starter<'_> {
             None if options.stdin == Stdin::Inherit(rank) => None,
             None => Some(null.as_fd()),
         };
-        let out_file = files.open(options.out_file.as_deref(), rank, relay)?;
-        let err_file = files.open(options.err_file.as_deref(), rank, relay)?;
+        let out_file = files.open(options.out_file.as_deref(), rank, index, relay)?;
+        let err_file = files.open(options.err_file.as_deref(), rank, index, relay)?;
         let env = environment::of_rank(self.facts, rank);
         let start = Start {
             path: &prepared.path,
@@ -125,10 +127,12 @@ impl Starter<'_> {
             stdin,
             outputs: [out_write.as_fd(), err_write.as_fd()],
             kept: self.kept,
-            processors: self.plan.processors[rank as usize].as_deref(),
+            processors: self.plan.processors[local_rank as usize].as_deref(),
         };
-        let pid =
-            self.spawner.start(&start).map_err(|(step, error)| self.explain(rank, step, &error))?;
+        let pid = self
+            .spawner
+            .start(&start)
+            .map_err(|(step, error)| self.explain(rank, index, step, &error))?;
         started.pids.push(pid);
         let meaning = Meaning { rank, host: &self.plan.host, pid, program: index };
         let label =
@@ -147,8 +151,8 @@ impl Starter<'_> {
             .map_err(|errno| system("cannot watch a pipe", errno.into()))
     }
 
-    fn explain(&self, rank: u32, step: Step, error: &io::Error) -> Failure {
-        let program = &self.plan.request.programs[self.plan.program_of[rank as usize]];
+    fn explain(&self, rank: u32, index: usize, step: Step, error: &io::Error) -> Failure {
+        let program = &self.plan.request.programs[index];
         let name = program.argv[0].to_string_lossy();
         let host = &self.plan.host;
         let why = reason(error);
@@ -198,10 +202,10 @@ impl Files<'_> {
         &mut self,
         pattern: Option<&str>,
         rank: u32,
+        program: usize,
         relay: &mut Relay,
     ) -> Result<Option<usize>, Failure> {
         let Some(pattern) = pattern else { return Ok(None) };
-        let program = self.plan.program_of[rank as usize];
         let name = expand(pattern, &Meaning { rank, host: &self.plan.host, pid: 0, program });
         if let Some(sink) = self.opened.get(&name) {
             return Ok(Some(*sink));

@@ -29,6 +29,8 @@ pub struct StdinCopy {
     readers: Vec<Option<Reader>>,
     piece: Vec<u8>,
     watching: bool,
+    /// The pieces come by `feed`, not from our standard input.
+    fed: bool,
     /// A regular file cannot be watched: it is read at once.
     always_readable: bool,
     ended: bool,
@@ -45,11 +47,42 @@ impl StdinCopy {
             readers: pipes.into_iter().map(reader).collect(),
             piece: Vec::with_capacity(PIECE_BYTES),
             watching: false,
+            fed: false,
             always_readable: false,
             ended: false,
         };
         copy.watch();
         copy
+    }
+
+    /// Copies what `feed` brings.
+    pub fn fed(outer: OwnedFd, token_readers: u64, pipes: Vec<OwnedFd>) -> Self {
+        let reader = |pipe| Some(Reader { pipe, taken: 0, armed: false });
+        StdinCopy {
+            outer,
+            token_source: 0,
+            token_readers,
+            readers: pipes.into_iter().map(reader).collect(),
+            piece: Vec::new(),
+            watching: false,
+            fed: true,
+            always_readable: false,
+            ended: false,
+        }
+    }
+
+    /// The next piece, after all have taken the last one; an empty one is the end.
+    pub fn feed(&mut self, piece: Vec<u8>) {
+        if piece.is_empty() || self.ended {
+            return self.end();
+        }
+        self.piece = piece;
+        self.hand_out();
+    }
+
+    /// All readers have taken all there was.
+    pub fn is_hungry(&self) -> bool {
+        self.piece.is_empty()
     }
 
     /// The loop must call `serve_source` without waiting.
@@ -68,15 +101,19 @@ impl StdinCopy {
             Ok(0) => self.end(),
             Ok(_) => {
                 self.unwatch();
-                for reader in self.readers.iter_mut().flatten() {
-                    reader.taken = 0;
-                }
-                for index in 0..self.readers.len() {
-                    self.serve_reader(index);
-                }
+                self.hand_out();
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.end(),
+        }
+    }
+
+    fn hand_out(&mut self) {
+        for reader in self.readers.iter_mut().flatten() {
+            reader.taken = 0;
+        }
+        for index in 0..self.readers.len() {
+            self.serve_reader(index);
         }
     }
 
@@ -122,11 +159,12 @@ impl StdinCopy {
     fn end(&mut self) {
         self.unwatch();
         self.ended = true;
+        self.piece.clear();
         self.readers.clear();
     }
 
     fn watch(&mut self) {
-        if self.watching || self.always_readable {
+        if self.watching || self.always_readable || self.fed {
             return;
         }
         let stdin = std::io::stdin();

@@ -4,13 +4,14 @@
 #![forbid(unsafe_code)]
 
 use super::values::ranks_named;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use strait_transport::error::IS_LOST;
 use strait_transport::node::{CallSample, Node, RankState};
 
 /// What a rank was seen to do.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Doing {
     /// In this call since the first look.
     Waiting(String),

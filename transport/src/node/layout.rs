@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What lies where in the node memory: a header page, the table of call names, a page for each
-//! rank's record, then each rank's ring, slab, cells and rings of pairs, then the desks of boards.
+//! rank's record, then each rank's ring, slab, cells and rings of pairs, then the desks of boards,
+//! then, in a job of several hosts, the addresses of all ranks as far as somebody here asked.
 //!
 //! Invariants:
 //! 1. Everything is found by offsets computed from the plan; no pointer is ever stored.
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -104,6 +105,17 @@ pub const DESK_BODY_BYTES: usize = 16 * 1024;
 pub(crate) const DESK_HEAD_BYTES: usize = PAGE_BYTES;
 /// Bytes of a desk.
 pub(crate) const DESK_BYTES: usize = DESK_HEAD_BYTES + DESK_SLOT_COUNT as usize * DESK_BODY_BYTES;
+
+/// Longest address in the table of the ranks of other hosts.
+pub const FAR_ADDRESS_BYTES_MAX: usize = 28;
+
+/// An entry of that table.
+#[repr(C)]
+pub(crate) struct FarAddress {
+    /// Bytes of the address, 0 while there is none.
+    pub(crate) bytes: AtomicU32,
+    pub(crate) address: [AtomicU8; FAR_ADDRESS_BYTES_MAX],
+}
 
 /// A line that one side writes.
 #[repr(C, align(128))]
@@ -206,13 +218,43 @@ const _: () = assert!(size_of::<Line<Identity>>() == 128 && size_of::<Line<Board
 pub struct NodeLayout {
     local_size: u32,
     slot_count: u32,
+    /// Ranks of the job, if it spans several hosts, else 0.
+    far_count: u32,
 }
 
 impl NodeLayout {
-    /// The layout for this many ranks.
+    /// The layout for this many ranks, which are all of their job.
     pub fn of(local_size: u32) -> NodeLayout {
+        NodeLayout::of_part(local_size, local_size)
+    }
+
+    /// The layout for so many ranks of a job of `size`.
+    pub fn of_part(local_size: u32, size: u32) -> NodeLayout {
         let crowded = local_size > 256;
-        NodeLayout { local_size, slot_count: if crowded { SLOT_COUNT_CROWDED } else { SLOT_COUNT } }
+        NodeLayout {
+            local_size,
+            slot_count: if crowded { SLOT_COUNT_CROWDED } else { SLOT_COUNT },
+            far_count: if size > local_size { size } else { 0 },
+        }
+    }
+
+    /// Words of the bitmap of ranks whose address is wanted.
+    pub(crate) fn wanted_words(&self) -> usize {
+        (self.far_count as usize).div_ceil(64)
+    }
+
+    pub(crate) fn wanted_offset(&self) -> usize {
+        self.desk_offset(self.desk_count())
+    }
+
+    /// Entries of the table of addresses.
+    pub(crate) fn far_count(&self) -> u32 {
+        self.far_count
+    }
+
+    pub(crate) fn far_offset(&self, rank: u32) -> usize {
+        let table = (self.wanted_words() * size_of::<u64>()).next_multiple_of(PAGE_BYTES);
+        self.wanted_offset() + table + rank as usize * size_of::<FarAddress>()
     }
 
     /// Slots of each ring, a power of two.
@@ -286,7 +328,7 @@ impl NodeLayout {
 
     /// Bytes of the whole memory.
     pub fn total_bytes(&self) -> usize {
-        self.desk_offset(self.desk_count())
+        self.far_offset(self.far_count).next_multiple_of(PAGE_BYTES)
     }
 
     /// The budget in words: what is reserved, and what a rank can touch at most.
@@ -361,7 +403,8 @@ impl Facts {
             local_size: self.local_size,
         };
         plan.check()?;
-        let expected = NodeLayout::of(plan.local_size).total_bytes() as u64;
+        let layout = NodeLayout::of_part(plan.local_size, plan.size);
+        let expected = layout.total_bytes() as u64;
         if self.total_bytes != expected || mapped_bytes < expected {
             return refuse(format!(
                 "the node memory has {mapped_bytes} bytes and says {}, but {expected} belong to {} \

@@ -12,14 +12,15 @@
 //! Not here: what rings and slabs contain (lane::shm), who calls whom (bootstrap).
 
 mod desks;
+mod far;
 mod layout;
 mod memory;
 mod process;
 
 pub use layout::{
-    ADDRESS_BYTES_MAX, CHUNK_COUNT, DESK_BODY_BYTES, DESK_SLOT_COUNT, LARGE_CHUNK_BYTES,
-    LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX, NodeLayout, PAIR_RUN_BYTES, PAIR_SLOT_COUNT,
-    REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
+    ADDRESS_BYTES_MAX, CHUNK_COUNT, DESK_BODY_BYTES, DESK_SLOT_COUNT, FAR_ADDRESS_BYTES_MAX,
+    LARGE_CHUNK_BYTES, LARGE_CHUNK_COUNT, LOCAL_SIZE_MAX, NodeLayout, PAIR_RUN_BYTES,
+    PAIR_SLOT_COUNT, REPORT_BYTES_MAX, SLOT_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_COUNT,
 };
 pub(crate) use layout::{DESK_BYTES, DESK_HEAD_BYTES, RING_HEAD_BYTES, SLAB_HEAD_BYTES};
 pub use process::is_forked_child;
@@ -128,7 +129,7 @@ impl Node {
     /// Creates the memory (memfd, else an unlinked file), lazily populated.
     pub fn create(plan: &NodePlan) -> Result<Node> {
         plan.check()?;
-        let layout = NodeLayout::of(plan.local_size);
+        let layout = NodeLayout::of_part(plan.local_size, plan.size);
         let memory = Memory::create(layout.total_bytes())?;
         memory.keep_from_children(layout.ring_offset(0));
         let node = Node { memory, layout, plan: plan.clone() };
@@ -148,7 +149,7 @@ impl Node {
     /// Maps and checks: magic, version, build, sizes.
     pub fn open(descriptor: OwnedFd) -> Result<Node> {
         let plan = Node::read_facts(descriptor.as_fd())?.check(memory::file_bytes(&descriptor)?)?;
-        let layout = NodeLayout::of(plan.local_size);
+        let layout = NodeLayout::of_part(plan.local_size, plan.size);
         let memory = Memory::map(descriptor, layout.total_bytes())?;
         memory.keep_from_children(layout.ring_offset(0));
         Ok(Node { memory, layout, plan })

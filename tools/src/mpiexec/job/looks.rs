@@ -21,7 +21,7 @@ impl Job<'_> {
         }
         let options = &self.plan.request.options;
         let ending = self.ending.as_ref();
-        let limit = options.timeout.filter(|_| ending.is_none()).map(|limit| self.begun + limit);
+        let limit = self.time_limit().filter(|_| ending.is_none()).map(|limit| self.begun + limit);
         let look = ending
             .filter(|ending| ending.stage == Stage::Grace && is_interrupt(&ending.cause))
             .map(|ending| ending.begun + INTERRUPT_LOOK)
@@ -37,6 +37,7 @@ impl Job<'_> {
             self.forward.map(|(at, _)| at),
             self.left.iter().map(|(at, _)| *at).min(),
             self.next_foreign_look(),
+            self.next_beat(),
             hang.map(|still| Instant::now() + (still / 4).min(Duration::from_secs(1))),
         ];
         let next = times.into_iter().flatten().min()?;
@@ -64,12 +65,18 @@ impl Job<'_> {
         self.look_at_left(now);
         self.look_for_foreign(now);
         self.look_for_hang(now);
-        if let Some(limit) = self.plan.request.options.timeout
+        self.beat(now);
+        if let Some(limit) = self.time_limit()
             && now >= self.begun + limit
             && self.alive > 0
         {
             self.end(Cause::Timeout(limit));
         }
+    }
+
+    /// Our own time limit; that of an agent is mpiexec's.
+    fn time_limit(&self) -> Option<Duration> {
+        self.plan.request.options.timeout.filter(|_| self.link.is_none())
     }
 
     /// After a ^C, ranks that all sit in MPI calls cannot handle it: they need not be waited for.
@@ -111,7 +118,7 @@ impl Job<'_> {
     }
 
     fn next_foreign_look(&self) -> Option<Instant> {
-        if self.plan.size() == 1 || self.ending.is_some() {
+        if self.plan.job_size == 1 || self.ending.is_some() {
             return None;
         }
         let missing = self.ranks.iter().any(|rank| rank.exit.is_none() && !rank.joined);
@@ -132,7 +139,7 @@ impl Job<'_> {
             .into_iter()
             .find_map(|pid| foreign::look(pid, lib.as_deref()));
         if let Some(found) = found {
-            self.end(Cause::Foreign(foreign::describe(self.plan.size(), Some(&found))));
+            self.end(Cause::Foreign(foreign::describe(self.plan.job_size, Some(&found))));
         }
     }
 
@@ -147,10 +154,13 @@ impl Job<'_> {
         let Some(still) = report.filter(|still| look.stillness(now) >= *still) else { return };
         self.hang_said = true;
         let mut lines = vec![format!(
-            "hang report after {} s without progress (job still running; Ctrl-C to stop)",
-            still.as_secs_f64()
+            "hang report after {} s without progress{} (job still running; Ctrl-C to stop)",
+            still.as_secs_f64(),
+            self.link.as_ref().map_or(String::new(), |_| format!(" on host {}", self.plan.host))
         )];
         let doings = look.doings(&self.node);
+        let first = self.plan.first;
+        let doings = doings.into_iter().map(|(rank, doing)| (first + rank, doing)).collect();
         let words = waiting::in_words(&doings, true);
         lines.extend(words.into_iter().map(|line| format!("   {line}")));
         self.relay.say(&lines.join("\n"));

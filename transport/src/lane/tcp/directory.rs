@@ -20,7 +20,8 @@ pub trait Directory: Send {
     fn lookup(&self, peer: Peer) -> Option<Vec<u8>>;
 }
 
-/// The boards in the memory of a node: the peers of this host.
+/// The boards in the memory of a node for the peers of this host, its table of addresses for those
+/// of others, which the launcher fills as we ask.
 pub struct NodeDirectory {
     node: Arc<Node>,
     local_rank: u32,
@@ -43,14 +44,23 @@ impl NodeDirectory {
 impl Directory for NodeDirectory {
     fn publish(&self, bytes: &[u8]) {
         self.node.record(self.local_rank).publish_address(bytes);
+        // Somebody on another host may be waiting for it.
+        if self.node.has_far_ranks() {
+            crate::bootstrap::call_launcher();
+        }
     }
 
     fn lookup(&self, peer: Peer) -> Option<Vec<u8>> {
-        let local = peer.0.checked_sub(self.first_local_rank)?;
-        if local >= self.local_size {
-            return None;
+        let local = peer.0.wrapping_sub(self.first_local_rank);
+        if local < self.local_size {
+            return self.node.record(local).address();
         }
-        self.node.record(local).address()
+        let found = self.node.far_address(peer.0);
+        if found.is_none() {
+            self.node.want_far_address(peer.0);
+            crate::bootstrap::call_launcher();
+        }
+        found
     }
 }
 

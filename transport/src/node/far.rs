@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The ranks of other hosts, as this host knows them: one table of addresses for all its ranks,
+//! filled by the launcher as they ask.
+//!
+//! A rank that needs an address sets the bit of its peer and calls the launcher; the launcher takes
+//! the bits, asks the peer's host, and enters what it answers. An entry is written once. Pages that
+//! nobody asked about are never touched, so the table costs what is used of it.
+
+use super::layout::FarAddress;
+use super::{FAR_ADDRESS_BYTES_MAX, Node, load_bytes, store_bytes};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+impl Node {
+    /// Whether the job spans several hosts.
+    pub fn has_far_ranks(&self) -> bool {
+        self.layout.far_count() > 0
+    }
+
+    /// Says that a process of this host needs the address of `rank`, which is on another host.
+    ///
+    /// # Panics
+    /// If the job has no such rank, or runs on one host.
+    pub fn want_far_address(&self, rank: u32) {
+        // SYNC(node.wanted): pairs with `take_wanted`, which sees the bit once it was called.
+        self.wanted()[rank as usize / 64].fetch_or(1 << (rank % 64), AcqRel);
+    }
+
+    /// The ranks whose addresses were asked for since the last call (launcher).
+    pub fn take_wanted(&self) -> Vec<u32> {
+        let mut ranks = Vec::new();
+        for (index, word) in self.wanted().iter().enumerate() {
+            if word.load(Relaxed) == 0 {
+                continue;
+            }
+            // SYNC(node.wanted): pairs with `want_far_address`.
+            let mut bits = word.swap(0, AcqRel);
+            while bits != 0 {
+                ranks.push(index as u32 * 64 + bits.trailing_zeros());
+                bits &= bits - 1;
+            }
+        }
+        ranks
+    }
+
+    /// Enters the address of a rank of another host (launcher); a second one is ignored.
+    ///
+    /// # Panics
+    /// If the job has no such rank, or `address` is empty or longer than an entry.
+    pub fn set_far_address(&self, rank: u32, address: &[u8]) {
+        assert!((1..=FAR_ADDRESS_BYTES_MAX).contains(&address.len()), "an address fits the table");
+        let entry = self.far(rank);
+        if entry.bytes.load(Relaxed) != 0 {
+            return;
+        }
+        store_bytes(&entry.address, address);
+        // SYNC(node.far): releases the address to `far_address`.
+        entry.bytes.store(address.len() as u32, Release);
+    }
+
+    /// The address of a rank of another host, once it is there.
+    ///
+    /// # Panics
+    /// If the job has no such rank, or runs on one host.
+    pub fn far_address(&self, rank: u32) -> Option<Vec<u8>> {
+        let entry = self.far(rank);
+        // SYNC(node.far): sees the address that `set_far_address` released.
+        let end = (entry.bytes.load(Acquire) as usize).min(FAR_ADDRESS_BYTES_MAX);
+        let mut bytes = vec![0; end];
+        load_bytes(&entry.address, &mut bytes);
+        (end > 0).then_some(bytes)
+    }
+
+    fn wanted(&self) -> &[AtomicU64] {
+        let base = self.at::<AtomicU64>(self.layout.wanted_offset());
+        // SAFETY: the layout places so many words here, on a page border inside the mapping; atomics
+        // accept any bytes, and the mapping lives as long as self.
+        unsafe { std::slice::from_raw_parts(base, self.layout.wanted_words()) }
+    }
+
+    fn far(&self, rank: u32) -> &FarAddress {
+        assert!(rank < self.layout.far_count(), "a rank of a job of several hosts");
+        // SAFETY: the table has this entry, aligned to its size; atomics accept any bytes.
+        unsafe { &*self.at::<FarAddress>(self.layout.far_offset(rank)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::{Node, NodePlan};
+
+    #[test]
+    fn what_is_wanted_is_taken_once_and_answers_stay() {
+        let plan =
+            NodePlan { job: [1; 16], key: [2; 32], size: 200, first_local_rank: 4, local_size: 2 };
+        let node = Node::create(&plan).expect("node memory");
+        let other = Node::open(node.descriptor().try_clone_to_owned().expect("descriptors"));
+        let other = other.expect("the same memory");
+        assert!(node.has_far_ranks() && node.take_wanted().is_empty());
+        for rank in [199, 0, 64, 63, 0] {
+            other.want_far_address(rank);
+        }
+        assert_eq!(node.take_wanted(), [0, 63, 64, 199]);
+        assert!(node.take_wanted().is_empty());
+        assert_eq!(other.far_address(199), None);
+        node.set_far_address(199, &[7; 24]);
+        node.set_far_address(199, &[8; 24]);
+        assert_eq!(other.far_address(199), Some(vec![7; 24]));
+        assert_eq!(other.far_address(198), None);
+    }
+
+    #[test]
+    fn a_job_of_one_host_has_no_table() {
+        let plan =
+            NodePlan { job: [1; 16], key: [2; 32], size: 2, first_local_rank: 0, local_size: 2 };
+        let node = Node::create(&plan).expect("node memory");
+        assert!(!node.has_far_ranks() && node.take_wanted().is_empty());
+    }
+}
