@@ -41,6 +41,22 @@ static inline void begin(int *argc, char ***argv) {
     MPI_Comm_size(MPI_COMM_WORLD, &size);
 }
 
+// Whether all ranks share this host. All must ask.
+static inline int one_host(void) {
+    MPI_Comm here;
+    int count = 0;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    MPI_Comm_size(here, &count);
+    MPI_Comm_free(&here);
+    return count == size;
+}
+
+// Whether some messages leave this host, or go by sockets as if they did. All must ask.
+static inline int over_tcp(void) {
+    const char *lanes = getenv("STRAIT_LANES");
+    return !one_host() || (lanes && strstr(lanes, "tcp"));
+}
+
 static inline int end(void) {
     MPI_Barrier(MPI_COMM_WORLD);
     int first = rank == 0;

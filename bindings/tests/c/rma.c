@@ -315,7 +315,9 @@ static void ordered(void) {
 
 int main(int argc, char **argv) {
     begin(&argc, &argv);
+    int together = one_host();
     for (int which = 0; which < FLAVORS; which++) {
+        if (which == SHARED && !together) continue;
         snprintf(standing, sizeof standing, " in a window of %s", names[which]);
         make(which, CELLS);
         fences();

@@ -3,6 +3,7 @@
 //! to join the job (rank.rs). No MPI library is needed.
 
 mod ends;
+mod hosts;
 mod options;
 mod output;
 mod placement;

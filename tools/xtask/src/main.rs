@@ -10,6 +10,7 @@
 
 mod demo;
 mod install;
+mod network;
 mod places;
 mod process;
 mod setup;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
   test [STAGE...]         the whole suite, or only the named stages; `test --list` names them
     --with PREFIX         ... with the MPI library of another tree, to check the tests themselves
   install --prefix DIR    a relocatable tree: bin, lib, include, share
+  hosts [--count N]       jobs on 2, 3 and N hosts (default 10), which are network namespaces here
   tidy                    the house rules that a program can check
   soak                    ten minutes of random messages, all checked; leaves benches/record/soak-*
     --seconds N --ranks N --seed N --lanes shm|tcp --threads N
@@ -39,6 +41,7 @@ enum Command {
     Test { stages: Vec<String>, list: bool, with: Option<PathBuf> },
     Install { prefix: PathBuf },
     Tidy,
+    Hosts { count: usize },
     Soak(suite::soak::Options),
     Help,
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Soak(options) => suite::soak::command(Places::find()?, &options),
+        Command::Hosts { count } => suite::hosts::command(Places::find()?, count),
         Command::Tidy => tidy::command(&Places::find()?),
         Command::Demo => demo::command(&Places::find()?).map(|()| true),
         Command::Install { prefix } => install::command(&Places::find()?, &prefix).map(|()| true),
@@ -76,6 +80,7 @@ fn parse() -> Result<Command, String> {
     let mut rest = Vec::new();
     let mut prefix = None;
     let mut list = false;
+    let mut count = 10;
     let mut with = None;
     let mut soak = None;
     while let Some(word) = words.next().map_err(|e| e.to_string())? {
@@ -84,6 +89,12 @@ fn parse() -> Result<Command, String> {
             Long("prefix") => prefix = Some(words.value().map_err(|e| e.to_string())?),
             Long("with") => with = Some(words.value().map_err(|e| e.to_string())?.into()),
             Long("list") => list = true,
+            Long("count") => {
+                let value = words.value().map_err(|e| e.to_string())?;
+                let number = value.to_str().and_then(|text| text.parse().ok());
+                let number = number.filter(|count| (2..=100).contains(count));
+                count = number.ok_or("--count needs a number from 2 to 100")?;
+            }
             Long(option) if name.as_deref() == Some("soak") => {
                 let option = option.to_string();
                 let value = words.value().and_then(|value| value.string());
@@ -106,6 +117,7 @@ fn parse() -> Result<Command, String> {
         Some("demo") => takes_none(Command::Demo),
         Some("test") => Ok(Command::Test { stages: rest, list, with }),
         Some("tidy") => takes_none(Command::Tidy),
+        Some("hosts") => takes_none(Command::Hosts { count }),
         Some("soak") => takes_none(Command::Soak(soak.unwrap_or_default())),
         Some("install") => match prefix {
             Some(dir) => takes_none(Command::Install { prefix: dir.into() }),

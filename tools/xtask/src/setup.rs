@@ -37,6 +37,13 @@ const MEASURING: &[Need] = &[
     Need { what: "strace", met: || in_path("strace"), package: "strace" },
 ];
 
+/// What lays out hosts; only the tests need it.
+const NETWORK: &[Need] = &[
+    Need { what: "ip", met: || in_path("ip") || in_sbin("ip"), package: "iproute2" },
+    Need { what: "unshare", met: || in_path("unshare"), package: "util-linux" },
+    Need { what: "hostname", met: || in_path("hostname"), package: "hostname" },
+];
+
 /// Installs the packages that are missing, and says which and why.
 pub fn packages() -> Result<(), String> {
     install_missing(NEEDS)
@@ -45,6 +52,15 @@ pub fn packages() -> Result<(), String> {
 /// As [`packages`], for what counts instructions and system calls.
 pub fn measuring_tools() -> Result<(), String> {
     install_missing(MEASURING)
+}
+
+/// As [`packages`], for what lays out hosts.
+pub fn network_tools() -> Result<(), String> {
+    install_missing(NETWORK)
+}
+
+fn in_sbin(name: &str) -> bool {
+    ["/sbin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(name).exists())
 }
 
 fn install_missing(needs: &[Need]) -> Result<(), String> {

@@ -14,25 +14,18 @@ use std::path::{Path, PathBuf};
 
 const RANKS: &[usize] = &[1, 2, 3, 4, 7];
 
-struct Program {
-    name: String,
+pub struct Program {
+    pub name: String,
     source: PathBuf,
-    binary: PathBuf,
-    ranks: Vec<usize>,
-    seconds: u64,
+    pub binary: PathBuf,
+    pub ranks: Vec<usize>,
+    pub seconds: u64,
 }
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
     suite.need_prefix()?;
     let mut tally = Tally::default();
-    let programs = find(suite)?;
-    let mut built = Vec::new();
-    for program in &programs {
-        match compile(suite, &program.source, &program.binary) {
-            Ok(()) => built.push(program),
-            Err(why) => tally.fail(format!("{}: {why}", program.name)),
-        }
-    }
+    let built = built(suite, &mut tally)?;
     let mut list = Vec::new();
     for lanes in suite.lanes() {
         for program in &built {
@@ -43,6 +36,18 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     }
     cases::run(&list, 2, &mut tally);
     Ok(tally)
+}
+
+/// The programs that can be compiled; those that cannot are failures.
+pub fn built(suite: &Suite, tally: &mut Tally) -> Result<Vec<Program>, String> {
+    let mut built = Vec::new();
+    for program in find(suite)? {
+        match compile(suite, &program.source, &program.binary) {
+            Ok(()) => built.push(program),
+            Err(why) => tally.fail(format!("{}: {why}", program.name)),
+        }
+    }
+    Ok(built)
 }
 
 fn case<'a>(suite: &'a Suite, program: &'a Program, ranks: usize, lanes: Lanes) -> Case<'a> {

@@ -67,7 +67,7 @@ fn case<'a>(suite: &'a Suite, script: &'a Script, ranks: usize, lanes: Lanes) ->
     })
 }
 
-fn stem(path: &Path) -> String {
+pub fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -82,7 +82,7 @@ fn files_in(dir: &Path, ending: &str) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn python_files(suite: &Suite) -> Result<Vec<PathBuf>, String> {
+pub fn python_files(suite: &Suite) -> Result<Vec<PathBuf>, String> {
     let mut files = files_in(&suite.places.root.join("examples/python"), "py")?;
     if let Some(course) = suite.places.course() {
         files.extend(files_in(&course, "py")?);

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Jobs over several hosts (network.rs): the C programs, the examples and the course, parts of
+//! mpi4py's suite and of the benchmarks, and how such jobs end.
+//!
+//! `cargo xtask test hosts` uses two and three hosts, `cargo xtask hosts` any number and all ranks.
+
+use super::cases::{self, Case};
+use super::{Face, Lanes, Suite, Tally, expected, mpi4py, programs, scripts};
+use crate::network::Network;
+use crate::places::Places;
+use crate::process::{Outcome, Task};
+use crate::setup;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What is run on how many hosts.
+struct Extent {
+    /// Hosts of the C programs, and ranks at least.
+    programs: (usize, usize),
+    /// Hosts and ranks of the Python programs and the benchmarks.
+    others: (usize, usize),
+    mpi4py: &'static [&'static str],
+}
+
+const SHORT: Extent =
+    Extent { programs: (2, 3), others: (3, 6), mpi4py: &["p2p_obj", "p2p_buf", "cco_obj", "rma"] };
+const MPI4PY_LONG: &[&str] = &[
+    "p2p_obj",
+    "p2p_buf",
+    "p2p_obj_matched",
+    "p2p_buf_matched",
+    "cco_obj",
+    "cco_buf",
+    "cco_vec",
+    "cco_obj_inter",
+    "cco_buf_inter",
+    "cco_vec_inter",
+    "cco_ngh_obj",
+    "cco_ngh_buf",
+    "comm",
+    "rma",
+    "rma_nb",
+    "util_pkl5",
+];
+const BENCHMARKS: &[&str] =
+    &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce", "osu_ialltoall", "osu_put_latency"];
+
+pub fn stage(suite: &Suite) -> Result<Tally, String> {
+    run(suite, 3, &SHORT)
+}
+
+/// `cargo xtask hosts --hosts N`: everything on 2, 3 and N hosts.
+pub fn command(places: Places, count: usize) -> Result<bool, String> {
+    setup::packages()?;
+    let suite = Suite::new(places, None);
+    let mut failed = 0;
+    for (hosts, ranks) in [(2, 4), (3, 6), (count, 16 * count)] {
+        println!("== {hosts} hosts, {ranks} ranks");
+        let extent = Extent {
+            programs: (hosts, 3.max(hosts.min(7))),
+            others: (hosts, ranks),
+            mpi4py: if ranks <= 8 { MPI4PY_LONG } else { &["p2p_obj"] },
+        };
+        let tally = run(&suite, hosts, &extent)?;
+        println!(
+            "{} passed, {} failed, {} skipped",
+            tally.passed,
+            tally.failed.len(),
+            tally.skipped
+        );
+        failed += tally.failed.len();
+    }
+    Ok(failed == 0)
+}
+
+fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
+    suite.need_prefix()?;
+    let mut tally = Tally::default();
+    if suite.foreign.is_some() {
+        println!("   another MPI's mpiexec has options of its own: skipped");
+        tally.skipped += 1;
+        return Ok(tally);
+    }
+    setup::network_tools()?;
+    let network = match Network::up(count.max(2), &suite.places.scratch().join("hosts")) {
+        Ok(network) => network,
+        Err(why) => {
+            println!(
+                "   this machine gives no network namespaces (root is needed): skipped\n   {why}"
+            );
+            tally.skipped += 1;
+            return Ok(tally);
+        }
+    };
+    let network = &network;
+    let mut list = Vec::new();
+    let (hosts, least) = extent.programs;
+    for program in programs::built(suite, &mut tally)? {
+        let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= least).min();
+        let ranks = fits.or(program.ranks.iter().copied().filter(|ranks| *ranks > 1).max());
+        let Some(ranks) = ranks else { continue };
+        let name = format!("{} np={ranks} on {hosts} hosts", program.name);
+        list.push(Case::new(name, move || {
+            let task = mpiexec(suite, network, hosts, ranks).arg(&program.binary);
+            let outcome = task.limit(program.seconds).run()?;
+            let good = outcome.success() && outcome.out == "ok\n";
+            if good { Ok(()) } else { Err(outcome.describe()) }
+        }));
+    }
+    let (hosts, ranks) = extent.others;
+    let python = suite.python(Face::Mpich)?;
+    for file in scripts::python_files(suite)? {
+        let (python, stem) = (python.clone(), scripts::stem(&file));
+        list.push(Case::new(format!("{stem}.py np={ranks} on {hosts} hosts"), move || {
+            let task = mpiexec(suite, network, hosts, ranks).arg(&python).arg(&file);
+            let outcome = quiet(task.limit(240).run()?)?;
+            expected::check(&stem, ranks, &outcome.out)
+        }));
+    }
+    let tests = setup::mpi4py_tests(&suite.places)?;
+    for file in extent.mpi4py {
+        let (python, tests) = (python.clone(), tests.clone());
+        list.push(Case::new(format!("test_{file} np=4 on 2 hosts"), move || {
+            python_suite(suite, network, &python, &tests, file)
+        }));
+    }
+    for name in BENCHMARKS {
+        let pairs = ["osu_latency", "osu_bibw", "osu_put_latency"].contains(name);
+        let ranks = if pairs { 2 } else { ranks };
+        list.push(Case::new(format!("{name} np={ranks} on {hosts} hosts"), move || {
+            let task = mpiexec(suite, network, hosts, ranks).arg(suite.bin(name));
+            let task = task.args(["-c", "-i", "10", "-x", "2", "-m", "1:262144"]);
+            quiet(task.limit(240).run()?).map(drop)
+        }));
+    }
+    cases::run(&list, 2, &mut tally);
+    // These cut hosts off, or count what is left: one after another.
+    let ends = [
+        Case::new("abort on another host", || aborted(suite, network)),
+        Case::new("a rank killed on another host", || killed(suite, network)),
+        Case::new("a host whose agent dies", || agent_killed(suite, network)),
+        Case::new("a network that ends in the middle", || cut(suite, network)),
+        Case::new("mpiexec is killed", || mpiexec_killed(suite, network)),
+        Case::new("the wrong interface is named", || wrong_interface(suite, network)),
+    ];
+    cases::run(&ends, 1, &mut tally);
+    Ok(tally)
+}
+
+fn mpiexec(suite: &Suite, network: &Network, hosts: usize, ranks: usize) -> Task {
+    let before = [network.on().to_owned(), PathBuf::from(network.host(1))];
+    let task = suite.mpiexec_below(&before, ranks, Lanes::Shm);
+    let list = network.list(hosts);
+    task.arg("-launcher-exec").arg(network.on()).args(["-hosts", &list])
+}
+
+fn quiet(outcome: Outcome) -> Result<Outcome, String> {
+    if outcome.success() && outcome.err.is_empty() { Ok(outcome) } else { Err(outcome.describe()) }
+}
+
+fn python_suite(
+    suite: &Suite,
+    network: &Network,
+    python: &Path,
+    tests: &Path,
+    file: &str,
+) -> Result<(), String> {
+    let records = suite.places.scratch().join("log/hosts").join(file);
+    let _ = std::fs::remove_dir_all(&records);
+    std::fs::create_dir_all(&records).map_err(|e| e.to_string())?;
+    let runner = suite.places.root.join("bindings/tests/python/run_mpi4py.py");
+    let task = mpiexec(suite, network, 2, 4).arg(python).arg(runner).arg(tests).arg(&records);
+    let task = task.args(["-v", "--no-builddir", "-i", &format!(r"^test_{file}\.py$")]);
+    let outcome = task.env("MPI4PY_TEST_SPAWN", "0").limit(300).run()?;
+    match (mpi4py::failed_tests(&records, 4), outcome.success()) {
+        (failed, true) if failed.is_empty() => Ok(()),
+        (failed, _) => Err(format!("failed: {failed:?}; {}", outcome.describe())),
+    }
+}
+
+/// A job that ends badly says so with these words, and leaves nothing.
+fn ends_with(
+    network: &Network,
+    outcome: &Outcome,
+    code: i32,
+    words: &[&str],
+) -> Result<(), String> {
+    let missing = words.iter().find(|words| !outcome.err.contains(**words));
+    if outcome.code != Some(code) || missing.is_some() {
+        return Err(format!("no {missing:?}, or not exit code {code}: {}", outcome.describe()));
+    }
+    nothing_left(network)
+}
+
+fn nothing_left(network: &Network) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let left = network.processes();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > Duration::from_secs(20) {
+            return Err(format!("processes are left: {}", crate::process::describe(&left)));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn script(suite: &Suite, name: &str, text: &str) -> Result<PathBuf, String> {
+    let path = suite.places.scratch().join("hosts").join(name);
+    let text =
+        format!("from mpi4py import MPI\nimport os, signal, time\nc = MPI.COMM_WORLD\n{text}\n");
+    std::fs::write(&path, text).map_err(|e| e.to_string())?;
+    Ok(path)
+}
+
+fn python_job(suite: &Suite, network: &Network, name: &str, text: &str) -> Result<Task, String> {
+    let file = script(suite, name, text)?;
+    let python = suite.python(Face::Mpich)?;
+    Ok(mpiexec(suite, network, 2, 4).arg(python).arg(file).limit(120))
+}
+
+fn aborted(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nif c.rank == 3: c.Abort(7)\nc.barrier()";
+    let outcome = python_job(suite, network, "abort.py", text)?.run()?;
+    let host = network.host(2);
+    ends_with(network, &outcome, 7, &["rank 3 ended the job by MPI_Abort", &host])?;
+    if outcome.err.contains("Traceback") { Err(outcome.describe()) } else { Ok(()) }
+}
+
+fn killed(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nif c.rank == 3: os.kill(os.getpid(), signal.SIGKILL)\nc.barrier()";
+    let outcome = python_job(suite, network, "kill.py", text)?.run()?;
+    ends_with(network, &outcome, 137, &["rank 3 failed first", "SIGKILL", &network.host(2)])
+}
+
+fn agent_killed(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nif c.rank == 3: os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)";
+    let outcome = python_job(suite, network, "agent.py", text)?.run()?;
+    let words = format!("error[S0111]: host {} is lost (ranks 2-3)", network.host(2));
+    ends_with(network, &outcome, 1, &[&words])
+}
+
+/// The way to the agent stays (it is no ssh), so the job is ended by its limit: in time, with words,
+/// and nothing is left on the host that was cut off.
+fn cut(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nprint('ready', flush=True)\ntime.sleep(2)\nc.barrier()";
+    let file = script(suite, "cut.py", text)?;
+    let python = suite.python(Face::Mpich)?;
+    let task = mpiexec(suite, network, 2, 4).args(["-timeout", "6"]).arg(python).arg(file);
+    let running = task.limit(60).start()?;
+    let begun = Instant::now();
+    while running.written().matches("ready").count() < 4
+        && begun.elapsed() < Duration::from_secs(30)
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    network.set_link(2, "down")?;
+    let outcome = running.finish()?;
+    network.set_link(2, "up")?;
+    ends_with(network, &outcome, 124, &["its time limit", "were waiting in"])
+}
+
+fn mpiexec_killed(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nif c.rank == 0: print('ready', flush=True)\ntime.sleep(60)";
+    let task = python_job(suite, network, "orphan.py", text)?;
+    let running = task.start()?;
+    let begun = Instant::now();
+    while !running.written().contains("ready") && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    crate::process::signal(running.pid(), "KILL");
+    running.finish()?;
+    nothing_left(network)
+}
+
+fn wrong_interface(suite: &Suite, network: &Network) -> Result<(), String> {
+    let task = python_job(suite, network, "wrong.py", "c.barrier()")?;
+    let outcome = task.env("STRAIT_TCP_INTERFACE", "192.168.3.0/24").run()?;
+    let words = ["STRAIT_TCP_INTERFACE is `192.168.3.0/24`", "eth0 (10.77.0."];
+    let missing = words.iter().find(|words| !outcome.err.contains(**words));
+    match missing {
+        None if !outcome.success() => nothing_left(network),
+        _ => Err(format!("no {missing:?}: {}", outcome.describe())),
+    }
+}
