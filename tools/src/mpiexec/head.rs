@@ -4,8 +4,8 @@
 //!
 //! Invariants:
 //! 1. Nothing is started on any host before all hosts are ready.
-//! 2. The first cause of an ending stays; which failure is shown is decided when all have ended: the
-//!    most telling one, since a rank that lost a peer may be heard of before the peer's end.
+//! 2. The first cause of an ending stays; which failure is shown is decided when all have ended:
+//!    the most telling one, since a rank that lost a peer may be heard of before the peer's end.
 //! 3. A host that is gone or silent ends the job; nothing here waits for it.
 //! 4. What waits in memory is bounded: an agent is not read while our own output takes no more.
 //!
@@ -462,8 +462,8 @@ impl Head<'_> {
         }
         if !was_running && !agent.is_local {
             text.push_str(&format!(
-                "\n   help: `{} {host} true` must work without a question; mpiexec must be installed \
-                 there in the same place, or -prefix DIR says where",
+                "\n   help: `{} {host} true` must work without a question; mpiexec must be \
+                 installed there in the same place, or -prefix DIR says where",
                 agent.launcher
             ));
         }

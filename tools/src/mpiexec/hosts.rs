@@ -2,8 +2,8 @@
 //! The hosts of a job: lists and files in the syntaxes of hydra and of Open MPI, and which ranks
 //! each host gets.
 //!
-//! Ranks are placed in blocks: a host has consecutive ones. Hosts with slots are filled in the order
-//! of the list; if the ranks are more than the slots, all hosts get proportionally more.
+//! Ranks are placed in blocks: a host has consecutive ones. Hosts with slots are filled in the
+//! order of the list; if the ranks are more than the slots, all hosts get proportionally more.
 #![forbid(unsafe_code)]
 
 use super::failure::Failure;

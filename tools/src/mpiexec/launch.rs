@@ -96,8 +96,8 @@ pub fn start(
         unsafe { libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
         Ok(())
     };
-    // SAFETY: the closure makes system calls only: nothing of it allocates or locks, as a child of a
-    // process with one thread could do anyway.
+    // SAFETY: the closure makes system calls only: nothing of it allocates or locks, as a child of
+    // a process with one thread could do anyway.
     unsafe { command.pre_exec(prepare) };
     let child = command.spawn().map_err(|error| {
         let program = command.get_program().to_string_lossy().into_owned();

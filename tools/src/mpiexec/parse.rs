@@ -249,8 +249,8 @@ fn launcher(spelled: &str, value: &str, options: &mut Options) -> Result<(), Fai
         (_, Launcher::Program(_)) => return Ok(()),
         _ => {
             return Err(Failure::usage(format!("{spelled} does not know '{value}'")).help(
-                "it knows ssh, srun, fork; -launcher-exec PROGRAM runs any program with the host and \
-                 a command",
+                "it knows ssh, srun, fork; -launcher-exec PROGRAM runs any program with the host \
+                 and a command",
             ));
         }
     };

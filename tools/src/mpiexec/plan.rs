@@ -28,8 +28,8 @@ pub struct Prepared {
     pub directory: Option<CString>,
 }
 
-/// What runs on this host, ready to be started: a whole job, or the ranks of one of its hosts. Vectors
-/// have an element for each of these ranks.
+/// What runs on this host, ready to be started: a whole job, or the ranks of one of its hosts.
+/// Vectors have an element for each of these ranks.
 pub struct Plan<'a> {
     /// What was asked for.
     pub request: &'a Request,

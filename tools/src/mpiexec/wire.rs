@@ -2,10 +2,10 @@
 //! What mpiexec and its agents on other hosts say to each other, over the standard input and output
 //! of whatever started the agent (ssh, srun, a script).
 //!
-//! An agent first writes [`PREFACE`]; what came before it is the chatter of a login shell. Then both
-//! sides send frames: kind (1 byte), length (4 bytes, little-endian), body. Bodies are text as the
-//! ranks wrote it, standard input as it was read, or JSON. The job's key travels here only, inside
-//! the launcher's own channel, never in arguments or in the environment.
+//! An agent first writes [`PREFACE`]; what came before it is the chatter of a login shell. Then
+//! both sides send frames: kind (1 byte), length (4 bytes, little-endian), body. Bodies are text
+//! as the ranks wrote it, standard input as it was read, or JSON. The job's key travels here
+//! only, inside the launcher's own channel, never in arguments or in the environment.
 //!
 //! Not here: descriptors, and what is done about a message (agent.rs, head.rs).
 #![forbid(unsafe_code)]

@@ -14,6 +14,7 @@ mod network;
 mod places;
 mod process;
 mod setup;
+mod slurm;
 mod suite;
 mod tidy;
 

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub const MPI4PY: &str = "4.1.2";
+const MPICH: &str = "5.0.2";
 
 /// A need, how to see that it is met, and the Debian package that meets it.
 struct Need {
@@ -44,6 +45,14 @@ const NETWORK: &[Need] = &[
     Need { what: "hostname", met: || in_path("hostname"), package: "hostname" },
 ];
 
+/// A SLURM of one node.
+const SLURM: &[Need] = &[
+    Need { what: "slurmctld", met: || in_sbin("slurmctld"), package: "slurmctld" },
+    Need { what: "slurmd", met: || in_sbin("slurmd"), package: "slurmd" },
+    Need { what: "srun", met: || in_path("srun"), package: "slurm-client" },
+    Need { what: "munge", met: || in_sbin("munged"), package: "munge" },
+];
+
 /// Installs the packages that are missing, and says which and why.
 pub fn packages() -> Result<(), String> {
     install_missing(NEEDS)
@@ -57,6 +66,22 @@ pub fn measuring_tools() -> Result<(), String> {
 /// As [`packages`], for what lays out hosts.
 pub fn network_tools() -> Result<(), String> {
     install_missing(NETWORK)
+}
+
+/// Installs SLURM, for a node of one that the tests start.
+pub fn slurm() -> Result<(), String> {
+    install_missing(SLURM)
+}
+
+/// The mpiexec of MPICH, from the package index.
+pub fn hydra(places: &Places) -> Result<PathBuf, String> {
+    let venv = places.scratch().join("mpich");
+    once(&venv, &format!("mpich {MPICH}"), || {
+        println!("setup: {}: MPICH {MPICH}, for its launcher", venv.display());
+        fresh_venv(&venv)?;
+        pip(&venv, &[&format!("mpich=={MPICH}")]).run_visible()
+    })?;
+    Ok(venv.join("bin/mpiexec"))
 }
 
 fn in_sbin(name: &str) -> bool {

@@ -16,6 +16,8 @@ struct Launcher {
     markers: &'static [&'static str],
     rank: &'static str,
     size: &'static str,
+    /// What else may help.
+    cure: &'static str,
 }
 
 /// How long other processes than the first keep silent.
@@ -28,30 +30,35 @@ const LAUNCHERS: &[Launcher] = &[
         markers: &["PMIX_NAMESPACE"],
         rank: "OMPI_COMM_WORLD_RANK",
         size: "OMPI_COMM_WORLD_SIZE",
+        cure: "",
     },
     Launcher {
         name: "Slurm's srun",
         markers: &["SLURM_PROCID"],
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
+        cure: "srun --mpi=pmi2 gives it one; or ",
     },
     Launcher {
         name: "flux run",
         markers: &["FLUX_TASK_RANK"],
         rank: "FLUX_TASK_RANK",
         size: "FLUX_JOB_SIZE",
+        cure: "",
     },
     Launcher {
         name: "MPICH's or Intel MPI's mpiexec",
         markers: &["PMI_RANK"],
         rank: "PMI_RANK",
         size: "PMI_SIZE",
+        cure: "",
     },
     Launcher {
         name: "MPICH's or Intel MPI's mpiexec",
         markers: &["PMI_FD"],
         rank: "PMI_RANK",
         size: "PMI_SIZE",
+        cure: "",
     },
 ];
 
@@ -60,10 +67,10 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     let Some((launcher, size)) = found(variable) else { return Ok(()) };
     Err(Error::new(Kind::Bootstrap(format!(
         "{} started this program as one of {size} processes ({} is {size}), but the program uses \
-         Strait's MPI library, which cannot join a job of another launcher\n  \
-         help: start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
+         Strait's MPI library, which found no PMI socket to join that job by\n  \
+         help: {}start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
          PROGRAM",
-        launcher.name, launcher.size,
+        launcher.name, launcher.size, launcher.cure,
     ))))
 }
 

@@ -6,12 +6,14 @@
 //! 1. Variables of our mpiexec: join it (launched.rs). If they are stale (that mpiexec is gone) or
 //!    nested (a living process is that rank already), they are not meant for us: go on, with the
 //!    reason kept for the user.
-//! 2. Variables of a foreign launcher that started several processes: a named error (foreign.rs).
+//! 2. The PMI socket of another launcher that started several processes: join them (pmi.rs). Other
+//!    signs of such a launcher: a named error (foreign.rs).
 //! 3. Otherwise this is a job of one, with a private node memory.
 
 pub mod contract;
 mod foreign;
 mod launched;
+pub(crate) mod pmi;
 
 use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, Node, NodePlan, RankState};
@@ -23,6 +25,8 @@ use std::sync::Arc;
 pub enum Origin {
     /// Started by our mpiexec.
     Launched,
+    /// Started by another launcher, which speaks PMI: it ends the job, but announces no deaths.
+    Foreign,
     /// A job of one. The reason is set when the environment suggested something else (a stale or
     /// nested environment), and is worth one line to the user.
     Singleton { reason: Option<String> },
@@ -71,6 +75,11 @@ pub fn attach() -> Result<Job> {
         },
     };
     let variable = |name: &str| foreign_variable(name, &variable);
+    let reason = match pmi::join(&variable)? {
+        pmi::Joined::Rank(job) => return Ok(*job),
+        pmi::Joined::NotMeant(reason) => return singleton(Some(reason)),
+        pmi::Joined::Nobody => reason,
+    };
     foreign::check(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))?;
     singleton(reason)
 }
@@ -99,9 +108,17 @@ pub fn call_launcher() -> bool {
     launched::call_launcher()
 }
 
+/// Asks a foreign launcher to end the job, with this exit code.
+pub fn abort_foreign(code: i32) {
+    pmi::abort(code);
+}
+
 /// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
 pub fn finalize(job: &Job) {
     job.node.record(job.local_rank).set_state(RankState::Finalized);
+    if job.origin == Origin::Foreign {
+        pmi::finalize();
+    }
 }
 
 /// Joins a node directly as one of its ranks: what `attach` does after it found the memory, and

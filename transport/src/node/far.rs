@@ -71,10 +71,17 @@ impl Node {
         (end > 0).then_some(bytes)
     }
 
+    /// Another identity and key than those it was created with: those that all hosts of the job
+    /// agreed on. All processes of the node must adopt the same.
+    pub(crate) fn adopt(&mut self, job: [u8; 16], key: [u8; 32]) {
+        self.plan.job = job;
+        self.plan.key = key;
+    }
+
     fn wanted(&self) -> &[AtomicU64] {
         let base = self.at::<AtomicU64>(self.layout.wanted_offset());
-        // SAFETY: the layout places so many words here, on a page border inside the mapping; atomics
-        // accept any bytes, and the mapping lives as long as self.
+        // SAFETY: the layout places so many words here, on a page border inside the mapping;
+        // atomics accept any bytes, and the mapping lives as long as self.
         unsafe { std::slice::from_raw_parts(base, self.layout.wanted_words()) }
     }
 

@@ -29,6 +29,9 @@ use strait_transport::node::Node;
 /// peer is its own child; it is not when the connection alone broke.
 const VICTIM_TIME: Duration = Duration::from_secs(3);
 
+/// The same where another launcher started the job.
+const LAUNCHER_TIME: Duration = Duration::from_millis(300);
+
 /// The code of this process's MPI_Abort, for [`leave`].
 static ABORT_CODE: AtomicI32 = AtomicI32::new(0);
 
@@ -69,7 +72,17 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
     let job = &entry.job;
     let record = job.node.record(job.local_rank);
     record.leave_report(text);
-    if job.origin != Origin::Launched {
+    if job.origin == Origin::Foreign {
+        // One text of each host; the launcher ends the others.
+        // Whose peer is lost lets the launcher see that end first: it has an exit code to tell.
+        if text.contains(IS_LOST) {
+            std::thread::sleep(LAUNCHER_TIME);
+        }
+        if job.node.request_abort(job.rank, code) {
+            tell(text);
+        }
+        bootstrap::abort_foreign(code);
+    } else if job.origin != Origin::Launched {
         tell(text);
     } else if text.contains(IS_LOST) {
         record.publish_call(call_id(entry.name));
@@ -88,7 +101,8 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
 #[cold]
 pub fn yield_to_abort(entry: &Entry) {
     let job = &entry.job;
-    if job.origin == Origin::Launched && job.node.abort_requested().is_some() {
+    let has_launcher = matches!(job.origin, Origin::Launched | Origin::Foreign);
+    if has_launcher && job.node.abort_requested().is_some() {
         job.node.record(job.local_rank).publish_call(call_id(entry.name));
         await_the_end(libc::SIG_DFL);
     }

@@ -107,6 +107,28 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
             if good { Ok(()) } else { Err(outcome.describe()) }
         }));
     }
+    others(suite, network, extent, &mut list)?;
+    cases::run(&list, 2, &mut tally);
+    // These cut hosts off, or count what is left: one after another.
+    let ends = [
+        Case::new("abort on another host", || aborted(suite, network)),
+        Case::new("a rank killed on another host", || killed(suite, network)),
+        Case::new("a host whose agent dies", || agent_killed(suite, network)),
+        Case::new("a network that ends in the middle", || cut(suite, network)),
+        Case::new("mpiexec is killed", || mpiexec_killed(suite, network)),
+        Case::new("the wrong interface is named", || wrong_interface(suite, network)),
+    ];
+    cases::run(&ends, 1, &mut tally);
+    Ok(tally)
+}
+
+/// Python programs, mpi4py's own tests, benchmarks.
+fn others<'a>(
+    suite: &'a Suite,
+    network: &'a Network,
+    extent: &Extent,
+    list: &mut Vec<Case<'a>>,
+) -> Result<(), String> {
     let (hosts, ranks) = extent.others;
     let python = suite.python(Face::Mpich)?;
     for file in scripts::python_files(suite)? {
@@ -133,18 +155,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
             quiet(task.limit(240).run()?).map(drop)
         }));
     }
-    cases::run(&list, 2, &mut tally);
-    // These cut hosts off, or count what is left: one after another.
-    let ends = [
-        Case::new("abort on another host", || aborted(suite, network)),
-        Case::new("a rank killed on another host", || killed(suite, network)),
-        Case::new("a host whose agent dies", || agent_killed(suite, network)),
-        Case::new("a network that ends in the middle", || cut(suite, network)),
-        Case::new("mpiexec is killed", || mpiexec_killed(suite, network)),
-        Case::new("the wrong interface is named", || wrong_interface(suite, network)),
-    ];
-    cases::run(&ends, 1, &mut tally);
-    Ok(tally)
+    Ok(())
 }
 
 fn mpiexec(suite: &Suite, network: &Network, hosts: usize, ranks: usize) -> Task {
@@ -241,8 +252,8 @@ fn agent_killed(suite: &Suite, network: &Network) -> Result<(), String> {
     ends_with(network, &outcome, 1, &[&words])
 }
 
-/// The way to the agent stays (it is no ssh), so the job is ended by its limit: in time, with words,
-/// and nothing is left on the host that was cut off.
+/// The way to the agent stays (it is no ssh), so the job is ended by its limit: in time, with
+/// words, and nothing is left on the host that was cut off.
 fn cut(suite: &Suite, network: &Network) -> Result<(), String> {
     let text = "c.barrier()\nprint('ready', flush=True)\ntime.sleep(2)\nc.barrier()";
     let file = script(suite, "cut.py", text)?;

@@ -2,8 +2,8 @@
 //! `cargo xtask test`: every stage in turn, or those that are named; one summary at the end.
 //!
 //! Invariants:
-//! 1. A stage counts what it ran. A stage that neither ran nor skipped anything has failed: it found
-//!    no tests.
+//! 1. A stage counts what it ran. A stage that neither ran nor skipped anything has failed: it
+//!    found no tests.
 //! 2. A failure is printed where it happens, and named again in the summary.
 //! 3. The last line is `N passed, N failed, N skipped`, alone, summed over the stages.
 //! 4. No test asserts a maximum duration; a limit only ends what hangs.
@@ -18,6 +18,7 @@ pub mod hosts;
 mod idle;
 mod installed;
 mod kill;
+mod launchers;
 mod mpi4py;
 mod outcomes;
 mod programs;
@@ -96,6 +97,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "bench", about: "the benchmarks run and validate", run: bench::stage },
     Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
     Stage { name: "hosts", about: "jobs on two and three hosts", run: hosts::stage },
+    Stage { name: "launchers", about: "hydra and srun start our ranks", run: launchers::stage },
     Stage { name: "mpi4py", about: "mpi4py's own tests, both faces", run: mpi4py::stage },
 ];
 

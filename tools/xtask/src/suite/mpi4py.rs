@@ -208,8 +208,8 @@ impl One<'_> {
     }
 }
 
-/// The tests that failed, or never ended, according to what each rank wrote; one entry says if a rank
-/// did not come to its end.
+/// The tests that failed, or never ended, according to what each rank wrote; one entry says if a
+/// rank did not come to its end.
 pub fn failed_tests(dir: &Path, ranks: usize) -> Vec<String> {
     let (verdicts, complete) = read_records(dir, ranks);
     let failed = verdicts.into_iter().filter(|(_, verdict)| *verdict == Verdict::Fail);

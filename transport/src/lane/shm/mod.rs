@@ -111,7 +111,7 @@ impl ShmLane {
     pub fn new(job: &Job) -> Result<ShmLane> {
         let supervision = match job.origin {
             Origin::Launched => Supervision::Launcher,
-            Origin::Singleton { .. } => Supervision::Ourselves,
+            Origin::Foreign | Origin::Singleton { .. } => Supervision::Ourselves,
         };
         ShmLane::with_supervision(job, supervision)
     }

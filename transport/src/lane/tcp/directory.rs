@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::auth::ListenerId;
-use crate::bootstrap::Job;
+use crate::bootstrap::{Job, pmi};
 use crate::envelope::Peer;
 use crate::node::Node;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -41,11 +41,17 @@ impl NodeDirectory {
     }
 }
 
+impl NodeDirectory {
+    fn rank(&self) -> u32 {
+        self.first_local_rank + self.local_rank
+    }
+}
+
 impl Directory for NodeDirectory {
     fn publish(&self, bytes: &[u8]) {
         self.node.record(self.local_rank).publish_address(bytes);
         // Somebody on another host may be waiting for it.
-        if self.node.has_far_ranks() {
+        if self.node.has_far_ranks() && !pmi::publish_address(self.rank(), bytes) {
             crate::bootstrap::call_launcher();
         }
     }
@@ -56,6 +62,11 @@ impl Directory for NodeDirectory {
             return self.node.record(local).address();
         }
         let found = self.node.far_address(peer.0);
+        if found.is_none() && pmi::is_joined() {
+            let asked = pmi::address(peer.0)?;
+            self.node.set_far_address(peer.0, &asked);
+            return Some(asked);
+        }
         if found.is_none() {
             self.node.want_far_address(peer.0);
             crate::bootstrap::call_launcher();
