@@ -84,6 +84,35 @@ pub fn add_file(spelled: &str, text: &str, hosts: &mut Vec<Host>) -> Result<(), 
     Ok(())
 }
 
+/// The hosts of a Slurm allocation of several nodes, from its variables; `None` outside of one, and
+/// in one of a single node, which needs no other host.
+pub fn of_slurm(variable: &dyn Fn(&str) -> Option<String>) -> Option<Vec<Host>> {
+    let list = variable("SLURM_JOB_NODELIST")?;
+    let mut hosts = Vec::new();
+    add_list("SLURM_JOB_NODELIST", &list, &mut hosts).ok().filter(|()| hosts.len() > 1)?;
+    let slots = variable("SLURM_TASKS_PER_NODE").and_then(|text| repeated(&text));
+    if let Some(slots) = slots.filter(|slots| slots.len() == hosts.len()) {
+        for (host, count) in hosts.iter_mut().zip(slots) {
+            host.slots = Some(count);
+        }
+    }
+    Some(hosts)
+}
+
+/// `2(x3),1` is 2, 2, 2, 1.
+fn repeated(text: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for part in text.split(',') {
+        let (number, times) = match part.split_once("(x") {
+            Some((number, rest)) => (number, rest.strip_suffix(')')?.parse::<usize>().ok()?),
+            None => (part, 1),
+        };
+        let number = number.trim().parse::<u32>().ok().filter(|number| *number > 0)?;
+        numbers.extend(std::iter::repeat_n(number, times.min(65_536)));
+    }
+    Some(numbers)
+}
+
 fn add(place: &str, entry: &str, slots: Option<u32>, hosts: &mut Vec<Host>) -> Result<(), Failure> {
     let entry = entry.trim();
     let (names, own) = match entry.rsplit_once(':') {
@@ -178,12 +207,16 @@ pub fn place(hosts: &[Host], per_host: Option<u32>, size: u32) -> Vec<Part> {
     parts
 }
 
-/// Whether a name means the host `own`.
+/// Whether a name means this host, which is called `own`.
 pub fn is_here(name: &str, own: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or("").to_owned();
     matches!(name, "localhost" | "127.0.0.1" | "::1")
         || name == own
-        || (name.parse::<std::net::IpAddr>().is_err() && short(name) == short(own))
+        || match name.parse::<std::net::IpAddr>() {
+            // An address of ours is one that we can use.
+            Ok(address) => std::net::UdpSocket::bind((address, 0)).is_ok(),
+            Err(_) => short(name) == short(own),
+        }
 }
 
 #[cfg(test)]
@@ -226,6 +259,30 @@ mod tests {
         assert_eq!(slots, [Some(4), Some(2), None]);
         let error = add_file("-f hosts", "n1\nn2 cpus=3", &mut hosts).expect_err("a wrong word");
         assert!(error.text.contains("-f hosts, line 2: unknown word 'cpus=3'"), "{}", error.text);
+    }
+
+    #[test]
+    fn allocations_of_slurm() {
+        let found = |list: &str, tasks: &str| {
+            let hosts = of_slurm(&|name| match name {
+                "SLURM_JOB_NODELIST" => Some(list.to_owned()),
+                "SLURM_TASKS_PER_NODE" => Some(tasks.to_owned()),
+                _ => None,
+            })?;
+            Some(hosts.iter().map(|host| (host.name.clone(), host.slots)).collect::<Vec<_>>())
+        };
+        let some = |name: &str, slots| (name.to_owned(), slots);
+        let three = [some("n1", Some(2)), some("n2", Some(2)), some("gpu07", Some(1))];
+        assert_eq!(found("n[1-2],gpu07", "2(x2),1").expect("hosts"), three);
+        // What does not fit is not believed.
+        for tasks in ["2", "2(x", "", "0(x3)", "2(x2),1,1"] {
+            let hosts = found("n[1-2],gpu07", tasks).expect("hosts");
+            assert!(hosts.iter().all(|(_, slots)| slots.is_none()), "{tasks}");
+        }
+        assert_eq!(found("n1", "4"), None);
+        assert_eq!(found("n[1", "4"), None);
+        assert_eq!(repeated("16(x2),8"), Some(vec![16, 16, 8]));
+        assert_eq!(found("a[001-128]", "1(x128)").expect("hosts")[127], some("a128", Some(1)));
     }
 
     #[test]

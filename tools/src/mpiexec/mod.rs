@@ -37,6 +37,7 @@ mod wire;
 use crate::prefix::Prefix;
 use environment::JobFacts;
 use failure::{CODE_USAGE, Failure};
+use hosts::Launcher;
 use job::{Job, Parts};
 use plan::Plan;
 use rustix::event::epoll;
@@ -93,6 +94,14 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         && let Ok(limit) = std::env::var("MPIEXEC_TIMEOUT")
     {
         request.options.timeout = Some(values::duration("MPIEXEC_TIMEOUT", &limit)?);
+    }
+    let is_open = matches!(request.options.launcher, Launcher::Auto | Launcher::Srun);
+    if request.options.hosts.is_empty()
+        && is_open
+        && let Some(hosts) = hosts::of_slurm(&|name| std::env::var(name).ok())
+    {
+        request.options.hosts = hosts;
+        request.options.launcher = Launcher::Srun;
     }
     let parts = head::parts(&request);
     if parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {

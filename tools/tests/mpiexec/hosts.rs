@@ -97,6 +97,21 @@ fn lines_of_all_hosts_are_whole() {
     assert!(lines.iter().all(is_whole));
 }
 
+/// The nodes of an allocation, by an srun that only looks at what it is told.
+#[test]
+fn an_allocation_of_several_nodes_is_used_by_srun() {
+    let dir = directory("hosts-srun");
+    let srun = launcher("hosts-srun", "while [ $1 != -w ]; do shift; done; shift 2; exec \"$@\"");
+    std::fs::rename(srun, dir.join("srun")).expect("ours");
+    let mut command = mpiexec(&["-n", "5", "sh", "-c", "echo $PMI_RANK $MPI_LOCALNRANKS"]);
+    let path = std::env::var("PATH").expect("a path");
+    command.env("PATH", format!("{}:{path}", dir.display()));
+    command.env("SLURM_JOB_NODELIST", "node[1-2]").env("SLURM_TASKS_PER_NODE", "3,2");
+    let ran = finish(command, b"");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!(sorted(&ran.out), ["0 3", "1 3", "2 3", "3 2", "4 2"]);
+}
+
 #[test]
 fn a_failure_on_one_host_ends_all() {
     let script = "if [ $PMI_RANK = 3 ]; then exit 5; fi; sleep 50";

@@ -79,6 +79,9 @@ impl Node {
     }
 
     fn wanted(&self) -> &[AtomicU64] {
+        if !self.has_far_ranks() {
+            return &[];
+        }
         let base = self.at::<AtomicU64>(self.layout.wanted_offset());
         // SAFETY: the layout places so many words here, on a page border inside the mapping;
         // atomics accept any bytes, and the mapping lives as long as self.
