@@ -149,3 +149,32 @@ fn strait_tells_of_itself() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean 'strait info'?"));
 }
+
+#[test]
+fn strait_params_tells_values_and_who_set_them() {
+    let root = prefix("params");
+    let params = |pairs: &[(&str, &str)]| {
+        let mut command = Command::new(root.join("bin/strait"));
+        command.args(["params", "--json"]).env_remove("STRAIT_SPIN_US");
+        command.envs(pairs.iter().copied());
+        let output = command.output().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), value)
+    };
+    let find = |value: &serde_json::Value, name: &str| {
+        let all = value["params"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["name"] == name).unwrap()
+    };
+    let (code, value) = params(&[]);
+    assert_eq!(code, Some(0), "{value}");
+    let spin = find(&value, "STRAIT_SPIN_US");
+    assert_eq!((&spin["value"], &spin["set_by"]), (&"50".into(), &"default".into()));
+    let (code, value) = params(&[("STRAIT_SPIN_US", "7"), ("STRAIT_BOARDS", "maybe")]);
+    let spin = find(&value, "STRAIT_SPIN_US");
+    assert_eq!((&spin["value"], &spin["set_by"]), (&"7".into(), &"environment".into()));
+    let problem = find(&value, "STRAIT_BOARDS")["problem"].to_string();
+    assert!(code == Some(1) && problem.contains("neither on nor off"), "{problem}");
+    let (code, value) = params(&[("STRAIT_LANE", "tcp")]);
+    assert!(value["unknown"][0].to_string().contains("did you mean STRAIT_LANES?"), "{value}");
+    assert_eq!(code, Some(1));
+}

@@ -276,7 +276,12 @@ impl Head<'_> {
         }
         let ours = self.ending.as_ref().map(|(cause, _)| cause);
         merged.cause = match ours {
-            Some(Cause::Failed(_) | Cause::Abort(..)) | None => merged.cause.filter(is_own),
+            None => merged.cause.filter(is_own),
+            // The host of the failure may have heard of another one first.
+            Some(Cause::Failed(_) | Cause::Abort(..)) => {
+                let first = merged.first.as_ref().map(|first| Cause::Failed(first.rank));
+                merged.cause.filter(is_own).or(first)
+            }
             Some(own) => Some(own.clone()),
         };
         merged.failed = summaries.iter().map(|summary| summary.failed).sum();
@@ -404,8 +409,8 @@ impl Head<'_> {
                     self.relay.end_fed(stream);
                 }
                 self.stdin_left(index);
-                let has_failed = summary.first.is_some();
-                if has_failed {
+                let is_own = |cause: &Cause| !matches!(cause, Cause::Elsewhere(_));
+                if summary.first.is_some() || summary.cause.as_ref().is_some_and(is_own) {
                     self.end_for(index, (*summary).clone());
                 }
                 self.agents[index].summary = Some(*summary);

@@ -56,6 +56,16 @@ pub fn python_variables(prefix: Option<&Prefix>) -> environment::Variables {
     variables
 }
 
+/// The names of a list of hosts, as `-hosts` takes it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn host_names(list: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    hosts::add_list("--hosts", list, &mut found).map_err(|failure| failure.text)?;
+    Ok(found.into_iter().map(|host| host.name).collect())
+}
+
 /// Runs mpiexec with the arguments after its name.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

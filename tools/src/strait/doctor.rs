@@ -4,7 +4,7 @@
 //! a problem, and makes the exit code 1.
 #![forbid(unsafe_code)]
 
-use super::{peer, probe};
+use super::{pairs, peer, probe};
 use crate::mpiexec::allowed_processors;
 use crate::prefix::{MPICH_FACE, Prefix};
 use serde::{Deserialize, Serialize};
@@ -14,25 +14,33 @@ use std::process::{Command, ExitCode};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Debug)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub enum Verdict {
+    /// As it should be.
     Good,
+    /// It costs speed.
     Note,
+    /// It keeps programs from running.
     Problem,
 }
 
+/// One line of the doctor's.
 #[derive(Serialize)]
-struct Finding {
-    verdict: Verdict,
-    what: String,
-    text: String,
+pub struct Finding {
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was looked at.
+    pub what: String,
+    /// What was found.
+    pub text: String,
 }
 
-fn finding(verdict: Verdict, what: impl Into<String>, text: impl Into<String>) -> Finding {
+/// A line.
+pub fn finding(verdict: Verdict, what: impl Into<String>, text: impl Into<String>) -> Finding {
     Finding { verdict, what: what.into(), text: text.into() }
 }
 
 /// Runs it.
-pub fn run(json: bool) -> ExitCode {
+pub fn run(json: bool, hosts: &pairs::Options) -> ExitCode {
     let mut findings = vec![memfd(), peer_read(), dev_shm(), processors()];
     let prefix = Prefix::of_this_executable();
     let library = prefix.as_ref().and_then(|prefix| prefix.library(MPICH_FACE));
@@ -45,6 +53,7 @@ pub fn run(json: bool) -> ExitCode {
         ),
     });
     findings.extend(pythons().iter().map(|python| mpi4py(python, prefix.as_ref())));
+    findings.extend(pairs::look(hosts, prefix.as_ref()));
     if json {
         let text = serde_json::to_string_pretty(&findings).expect("strings become JSON");
         super::print(&format!("{text}\n"));

@@ -4,6 +4,8 @@
 mod bench;
 mod doctor;
 mod info;
+mod pairs;
+mod params;
 mod peer;
 mod probe;
 mod schedule;
@@ -33,6 +35,14 @@ enum Command {
         /// As one JSON array.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        pairs: pairs::Options,
+    },
+    /// Every variable that changes how Strait works, its value here, and who set it.
+    Params {
+        /// As one JSON object, with what each one does.
+        #[arg(long)]
+        json: bool,
     },
     /// Half of a look of the doctor's: holds a word that another process reads.
     #[command(hide = true)]
@@ -54,7 +64,7 @@ enum Command {
 
 /// Subcommands that are planned; each says so instead of being unknown.
 const PLANNED: &[&str] =
-    &["params", "plan", "tune", "report", "top", "ps", "hello", "examples", "completions"];
+    &["plan", "tune", "report", "top", "ps", "hello", "examples", "completions"];
 
 /// Exit code of a subcommand that is planned only.
 const CODE_NOT_BUILT: u8 = 3;
@@ -63,7 +73,8 @@ const CODE_NOT_BUILT: u8 = 3;
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Info { json } => info::run(json),
-        Command::Doctor { json } => doctor::run(json),
+        Command::Doctor { json, pairs } => doctor::run(json, &pairs),
+        Command::Params { json } => params::run(json),
         Command::PeerHold => peer::hold(),
         Command::PeerRead { pid, address } => peer::read(pid, address),
         Command::Bench(options) => bench::run(&options),
@@ -80,7 +91,7 @@ fn other(name: &str) -> ExitCode {
         return ExitCode::from(CODE_NOT_BUILT);
     }
     eprintln!("error: unknown command '{name}'");
-    let known = ["info", "doctor", "bench", "simulate", "explain", "schedule", "help"];
+    let known = ["info", "params", "doctor", "bench", "simulate", "explain", "schedule", "help"];
     let near = known
         .iter()
         .chain(PLANNED)

@@ -86,6 +86,11 @@ impl Network {
         ip(&["-n", &self.host(number), "link", "set", "eth0", state])
     }
 
+    /// Makes a host lose all it sends to the first one (`add`), or no more (`del`).
+    pub fn set_route(&self, number: usize, verb: &str) -> Result<(), String> {
+        ip(&["-n", &self.host(number), "route", verb, "blackhole", "10.77.0.1/32"])
+    }
+
     /// Processes that live on the hosts.
     pub fn processes(&self) -> Vec<u32> {
         let on =

@@ -20,10 +20,15 @@ struct Extent {
     /// Hosts and ranks of the Python programs and the benchmarks.
     others: (usize, usize),
     mpi4py: &'static [&'static str],
+    is_long: bool,
 }
 
-const SHORT: Extent =
-    Extent { programs: (2, 3), others: (3, 6), mpi4py: &["p2p_obj", "p2p_buf", "cco_obj", "rma"] };
+const SHORT: Extent = Extent {
+    programs: (2, 3),
+    others: (3, 6),
+    mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"],
+    is_long: false,
+};
 const MPI4PY_LONG: &[&str] = &[
     "p2p_obj",
     "p2p_buf",
@@ -60,6 +65,7 @@ pub fn command(places: Places, count: usize) -> Result<bool, String> {
             programs: (hosts, 3.max(hosts.min(7))),
             others: (hosts, ranks),
             mpi4py: if ranks <= 8 { MPI4PY_LONG } else { &["p2p_obj"] },
+            is_long: true,
         };
         let tally = run(&suite, hosts, &extent)?;
         println!(
@@ -119,6 +125,12 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         Case::new("the wrong interface is named", || wrong_interface(suite, network)),
     ];
     cases::run(&ends, 1, &mut tally);
+    if extent.is_long {
+        // It takes the half minute that a call has.
+        let silent =
+            Case::new("a network that drops what one host sends", || dropped(suite, network));
+        cases::run(&[silent], 1, &mut tally);
+    }
     Ok(tally)
 }
 
@@ -146,6 +158,15 @@ fn others<'a>(
             python_suite(suite, network, &python, &tests, file)
         }));
     }
+    let list_of_hosts = network.list(hosts.min(3));
+    list.push(Case::new("strait doctor --hosts", move || {
+        let task = Task::new(network.on()).arg(network.host(1)).arg(suite.bin("strait"));
+        let task = task.args(["doctor", "--hosts", &list_of_hosts, "--launcher-exec"]);
+        let outcome = task.arg(network.on()).limit(240).run()?;
+        let pairs = outcome.out.matches("8 bytes one way in").count();
+        let expected = hosts.min(3) * (hosts.min(3) - 1) / 2;
+        if pairs == expected { Ok(()) } else { Err(outcome.describe()) }
+    }));
     for name in BENCHMARKS {
         let pairs = ["osu_latency", "osu_bibw", "osu_put_latency"].contains(name);
         let ranks = if pairs { 2 } else { ranks };
@@ -270,6 +291,16 @@ fn cut(suite: &Suite, network: &Network) -> Result<(), String> {
     let outcome = running.finish()?;
     network.set_link(2, "up")?;
     ends_with(network, &outcome, 124, &["its time limit", "were waiting in"])
+}
+
+/// What host 2 sends to host 1 is lost, as by a firewall: one error that names both ends, in time.
+fn dropped(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "if c.rank == 0: c.send(1, 3)\nif c.rank == 3: c.recv(source=0)";
+    network.set_route(2, "add")?;
+    let outcome = python_job(suite, network, "dropped.py", text)?.run();
+    network.set_route(2, "del")?;
+    let words = ["connecting from 10.77.0.1 to its address 10.77.0.2:", "A firewall or a missing"];
+    ends_with(network, &outcome?, 1, &words)
 }
 
 fn mpiexec_killed(suite: &Suite, network: &Network) -> Result<(), String> {

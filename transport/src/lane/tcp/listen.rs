@@ -33,6 +33,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// How long another host may take to accept a connection.
+const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long a connection may stay without a good hello.
 pub const STRANGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Connections without a good hello at a time; the oldest goes. Ranks say hello as they connect.
@@ -76,6 +78,11 @@ fn socket() -> std::result::Result<OwnedFd, Errno> {
     rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, protocol)
 }
 
+/// Whether an address is on the host that listens on `own`.
+pub fn is_here(own: &Ipv4Addr, address: &Ipv4Addr) -> bool {
+    address.is_loopback() || address == own
+}
+
 impl TcpLane {
     /// Sets what every connection has. No user timeout: the kernel would also count the time in
     /// which a live peer that computes leaves its window closed (docs/tcp.md).
@@ -85,7 +92,7 @@ impl TcpLane {
         sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
         sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
         sockopt::set_tcp_keepcnt(socket, 3)?;
-        if peer.is_loopback() || peer == self.address.socket.ip() {
+        if is_here(self.address.socket.ip(), peer) {
             // Within a host there is no congestion to control, but bbr would pace what is sent. A
             // kernel always has this algorithm, and lets anybody choose it.
             let _ = sockopt::set_tcp_congestion(socket, "reno");
@@ -223,7 +230,7 @@ impl TcpLane {
         let hello = *initiator.hello();
         let socket = match self.connect(address.socket) {
             Ok(socket) => socket,
-            Err(errno) => return self.lose(peer, unreachable(address.socket, errno)),
+            Err(errno) => return self.lose(peer, self.unreachable(address.socket, errno)),
         };
         let phase = Phase::Dialing(Box::new(initiator));
         let id = self.connections.insert(|id| Connection::new(id, socket, address.socket, phase));
@@ -239,9 +246,34 @@ impl TcpLane {
         }
     }
 
+    /// Why a call failed.
+    pub(super) fn unreachable(&self, address: SocketAddrV4, errno: Errno) -> String {
+        if errno == Errno::CONNREFUSED {
+            return format!(
+                "nobody listens at its address {address} any more: its process has ended"
+            );
+        }
+        let own = self.address.socket.ip();
+        let text = std::io::Error::from_raw_os_error(errno.raw_os_error());
+        let mut why = format!("connecting from {own} to its address {address} failed: {text}");
+        if matches!(errno, Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH) {
+            why += &format!(
+                ". A firewall or a missing route may lie between the two hosts: all TCP ports \
+                 between them must be open, or {} must name a network that both are in",
+                super::interface::ENV_INTERFACE
+            );
+        }
+        why
+    }
+
     fn connect(&self, address: SocketAddrV4) -> std::result::Result<OwnedFd, Errno> {
         let socket = socket()?;
         self.tune(&socket, address.ip())?;
+        if !is_here(self.address.socket.ip(), address.ip()) {
+            // What a firewall drops is not waited for as long as the kernel would. `open` takes it
+            // back, for the reason that `tune` names.
+            sockopt::set_tcp_user_timeout(&socket, CALL_TIME.as_millis() as u32)?;
+        }
         match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -419,15 +451,6 @@ impl Connection {
     pub fn is_shaking_hands(&self) -> bool {
         matches!(self.phase, Phase::Accepted | Phase::Challenged(_) | Phase::Dialing(_))
     }
-}
-
-/// Why a call failed.
-pub fn unreachable(address: SocketAddrV4, errno: Errno) -> String {
-    if errno == Errno::CONNREFUSED {
-        return format!("nobody listens at its address {address} any more: its process has ended");
-    }
-    let text = std::io::Error::from_raw_os_error(errno.raw_os_error());
-    format!("connecting to its address {address} failed: {text}")
 }
 
 /// Whether another call to the same peer makes sense.

@@ -10,7 +10,7 @@ use super::connection::{Connection, Drained, Phase};
 use super::connections::ConnectionId;
 use super::frame::Control;
 use super::link::LinkState;
-use super::listen::{AWAIT_TIME, may_call_again, unreachable};
+use super::listen::{AWAIT_TIME, is_here, may_call_again};
 use super::poll::{self, EVENTS_MAX, Readiness, TIMER};
 use super::{EXPECT_BYTES, FINALIZED, LISTENER, RECEIVE_BYTES, TcpLane};
 use crate::envelope::Peer;
@@ -201,12 +201,18 @@ impl TcpLane {
             return;
         }
         link.state = LinkState::Open(id);
-        if link.dial == Some(id) {
+        let is_ours = link.dial == Some(id);
+        if is_ours {
             link.dial = None;
         }
         let waiting = std::mem::take(&mut link.waiting);
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.phase = Phase::Open;
+        if is_ours && !is_here(self.address.socket.ip(), connection.address.ip()) {
+            // The call was answered: it has all the time it needs (`connect` gave it a limit). A
+            // connection that is gone will be found so.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(&connection.socket, 0);
+        }
         // A bulk message may wait for this with its sender, who tries again.
         self.settled += 1;
         if !waiting.is_empty() {
@@ -288,7 +294,7 @@ impl TcpLane {
                 self.reconsider(peer);
             }
             None => self.lose(peer, format!("at its address {address} calls are cut off")),
-            Some(errno) => self.lose(peer, unreachable(address, errno)),
+            Some(errno) => self.lose(peer, self.unreachable(address, errno)),
         }
     }
 
