@@ -100,6 +100,8 @@ pub struct Lanes {
 /// Messages that one poll of one lane delivers at most: enough to amortise the poll, few enough
 /// that replies leave soon.
 const BUDGET: usize = 64;
+/// The same where each poll of shared memory is a row of close looks.
+const WATCHES_PER_TCP: u32 = 3;
 /// Polls of shared memory between two of TCP: 16 polls cost about what one `epoll_wait` does.
 const POLLS_PER_TCP: u32 = 16;
 
@@ -317,10 +319,16 @@ impl Lanes {
         count
     }
 
-    /// Whether messages come by shared memory only, so that a look costs next to nothing.
+    /// Whether messages come by shared memory, so that a look for those costs next to nothing.
     #[inline(always)]
-    pub(crate) fn can_watch(&self) -> bool {
-        self.shm.is_some() && self.tcp.is_none()
+    pub(crate) fn has_shm(&self) -> bool {
+        self.shm.is_some()
+    }
+
+    /// Close looks at shared memory come between the polls: those of sockets come earlier.
+    #[inline]
+    pub(crate) fn hasten_tcp(&mut self) {
+        self.tcp_due = self.tcp_due.min(WATCHES_PER_TCP);
     }
 
     /// Takes messages of this host, only where looking costs next to nothing.

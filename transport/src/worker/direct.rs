@@ -37,7 +37,7 @@ impl Worker {
             && core.active.is_empty()
             && core.sharing.is_empty()
             && core.opened.is_empty()
-            && self.lanes.can_watch();
+            && self.lanes.has_shm();
         if !calm {
             return None;
         }

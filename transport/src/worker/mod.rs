@@ -418,10 +418,11 @@ impl Worker {
             // There is copying to do, which is progress.
             return 0;
         }
-        if !self.lanes.can_watch() {
+        if !self.lanes.has_shm() {
             std::hint::spin_loop();
             return 0;
         }
+        self.lanes.hasten_tcp();
         for _ in 0..WATCH_LOOKS {
             let done = self.lanes.poll_news(&mut self.core);
             if done > 0 {

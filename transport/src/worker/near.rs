@@ -25,7 +25,7 @@ impl Worker {
 
     /// A buffer is used for long transfers: one that is used again and again may get huge pages.
     pub fn note_use(&mut self, base: *const u8, bytes: usize) {
-        if self.lanes.can_watch() {
+        if self.lanes.has_shm() {
             self.lanes.used(LaneKind::Shm, base, bytes);
         }
     }
