@@ -106,12 +106,14 @@ pub struct Suite {
     pub places: Places,
     /// Another MPI's tree (`test --with PREFIX`): checks that the tests themselves are portable.
     pub foreign: Option<PathBuf>,
+    /// All stages run: those that have more to run than time allows then run a part.
+    pub is_whole: bool,
     installed: AtomicBool,
 }
 
 impl Suite {
     pub fn new(places: Places, foreign: Option<PathBuf>) -> Suite {
-        Suite { places, foreign, installed: AtomicBool::new(false) }
+        Suite { places, foreign, is_whole: false, installed: AtomicBool::new(false) }
     }
 
     /// Sees that the installed tree is current; the first caller pays.
@@ -221,7 +223,7 @@ pub fn command(places: Places, names: &[String], foreign: Option<PathBuf>) -> Re
         }
     }
     setup::packages()?;
-    let suite = Suite::new(places, foreign);
+    let suite = Suite { is_whole: names.is_empty(), ..Suite::new(places, foreign) };
     let chosen = STAGES.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name));
     let mut results = Vec::new();
     for stage in chosen {

@@ -63,8 +63,8 @@ const FILES: &[&str] = &[
     "file",
     "io",
 ];
-/// Those that are run at three ranks, too: where an odd number matters.
-const AT_THREE: &[&str] = &[
+/// Where the number of ranks matters most; the others are run at fewer numbers in the whole suite.
+const OF_MANY: &[&str] = &[
     "cco_buf",
     "cco_vec",
     "cco_obj",
@@ -131,7 +131,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let mut list = Vec::new();
     for ranks in RANKS {
         for (face, python) in &pythons {
-            for file in FILES.iter().filter(|file| *ranks != 3 || AT_THREE.contains(file)) {
+            for file in FILES.iter().filter(|file| is_due(suite, *face, *ranks, file)) {
                 let one = One { suite, tests: &tests, python, face: *face, ranks: *ranks, file };
                 let (expectations, runs) = (&expectations, &runs);
                 list.push(Case::new(one.name(), move || {
@@ -153,6 +153,17 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         write_skips(suite, &runs)?;
     }
     Ok(tally)
+}
+
+/// Alone, this stage runs everything; in the whole suite what finds most in the time there is.
+fn is_due(suite: &Suite, face: Face, ranks: usize, file: &str) -> bool {
+    let is_part = suite.is_whole && suite.foreign.is_none();
+    match (face, ranks) {
+        _ if !is_part => true,
+        (Face::Mpich, 1 | 2 | 4) | (Face::Standard, 2) => true,
+        (Face::Mpich, 3) | (Face::Standard, 4) => OF_MANY.contains(&file),
+        _ => false,
+    }
 }
 
 /// What one case needs.
@@ -295,7 +306,7 @@ fn judge(
             }
         }
     }
-    let all = runs.len() == (FILES.len() * (RANKS.len() - 1) + AT_THREE.len()) * 2;
+    let all = runs.len() == FILES.len() * RANKS.len() * 2;
     for (expectation, used) in expectations.iter().zip(used) {
         if expectation.hangs {
             expected_failures += 1;
