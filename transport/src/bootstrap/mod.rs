@@ -75,11 +75,9 @@ pub fn attach() -> Result<Job> {
         },
     };
     let variable = |name: &str| foreign_variable(name, &variable);
-    let reason = match pmi::join(&variable)? {
-        pmi::Joined::Rank(job) => return Ok(*job),
-        pmi::Joined::NotMeant(reason) => return singleton(Some(reason)),
-        pmi::Joined::Nobody => reason,
-    };
+    if let pmi::Joined::Rank(job) = pmi::join(&variable)? {
+        return Ok(*job);
+    }
     foreign::check(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))?;
     singleton(reason)
 }

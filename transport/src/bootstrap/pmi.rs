@@ -35,10 +35,8 @@ static CONNECTION: OnceLock<Mutex<Pmi>> = OnceLock::new();
 pub(super) enum Joined {
     /// This process is a rank of such a job.
     Rank(Box<Job>),
-    /// There is no such launcher.
+    /// There is no such launcher, or its socket is not open here.
     Nobody,
-    /// The environment is another process's, for this reason.
-    NotMeant(String),
 }
 
 struct Pmi {
@@ -60,12 +58,8 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
     if size < 2 || rank >= size || variable("OMPI_COMM_WORLD_RANK").is_some() {
         return Ok(Joined::Nobody);
     }
-    let Some(socket) = inherited(&descriptor) else {
-        return Ok(Joined::NotMeant(format!(
-            "PMI_FD names descriptor {descriptor}, which is not open here: this process was \
-             started inside a rank of another launcher"
-        )));
-    };
+    // A descriptor that is closed here is an error for who looks next: never N jobs of one.
+    let Some(socket) = inherited(&descriptor) else { return Ok(Joined::Nobody) };
     let mut pmi = Pmi { socket, space: String::new(), finalized: false };
     pmi.ask("cmd=init pmi_version=1 pmi_subversion=1")?;
     pmi.space = pmi.word("cmd=get_my_kvsname", "kvsname")?;

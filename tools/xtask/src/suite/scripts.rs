@@ -2,10 +2,11 @@
 //! The examples (Python, C, Rust) and the course's scripts, with their output checked.
 //!
 //! All of them run at 2, 3, 4, 10 and 128 ranks, over shared memory and TCP; the Python ones on
-//! both faces. Large jobs run one beside another only where memory allows it.
+//! both faces (in the whole suite the 128 ranks of a face over one of the lanes). Large jobs run
+//! one beside another only where memory allows it.
 
 use super::cases::{self, Case};
-use super::{Lanes, Suite, Tally, expected, programs};
+use super::{Face, Lanes, Suite, Tally, expected, programs};
 use crate::process::Task;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     for ranks in RANKS {
         for lanes in suite.lanes() {
             for script in &scripts {
+                if *ranks >= LARGE && !is_due(suite, script, *lanes) {
+                    continue;
+                }
                 let list = if *ranks < LARGE { &mut small } else { &mut large };
                 list.push(case(suite, script, *ranks, *lanes));
             }
@@ -50,6 +54,15 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         tally.skipped += 1;
     }
     Ok(tally)
+}
+
+/// In the whole suite each face's large Python jobs go over one of the lanes.
+fn is_due(suite: &Suite, script: &Script, lanes: Lanes) -> bool {
+    let other = match lanes {
+        Lanes::Shm => Face::Standard,
+        Lanes::Tcp => Face::Mpich,
+    };
+    !suite.is_whole || !script.name.ends_with(&format!(".py {}", other.name()))
 }
 
 fn case<'a>(suite: &'a Suite, script: &'a Script, ranks: usize, lanes: Lanes) -> Case<'a> {
