@@ -77,7 +77,7 @@ const OF_MANY: &[&str] = &[
     "comm_inter",
 ];
 const RANKS: &[usize] = &[1, 2, 3, 4];
-const SECONDS: u64 = 150;
+const SECONDS: u64 = 300;
 
 /// What became of a test in one run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
