@@ -150,7 +150,8 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
 /// Ranks per core, rounded up: among the ranks whose cores meet ours, or by the quota that all of
 /// this host's ranks share. A rank that has not said its cores yet counts as one with ours.
 fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
-    let mine = CoreSet::allowed();
+    // As the others see us: said once, at the start (`settle_policy`).
+    let mine = node.record(local_rank).cores().unwrap_or_else(CoreSet::allowed);
     let mut cores = mine;
     let mut sharing = 1_u32;
     let local_size = node.plan_ref().local_size;

@@ -82,11 +82,7 @@ fn system_calls(suite: &Suite, binary: &Path) -> Result<(), String> {
             continue;
         };
         ranks += 1;
-        // The first sleep after all ranks came looks once more whose cores are whose.
-        let is_look = |line: &&str| line.starts_with("sched_getaffinity");
-        let looks = between.lines().filter(is_look).count();
-        let is_allowed = |line: &str| is_waiting(line) || (looks == 1 && is_look(&line));
-        if let Some(call) = between.lines().skip(1).find(|line| !is_allowed(line)) {
+        if let Some(call) = between.lines().skip(1).find(|line| !is_waiting(line)) {
             return Err(format!("a system call in an exchange of short messages: {call}"));
         }
     }
