@@ -15,7 +15,6 @@ mod clock;
 mod orders;
 mod stdin;
 
-use super::address;
 use super::ending::Cause;
 use super::failure::{CODE_USAGE, Failure};
 use super::hosts::{self, Part};
@@ -23,6 +22,7 @@ use super::job::{
     RELAY_TOKENS, TOKEN_GROUPS, TOKEN_LOCKED, TOKEN_SIGNALS, TOKEN_SINKS, TOKEN_STDIN,
 };
 use super::launch::{self, Setting};
+use super::ready::ready;
 use super::relay::{Channel, Relay, Route};
 use super::report::{self, Summary};
 use super::request::Request;
@@ -30,10 +30,10 @@ use super::signals::{self, Canary, Exit, Signals};
 use super::start;
 use super::values::ranks_named;
 use super::wire::{self, Command, Event, Kind};
+use super::{Ground, address};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 use stdin::StdinFeed;
@@ -41,7 +41,6 @@ use stdin::StdinFeed;
 const TOKEN_FROM: u64 = 2 << 32;
 const TOKEN_TO: u64 = 3 << 32;
 const TOKEN_MASK: u64 = (1 << 32) - 1;
-const EVENTS_MAX: usize = 64;
 /// Bytes of one read from an agent.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -106,7 +105,7 @@ pub fn parts(request: &Request) -> Vec<Part> {
 pub fn table(request: &Request, parts: &[Part]) -> String {
     let mut text = String::new();
     for part in parts {
-        let ranks: Vec<u32> = (part.first..part.first + part.count).collect();
+        let ranks: Vec<u32> = part.ranks().collect();
         text.push_str(&format!("host {}: {}\n", part.host, ranks_named(&ranks)));
     }
     let mut first = 0;
@@ -126,14 +125,7 @@ pub fn table(request: &Request, parts: &[Part]) -> String {
 /// What keeps it from starting.
 pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Failure> {
     let fail = |what: &str, errno: Errno| start::system(what, errno.into());
-    let signals = Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
-    let canary =
-        Canary::start(&signals).map_err(|error| start::system("cannot start a process", error))?;
-    let (limit, _) = signals::raise_descriptor_limit();
-    let outer = epoll::create(epoll::CreateFlags::CLOEXEC)
-        .map_err(|errno| fail("cannot make an epoll", errno))?;
-    let again = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
-        .map_err(|errno| fail("no descriptors left", errno))?;
+    let Ground { signals, canary, limit, outer, again, .. } = Ground::lay()?;
     let mut relay =
         Relay::new(again, RELAY_TOKENS).map_err(|errno| fail("cannot set up the output", errno))?;
     epoll::add(&outer, &signals, EventData::new_u64(TOKEN_SIGNALS), EventFlags::IN)
@@ -190,15 +182,8 @@ fn start_agent(
                 .help("-launcher-exec PROGRAM names another one; it gets the host and a command")
         })?;
     let streams = [relay.add_fed(Channel::Out), relay.add_fed(Channel::Err)];
-    let route = Route {
-        sink: None,
-        label: Vec::new(),
-        label_has_time: false,
-        hidden: false,
-        interactive: None,
-    };
     relay
-        .add(started.err, Channel::Err, route)
+        .add(started.err, Channel::Err, Route::default())
         .map_err(|errno| start::system("cannot watch a pipe", errno.into()))?;
     Ok(Agent {
         part,
@@ -297,13 +282,7 @@ impl Head<'_> {
 
     fn step(&mut self) {
         self.update_watch();
-        let mut events = [const { MaybeUninit::uninit() }; EVENTS_MAX];
-        let timeout = self.timeout();
-        let ready: Vec<u64> = match epoll::wait(&self.outer, &mut events, Some(&timeout)) {
-            Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
-            Err(_) => Vec::new(),
-        };
-        for token in ready {
+        for token in ready(&self.outer, Some(&self.timeout())) {
             self.serve(token);
         }
         self.serve_impatient_stdin();
@@ -453,8 +432,7 @@ impl Head<'_> {
         agent.state = State::Lost;
         launch::kill(agent.pid);
         let part = &agent.part;
-        let ranks: Vec<u32> = (part.first..part.first + part.count).collect();
-        let ranks = ranks_named(&ranks);
+        let ranks = ranks_named(&part.ranks().collect::<Vec<_>>());
         let host = &part.host;
         let mut text = if was_running {
             format!("error[S0111]: host {host} is lost ({ranks}): {why}")

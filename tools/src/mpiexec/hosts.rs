@@ -8,6 +8,7 @@
 
 use super::failure::Failure;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A host as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,13 @@ pub struct Part {
     pub first: u32,
     /// How many.
     pub count: u32,
+}
+
+impl Part {
+    /// Its ranks.
+    pub fn ranks(&self) -> Range<u32> {
+        self.first..self.first + self.count
+    }
 }
 
 /// Adds the hosts of a list: `a,b:4,node[01-16]`.

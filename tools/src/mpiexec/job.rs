@@ -17,6 +17,7 @@ use super::ending::{Cause, Ending, Stage};
 use super::failure::Failure;
 use super::foreign::{self, PmiEar};
 use super::plan::Plan;
+use super::ready::ready;
 use super::relay::{Relay, Tokens};
 use super::report::{self, Failed, FirstFailure, Summary};
 use super::signals::{self, Arrived, Canary, Exit, Signals};
@@ -26,7 +27,6 @@ use super::tree;
 use super::waiting::{self, Look};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_transport::node::{Node, RankState};
@@ -43,8 +43,6 @@ pub(super) const TOKEN_CONNECTIONS: u64 = 2 << 32;
 pub(super) const TOKEN_READERS: u64 = 3 << 32;
 const TOKEN_MASK: u64 = (1 << 32) - 1;
 
-/// Events served per wait.
-const EVENTS_MAX: usize = 64;
 /// How long a rank whose MPI process is gone may take to end itself, which tells us more.
 const LEFT_TIME: Duration = Duration::from_millis(100);
 /// How long the canary may take to die of a signal to the group.
@@ -225,13 +223,7 @@ impl<'a> Job<'a> {
     }
 
     fn step(&mut self) {
-        let mut events = [const { MaybeUninit::uninit() }; EVENTS_MAX];
-        let timeout = self.timeout();
-        let ready: Vec<u64> = match epoll::wait(&self.outer, &mut events, timeout.as_ref()) {
-            Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
-            Err(_) => Vec::new(),
-        };
-        for token in ready {
+        for token in ready(&self.outer, self.timeout().as_ref()) {
             self.serve(token);
         }
         if let Some(stdin) = &mut self.stdin

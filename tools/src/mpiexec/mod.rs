@@ -21,6 +21,7 @@ mod option_table;
 mod parse;
 mod plan;
 mod program;
+mod ready;
 mod relay;
 mod report;
 mod request;
@@ -42,7 +43,7 @@ use job::{Job, Parts};
 use plan::Plan;
 use rustix::event::epoll;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use strait_transport::node::{Node, NodePlan};
 
@@ -127,12 +128,48 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         print_quietly(&plan.table());
         return Ok(0);
     }
-    let mut place = Place { job: [0; 16], key: [0; 32], index: None, address: None, link: None };
-    for bytes in [&mut place.job[..], &mut place.key[..]] {
+    let (job, key) = fresh_secrets()?;
+    run(&plan, Place { job, key, index: None, address: None, link: None })
+}
+
+/// Identity and key of a new job.
+fn fresh_secrets() -> Result<([u8; 16], [u8; 32]), Failure> {
+    let (mut job, mut key) = ([0_u8; 16], [0_u8; 32]);
+    for bytes in [&mut job[..], &mut key[..]] {
         getrandom::fill(bytes)
             .map_err(|error| Failure::with_code(1, format!("no random numbers: {error}")))?;
     }
-    run(&plan, place)
+    Ok((job, key))
+}
+
+/// What a loop of mpiexec stands on, with ranks of its own or with agents.
+struct Ground {
+    signals: signals::Signals,
+    canary: signals::Canary,
+    /// The descriptor limit before ours.
+    limit: Option<libc::rlimit>,
+    /// Descriptors that we may open.
+    descriptors: u64,
+    /// The epoll of everything.
+    outer: OwnedFd,
+    /// The same, for the relay.
+    again: OwnedFd,
+}
+
+impl Ground {
+    fn lay() -> Result<Ground, Failure> {
+        let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
+        let signals = signals::Signals::watch()
+            .map_err(|error| start::system("cannot watch signals", error))?;
+        let canary = signals::Canary::start(&signals)
+            .map_err(|error| start::system("cannot start a process", error))?;
+        let (limit, descriptors) = signals::raise_descriptor_limit();
+        let outer = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|errno| fail("cannot make an epoll", errno))?;
+        let again = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
+            .map_err(|errno| fail("no descriptors left", errno))?;
+        Ok(Ground { signals, canary, limit, descriptors, outer, again })
+    }
 }
 
 /// What the ranks of this host belong to.
@@ -155,11 +192,7 @@ fn print_quietly(text: &str) {
 
 fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
-    let signals =
-        signals::Signals::watch().map_err(|error| start::system("cannot watch signals", error))?;
-    let canary = signals::Canary::start(&signals)
-        .map_err(|error| start::system("cannot start a process", error))?;
-    let (limit, descriptors) = signals::raise_descriptor_limit();
+    let Ground { signals, canary, limit, descriptors, outer, again } = Ground::lay()?;
     start::check_descriptors(plan.size(), descriptors)?;
     let Place { job, key, index, address, mut link } = place;
     let (first, local_size, size) = (plan.first, plan.size(), plan.job_size);
@@ -175,10 +208,6 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let control = control::Control::listen(&socket, first..first + local_size)
         .map_err(|errno| fail("cannot listen for the ranks", errno))?;
     let ear = foreign::PmiEar::new().map_err(|errno| fail("cannot make a socket", errno))?;
-    let outer = epoll::create(epoll::CreateFlags::CLOEXEC)
-        .map_err(|errno| fail("cannot make an epoll", errno))?;
-    let again = rustix::io::fcntl_dupfd_cloexec(&outer, 3)
-        .map_err(|errno| fail("no descriptors left", errno))?;
     let relay = match &link {
         Some(_) => relay::Relay::framed(again, job::RELAY_TOKENS),
         None => relay::Relay::new(again, job::RELAY_TOKENS),

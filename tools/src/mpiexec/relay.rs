@@ -12,6 +12,7 @@
 //! Two inner epolls hold the pipes, one for standard output and one for standard error; to pause a
 //! group is to take its epoll out of the outer one, whatever the number of ranks.
 
+use super::ready::ready;
 use super::sink::{Flush, QUEUE_BYTES_HIGH, Sink, StreamIndex};
 use super::tree;
 use super::wire::Kind;
@@ -19,7 +20,6 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -38,8 +38,6 @@ const PARTIAL_IDLE: Duration = Duration::from_millis(50);
 const PARTIAL_IDLE_MAX: Duration = Duration::from_secs(1);
 /// How long a stream that holds the lock may be silent.
 const LOCK_IDLE: Duration = Duration::from_secs(1);
-/// Pipes served per look at a group.
-const EVENTS_MAX: usize = 64;
 
 /// Standard output or standard error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +110,7 @@ pub struct Relay {
 }
 
 /// Where the text of a rank goes.
+#[derive(Default)]
 pub struct Route {
     /// Index of the sink; see [`Relay::add_file`].
     pub sink: Option<usize>,
@@ -289,14 +288,8 @@ impl Relay {
 
     /// Serves the pipes of a group that are readable.
     pub fn serve_group(&mut self, channel: usize) {
-        let mut events = [const { MaybeUninit::uninit() }; EVENTS_MAX];
-        let now = Timespec::default();
-        let ready: Vec<usize> =
-            match epoll::wait(&self.groups[channel].epoll, &mut events, Some(&now)) {
-                Ok((ready, _)) => ready.iter().map(|event| event.data.u64() as usize).collect(),
-                Err(_) => return,
-            };
-        for index in ready {
+        for token in ready(&self.groups[channel].epoll, Some(&Timespec::default())) {
+            let index = token as usize;
             self.read(index);
             if self.lock.is_some() || self.is_over(self.streams[index].sink) {
                 break;

@@ -56,9 +56,7 @@ impl Network {
              'hostname \"$0\" && mount --bind {} /etc/hosts && exec \"$@\"' \"$host\" \"$@\"\n",
             names.display()
         );
-        write(&self.on, &script)?;
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&self.on, executable).map_err(|e| e.to_string())?;
+        write_script(&self.on, &script)?;
         let outcome = Task::new(&self.on).arg(self.host(1)).arg("hostname").limit(20).run()?;
         if outcome.success() && outcome.out.trim() == self.host(1) {
             return Ok(());
@@ -109,6 +107,13 @@ impl Drop for Network {
             let _ = ip(&["netns", "del", &name]);
         }
     }
+}
+
+/// Writes a file that can be executed.
+pub fn write_script(path: &Path, text: &str) -> Result<(), String> {
+    write(path, text)?;
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(path, executable).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -137,21 +137,7 @@ impl Environment {
 
     /// The inherited descriptor, if it (still) is the node memory of this job.
     fn inherited(&self) -> Option<OwnedFd> {
-        let raw = self.node_descriptor?;
-        // SAFETY: fcntl on a number that may not be open answers EBADF and does nothing else.
-        if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
-            return None;
-        }
-        // SAFETY: the descriptor is open, and borrowed only in this function, which closes nothing.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
-        if !Node::is_memory_of(borrowed, &self.job) {
-            return None;
-        }
-        // A duplicate: another copy of this library in the process may own the number already. The
-        // inherited one stays open, and is kept from our children.
-        let own = rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()?;
-        rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC).ok()?;
-        Some(own)
+        super::inherited(self.node_descriptor?, |fd| Node::is_memory_of(fd, &self.job))
     }
 
     fn check(&self, plan: &NodePlan) -> Result<()> {
@@ -312,14 +298,7 @@ fn is_trusted(owner: u32) -> bool {
 }
 
 fn parse_job(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut job = [0; 16];
-    for (index, byte) in job.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(job)
+    super::from_hex(text)?.try_into().ok()
 }
 
 /// One byte, and the node memory's descriptor with it.

@@ -18,6 +18,7 @@ pub(crate) mod pmi;
 use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, Node, NodePlan, RankState};
 use launched::{Environment, Joined};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// How this process came to its job.
@@ -80,6 +81,33 @@ pub fn attach() -> Result<Job> {
     }
     foreign::check(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))?;
     singleton(reason)
+}
+
+/// The descriptor of this number, if it is open here and is what the caller looks for: a duplicate,
+/// since another copy of this library in the process may own the number already. The inherited one
+/// stays open, and is kept from our children.
+fn inherited(raw: RawFd, is_it: impl FnOnce(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
+    // SAFETY: fcntl on a number that may not be open answers EBADF and does nothing else.
+    if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is open, and borrowed only in this function, which closes nothing.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
+    if !is_it(borrowed) {
+        return None;
+    }
+    let own = rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()?;
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(own)
+}
+
+/// Bytes from hexadecimal digits; `None` for anything else.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| {
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap_or(0);
+        (0..text.len()).step_by(2).map(byte).collect()
+    })
 }
 
 /// A variable, unless our mpiexec set it, which sets some that foreign launchers set, too: what a

@@ -15,11 +15,11 @@
 //!
 //! Not here: PMI-2's own syntax, PMIx, spawning.
 
-use super::{Job, Origin, enter};
+use super::{Job, Origin, enter, from_hex, inherited};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -59,7 +59,11 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
         return Ok(Joined::Nobody);
     }
     // A descriptor that is closed here is an error for who looks next: never N jobs of one.
-    let Some(socket) = inherited(&descriptor) else { return Ok(Joined::Nobody) };
+    let is_socket = |fd: BorrowedFd<'_>| rustix::net::sockopt::socket_type(fd).is_ok();
+    let raw = descriptor.trim().parse::<RawFd>().ok().filter(|raw| *raw > 2);
+    let Some(socket) = raw.and_then(|raw| inherited(raw, is_socket)) else {
+        return Ok(Joined::Nobody);
+    };
     let mut pmi = Pmi { socket, space: String::new(), finalized: false };
     pmi.ask("cmd=init pmi_version=1 pmi_subversion=1")?;
     pmi.space = pmi.word("cmd=get_my_kvsname", "kvsname")?;
@@ -68,21 +72,6 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
         return refuse("this process joined a job before".to_owned());
     }
     Ok(Joined::Rank(Box::new(job)))
-}
-
-/// The inherited socket, kept from our children.
-fn inherited(text: &str) -> Option<OwnedFd> {
-    let raw = text.trim().parse::<RawFd>().ok().filter(|raw| *raw > 2)?;
-    // SAFETY: fcntl on a number that may not be open answers EBADF and does nothing else.
-    if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is open, and borrowed only in this function, which closes nothing.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
-    let own = rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()?;
-    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC).ok()?;
-    rustix::net::sockopt::socket_type(&own).ok()?;
-    Some(own)
 }
 
 impl Pmi {
@@ -319,14 +308,6 @@ fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then(|| {
-        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap_or(0);
-        (0..text.len()).step_by(2).map(byte).collect()
     })
 }
 

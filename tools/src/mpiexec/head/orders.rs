@@ -29,11 +29,7 @@ const OF_ONE_HOST: &[&str] = &[
 impl Head<'_> {
     /// Tells each agent what it will run.
     pub(super) fn give_orders(&mut self) -> Result<(), Failure> {
-        let (mut job, mut key) = ([0_u8; 16], [0_u8; 32]);
-        for bytes in [&mut job[..], &mut key[..]] {
-            getrandom::fill(bytes)
-                .map_err(|error| Failure::with_code(1, format!("no random numbers: {error}")))?;
-        }
+        let (job, key) = crate::mpiexec::fresh_secrets()?;
         let directory = std::env::current_dir()
             .map_err(|error| super::start::system("the working directory is gone", error))?;
         let addresses: Vec<_> =
@@ -42,7 +38,7 @@ impl Head<'_> {
         for index in 0..self.agents.len() {
             let agent = &self.agents[index];
             let part = agent.part.clone();
-            let has = |rank: &u32| (part.first..part.first + part.count).contains(rank);
+            let has = |rank: &u32| part.ranks().contains(rank);
             let mut request = self.request.clone();
             let feeds_stdin = match &self.request.options.stdin {
                 Stdin::Inherit(rank) if !has(rank) => {
@@ -149,9 +145,7 @@ impl Head<'_> {
             }
             let askers = self.askers.entry(*rank).or_default();
             askers.push(asker);
-            let owner = self.agents.iter().position(|agent| {
-                (agent.part.first..agent.part.first + agent.part.count).contains(rank)
-            });
+            let owner = self.agents.iter().position(|agent| agent.part.ranks().contains(rank));
             if let Some(owner) = owner.filter(|_| askers.len() == 1) {
                 questions[owner].push(*rank);
             }

@@ -87,6 +87,9 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         tally.skipped += 1;
         return Ok(tally);
     }
+    let programs = programs::built(suite, &mut tally)?;
+    let forked = Case::new("hello np=3 on two hosts by fork", || by_fork(suite));
+    cases::run(&[forked], 1, &mut tally);
     setup::network_tools()?;
     let network = match Network::up(count.max(2), &suite.places.scratch().join("hosts")) {
         Ok(network) => network,
@@ -101,7 +104,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     let network = &network;
     let mut list = Vec::new();
     let (hosts, least) = extent.programs;
-    for program in programs::built(suite, &mut tally)? {
+    for program in programs {
         let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= least).min();
         let ranks = fits.or(program.ranks.iter().copied().filter(|ranks| *ranks > 1).max());
         let Some(ranks) = ranks else { continue };
@@ -208,6 +211,14 @@ fn python_suite(
         (failed, true) if failed.is_empty() => Ok(()),
         (failed, _) => Err(format!("failed: {failed:?}; {}", outcome.describe())),
     }
+}
+
+/// Two hosts that are both this one need no root: this is tried everywhere.
+fn by_fork(suite: &Suite) -> Result<(), String> {
+    let task = suite.mpiexec(3, Lanes::Shm).args(["-launcher", "fork", "-hosts", "one,two"]);
+    let outcome = task.arg(programs::scratch(suite, "hello")).limit(60).run()?;
+    let good = outcome.success() && outcome.out == "ok\n";
+    if good { Ok(()) } else { Err(outcome.describe()) }
 }
 
 /// A job that ends badly says so with these words, and leaves nothing.

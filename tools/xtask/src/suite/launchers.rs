@@ -5,7 +5,7 @@
 
 use super::cases::{self, Case};
 use super::{Face, Suite, Tally, expected, programs, scripts};
-use crate::network::Network;
+use crate::network::{Network, write_script};
 use crate::process::{Outcome, Task};
 use crate::setup;
 use crate::slurm::Slurm;
@@ -22,8 +22,8 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         return Ok(tally);
     }
     let hydra = setup::hydra(&suite.places)?;
-    let here = [hydra.clone()].map(|path| path.into_os_string().into_string().unwrap_or_default());
-    run_with(suite, "hydra", &here, "-n", &mut tally)?;
+    let here = [hydra.display().to_string()];
+    run_with(suite, "hydra", &here, &mut tally)?;
     hydra_on_hosts(suite, &hydra, &mut tally);
     setup::network_tools()?;
     let slurm = setup::slurm().and_then(|()| Slurm::up(&suite.places.scratch().join("slurm")));
@@ -31,7 +31,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         Ok(slurm) => {
             let file = format!("SLURM_CONF={}", slurm.file().display());
             let words = ["env", &file, "srun", "--mpi=pmi2", "-O", "--quiet"].map(String::from);
-            run_with(suite, "srun", &words, "-n", &mut tally)?;
+            run_with(suite, "srun", &words, &mut tally)?;
         }
         Err(why) => {
             println!("   no SLURM can be started here (root is needed): skipped\n   {why}");
@@ -42,8 +42,8 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
 }
 
 /// What a user of another launcher sets, as docs/launchers.md says.
-fn task(suite: &Suite, launcher: &[String], option: &str, ranks: usize) -> Task {
-    let task = Task::new(&launcher[0]).args(&launcher[1..]).arg(option).arg(ranks.to_string());
+fn task(suite: &Suite, launcher: &[String], ranks: usize) -> Task {
+    let task = Task::new(&launcher[0]).args(&launcher[1..]).arg("-n").arg(ranks.to_string());
     task.env("LD_LIBRARY_PATH", suite.places.prefix().join("lib"))
         .env("MPI4PY_MPIABI", "mpich")
         .without_env("STRAIT_LANES")
@@ -56,7 +56,6 @@ fn run_with(
     suite: &Suite,
     name: &str,
     launcher: &[String],
-    option: &str,
     tally: &mut Tally,
 ) -> Result<(), String> {
     let mut list = Vec::new();
@@ -65,7 +64,7 @@ fn run_with(
             continue;
         }
         list.push(Case::new(format!("{} np=3 by {name}", program.name), move || {
-            let outcome = task(suite, launcher, option, 3).arg(&program.binary).run()?;
+            let outcome = task(suite, launcher, 3).arg(&program.binary).run()?;
             said(outcome, "ok\n")
         }));
     }
@@ -73,7 +72,7 @@ fn run_with(
     for file in scripts::python_files(suite)? {
         let (python, stem) = (python.clone(), scripts::stem(&file));
         list.push(Case::new(format!("{stem}.py np=4 by {name}"), move || {
-            let outcome = task(suite, launcher, option, 4).arg(&python).arg(&file).run()?;
+            let outcome = task(suite, launcher, 4).arg(&python).arg(&file).run()?;
             if !outcome.success() {
                 return Err(outcome.describe());
             }
@@ -84,7 +83,7 @@ fn run_with(
                  if c.rank == 2: c.Abort(7)\nc.barrier()";
     let failing = python.clone();
     list.push(Case::new(format!("MPI_Abort by {name}"), move || {
-        let outcome = task(suite, launcher, option, 4).arg(&failing).args(["-c", abort]).run()?;
+        let outcome = task(suite, launcher, 4).arg(&failing).args(["-c", abort]).run()?;
         let told = "MPI_Abort was called by rank 2";
         // srun answers with the largest code, which is that of a task it killed.
         let code = if name == "srun" { !outcome.success() } else { outcome.code == Some(7) };
@@ -124,22 +123,19 @@ fn hydra_on_hosts(suite: &Suite, hydra: &Path, tally: &mut Tally) {
         ];
         let words = words.map(|word: PathBuf| word.display().to_string());
         let binary = programs::scratch(suite, "rma_random");
-        said(task(suite, &words, "-n", 3).arg(binary).run()?, "ok\n")
+        said(task(suite, &words, 3).arg(binary).run()?, "ok\n")
     });
     cases::run(&[case], 1, tally);
 }
 
 /// hydra calls ssh: options, the host, a command in words.
 fn as_ssh(suite: &Suite, network: &Network) -> Result<PathBuf, String> {
-    use std::os::unix::fs::PermissionsExt;
     let path = suite.places.scratch().join("launchers/as-ssh");
     let text = format!(
         "#!/bin/sh\nwhile [ \"${{1#-}}\" != \"$1\" ]; do shift; done\nhost=$1; shift\n\
          exec {} \"$host\" sh -c \"$*\"\n",
         network.on().display()
     );
-    std::fs::write(&path, text).map_err(|e| e.to_string())?;
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, executable).map_err(|e| e.to_string())?;
+    write_script(&path, &text)?;
     Ok(path)
 }
