@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A prefix with copies of the tools, an empty library and a header.
+/// A prefix with the tools, an empty library and a header. The tools are links: to write a copy and
+/// start it at once fails where a thread of another test forks in between, because its child holds
+/// the file open for writing for a moment (ETXTBSY).
 fn prefix(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     drop(std::fs::remove_dir_all(&root));
@@ -17,7 +19,7 @@ fn prefix(name: &str) -> PathBuf {
         ("strait", env!("CARGO_BIN_EXE_strait")),
         ("mpiexec", env!("CARGO_BIN_EXE_mpiexec")),
     ] {
-        std::fs::copy(from, root.join("bin").join(tool)).unwrap();
+        std::fs::hard_link(from, root.join("bin").join(tool)).unwrap();
     }
     symlink("mpicc", root.join("bin/mpicxx")).unwrap();
     std::fs::write(root.join("include/mpi.h"), "int strait_test(void);\n").unwrap();
