@@ -91,12 +91,35 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         name: "LANES",
         value: Value::List,
-        default: "shm,tcp",
+        default: "shm,ofi,tcp",
         unit: "",
         scope: Scope::Debugging,
         since: "0.1",
-        text: "Which lanes may be used: shm, tcp. `tcp` alone sends by TCP between ranks of one \
-               host, too: for tests, and to tell a fault of shared memory from one of the program.",
+        text: "Which lanes may be used: shm, ofi (libfabric), tcp. `tcp` or `ofi` alone is used \
+               between ranks of one host, too: for tests, and to tell a fault of shared memory from \
+               one of the program. Beside tcp, ofi is used where libfabric has a provider over \
+               hardware (docs/ofi.md). All ranks must say the same.",
+    },
+    Knob {
+        name: "OFI_LIBRARY",
+        value: Value::Text,
+        default: "libfabric.so.1",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Name or path of the libfabric to open: for a site's own build, or another than the \
+               system's.",
+    },
+    Knob {
+        name: "OFI_PROVIDER",
+        value: Value::Text,
+        default: "chosen",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Provider of libfabric to use, by its name in fi_info, also one over software such as \
+               `tcp;ofi_rxm`: where the choice is wrong, and for measurements. All ranks must say \
+               the same.",
     },
     Knob {
         name: "PEER_READ",

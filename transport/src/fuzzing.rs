@@ -5,10 +5,10 @@
 //! Not part of the public interface. Not here: where the bytes come from (fuzz/, fuzz_smoke.rs).
 #![forbid(unsafe_code)]
 
+use crate::lane::tcp::address::Address;
 use crate::lane::tcp::auth::{
     Acceptor, CHALLENGE_BYTES, HELLO_BYTES, Identity, Initiator, PROOF_BYTES, WIRE_VERSION,
 };
-use crate::lane::tcp::directory::Address;
 use crate::lane::tcp::frame::{Control, Frame, FrameDecoder, FrameError};
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header};

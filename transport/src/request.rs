@@ -78,7 +78,9 @@ pub(crate) enum Stage {
     /// Receive: matched an eager message whose fragments still arrive.
     Assembling,
     /// Receive: matched an announced message; get or CTS is decided outside the handlers.
-    Granting { address: u64, token: u64, fetchable: bool },
+    Granting { address: u64, token: u64, key: u32, fetchable: bool },
+    /// Receive: the lane fetches the bytes; the sender's `token` is answered when they are here.
+    Fetching { token: u64 },
     /// Receive: the bytes are read from the sender's memory, and perhaps written by the sender, by
     /// the claims in this cell.
     Sharing { address: u64, token: u64, cell: CellId },

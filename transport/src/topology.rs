@@ -7,6 +7,14 @@
 
 use std::path::Path;
 
+/// Whether this host has a network card that moves data by itself (InfiniBand, RoCE, EFA, Omni-Path
+/// and Slingshot cards all appear in one of these).
+pub fn has_fabric_devices() -> bool {
+    ["/sys/class/infiniband", "/sys/class/cxi"]
+        .iter()
+        .any(|class| std::fs::read_dir(class).is_ok_and(|mut devices| devices.next().is_some()))
+}
+
 /// Words of a core set: 1024 cores.
 pub const CORE_WORDS: usize = 16;
 

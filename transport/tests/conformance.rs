@@ -6,6 +6,8 @@
 
 #[path = "conformance/loopback.rs"]
 mod loopback;
+#[path = "conformance/ofi.rs"]
+mod ofi;
 #[path = "conformance/shm.rs"]
 mod shm;
 #[path = "conformance/sim.rs"]
@@ -16,9 +18,15 @@ mod suite;
 mod tcp;
 
 conformance!(over_loopback, crate::loopback::LoopbackWorld);
+conformance!(over_ofi_shm, crate::ofi::OfiWorld<crate::ofi::Shm>);
+conformance!(over_ofi_tcp, crate::ofi::OfiWorld<crate::ofi::Tcp>);
+conformance!(over_ofi_udp, crate::ofi::OfiWorld<crate::ofi::Udp>);
 conformance!(over_shm, crate::shm::ShmWorld);
 conformance!(over_sim, crate::sim::SimWorld);
 conformance!(over_tcp, crate::tcp::TcpWorld);
+conformance_of_many!(many_over_ofi_shm, crate::ofi::OfiWorld<crate::ofi::Shm>);
+conformance_of_many!(many_over_ofi_tcp, crate::ofi::OfiWorld<crate::ofi::Tcp>);
+conformance_of_many!(many_over_ofi_udp, crate::ofi::OfiWorld<crate::ofi::Udp>);
 conformance_of_many!(many_over_shm, crate::shm::ShmWorld);
 conformance_of_many!(many_over_sim, crate::sim::SimWorld);
 conformance_of_many!(many_over_tcp, crate::tcp::TcpWorld);

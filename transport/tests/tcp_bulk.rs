@@ -7,7 +7,7 @@ mod tcp;
 use std::time::{Duration, Instant};
 use strait_transport::envelope::Peer;
 use strait_transport::error::{Error, Submit};
-use strait_transport::lane::tcp::directory::MemoryDirectory;
+use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::tcp::{BULK_BYTES_MAX, TcpLane};
 use strait_transport::lane::{Bulk, Inbox, Lane};
 use strait_transport::wire::header::Header;

@@ -8,8 +8,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use strait_transport::envelope::Peer;
 use strait_transport::error::Submit;
+use strait_transport::lane::directory::{Directory, MemoryDirectory};
+use strait_transport::lane::tcp::address::Address;
 use strait_transport::lane::tcp::auth::{self, Identity, Initiator};
-use strait_transport::lane::tcp::directory::{Address, Directory, MemoryDirectory};
 use tcp::*;
 
 /// Traffic in both directions goes on while `disturb` does its worst; everything arrives.

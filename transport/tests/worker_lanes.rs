@@ -14,8 +14,8 @@ use strait_transport::request::{Completion, Outcome, RequestId};
 use strait_transport::worker::{Next, SendMode, Sent, Waiter, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SHM: Allowed = Allowed { shm: true, tcp: false };
-const TCP: Allowed = Allowed { shm: false, tcp: true };
+const SHM: Allowed = Allowed { shm: true, tcp: false, ofi: false };
+const TCP: Allowed = Allowed { shm: false, tcp: true, ofi: false };
 
 fn jobs(size: u32) -> Vec<Job> {
     world(size).1
@@ -293,7 +293,7 @@ programs! {
 #[test]
 fn one_host_needs_shm_or_tcp() {
     let jobs = jobs(2);
-    let none = Allowed { shm: false, tcp: false };
+    let none = Allowed { shm: false, tcp: false, ofi: false };
     let error = Worker::with_allowed(&jobs[0], none).err().expect("no lane").to_string();
     assert!(error.contains("rank 1") && error.contains("STRAIT_LANES"), "{error}");
 }

@@ -2,15 +2,17 @@
 //! The lanes of a worker and the one dispatch: a `match` on the lane of the endpoint.
 //!
 //! The set is closed, so bodies can be inlined and the borrow checker sees through. `STRAIT_LANES`
-//! (a list of names) says which lanes may be used between processes; a worker's messages to itself
-//! always use loopback, so `self` may be named and changes nothing. A lane that no peer needs is
-//! not made: a job on one host opens no port.
+//! (a list of names, allowed.rs) says which lanes may be used between processes; a worker's messages
+//! to itself always use loopback, so `self` may be named and changes nothing. A lane that no peer
+//! needs is not made: a job on one host opens no port.
 
+pub use super::allowed::Allowed;
 use super::loopback::Loopback;
+use super::ofi::OfiLane;
 use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
-use super::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
+use super::{Bulk, Capabilities, Get, Inbox, Lane, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Pattern, Peer};
 use crate::error::{Error, Kind, Result, Submit};
@@ -27,64 +29,10 @@ pub enum LaneKind {
     Shm,
     /// A process of another host, or any other process if `STRAIT_LANES` forbids shared memory.
     Tcp,
+    /// The same, where libfabric has a provider for it.
+    Ofi,
     /// The simulated network.
     Sim,
-}
-
-/// The names of a list of lanes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Allowed {
-    /// Shared memory.
-    pub shm: bool,
-    /// Sockets.
-    pub tcp: bool,
-}
-
-/// Names that `STRAIT_LANES` knows.
-const NAMES: [&str; 3] = ["shm", "tcp", "self"];
-
-impl Allowed {
-    /// All lanes.
-    pub const ALL: Allowed = Allowed { shm: true, tcp: true };
-
-    /// From the environment; unset or empty allows all.
-    pub fn from_environment() -> Result<Allowed> {
-        match std::env::var("STRAIT_LANES") {
-            Ok(list) => Allowed::parse(&list),
-            Err(std::env::VarError::NotPresent) => Ok(Allowed::ALL),
-            Err(_) => Err(Error::new(Kind::Config("STRAIT_LANES is not text".to_owned()))),
-        }
-    }
-
-    /// From a list such as `shm,tcp`.
-    pub fn parse(list: &str) -> Result<Allowed> {
-        if list.trim().is_empty() {
-            return Ok(Allowed::ALL);
-        }
-        let mut allowed = Allowed { shm: false, tcp: false };
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match name {
-                "shm" => allowed.shm = true,
-                "tcp" => allowed.tcp = true,
-                "self" => {}
-                _ => return Err(unknown(name)),
-            }
-        }
-        Ok(allowed)
-    }
-}
-
-#[cold]
-fn unknown(name: &str) -> Error {
-    let known = NAMES.join(", ");
-    let near = NAMES.iter().find(|known| {
-        let common = name.chars().filter(|c| known.contains(*c)).count();
-        name.contains(*known) || known.contains(name) || (common >= 2 && name.len() <= 4)
-    });
-    let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    Error::new(Kind::Config(format!(
-        "STRAIT_LANES names an unknown lane \"{name}\" (known are {known}){hint}"
-    )))
 }
 
 /// The lanes of one worker.
@@ -92,6 +40,7 @@ pub struct Lanes {
     loopback: Loopback,
     shm: Option<ShmLane>,
     tcp: Option<TcpLane>,
+    ofi: Option<Box<OfiLane>>,
     sim: Option<SimLane>,
     /// Polls until TCP is polled again, if there is shared memory too.
     tcp_due: u32,
@@ -108,11 +57,25 @@ const POLLS_PER_TCP: u32 = 16;
 impl Lanes {
     /// The lanes of this process, and the kind for each peer.
     pub fn new(job: &Job, allowed: Allowed) -> Result<(Lanes, Vec<LaneKind>)> {
-        let kinds = kinds(job, allowed)?;
+        let is_local = |peer: u32| peer.wrapping_sub(job.first_local_rank) < job.local_size;
+        let is_outer = |peer: u32| peer != job.rank && !(allowed.shm && is_local(peer));
+        let ofi = match (0..job.size).any(is_outer) {
+            true => ofi_lane(job, allowed)?,
+            false => None,
+        };
+        let kinds = (0..job.size)
+            .map(|peer| match peer {
+                _ if peer == job.rank => Ok(LaneKind::Loopback),
+                _ if !is_outer(peer) => Ok(LaneKind::Shm),
+                _ if ofi.is_some() => Ok(LaneKind::Ofi),
+                _ if allowed.tcp => Ok(LaneKind::Tcp),
+                _ => Err(unreachable(peer, is_local(peer))),
+            })
+            .collect::<Result<Vec<LaneKind>>>()?;
         let shm = kinds.contains(&LaneKind::Shm).then(|| ShmLane::new(job)).transpose()?;
         let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
         let loopback = Loopback::new(Peer(job.rank));
-        Ok((Lanes { loopback, shm, tcp, sim: None, tcp_due: 0 }, kinds))
+        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, tcp_due: 0 }, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -126,7 +89,7 @@ impl Lanes {
             })
             .collect();
         let loopback = Loopback::new(me);
-        (Lanes { loopback, shm: None, tcp: None, sim: Some(sim), tcp_due: 0 }, kinds)
+        (Lanes { loopback, shm: None, tcp: None, ofi: None, sim: Some(sim), tcp_due: 0 }, kinds)
     }
 
     #[inline]
@@ -140,6 +103,7 @@ impl Lanes {
         match kind {
             LaneKind::Loopback => self.loopback.short(peer, header, body),
             LaneKind::Shm => present(&mut self.shm).short(peer, header, body),
+            LaneKind::Ofi => present(&mut self.ofi).short(peer, header, body),
             LaneKind::Tcp => present(&mut self.tcp).short(peer, header, body),
             LaneKind::Sim => present(&mut self.sim).short(peer, header, body),
         }
@@ -216,6 +180,7 @@ impl Lanes {
         match kind {
             LaneKind::Loopback => self.loopback.fragment(peer, header, bytes, fill),
             LaneKind::Shm => present(&mut self.shm).fragment(peer, header, bytes, fill),
+            LaneKind::Ofi => present(&mut self.ofi).fragment(peer, header, bytes, fill),
             LaneKind::Tcp => present(&mut self.tcp).fragment(peer, header, bytes, fill),
             LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
         }
@@ -232,6 +197,7 @@ impl Lanes {
         match kind {
             LaneKind::Loopback => self.loopback.bulk(peer, lead, header, body),
             LaneKind::Shm => present(&mut self.shm).bulk(peer, lead, header, body),
+            LaneKind::Ofi => present(&mut self.ofi).bulk(peer, lead, header, body),
             LaneKind::Tcp => present(&mut self.tcp).bulk(peer, lead, header, body),
             LaneKind::Sim => present(&mut self.sim).bulk(peer, lead, header, body),
         }
@@ -245,14 +211,16 @@ impl Lanes {
         peer: Peer,
         from: RemoteRange,
         into: *mut u8,
+        token: u64,
     ) -> Get {
         // SAFETY: the caller's promise is the condition of each lane's `get`.
         unsafe {
             match kind {
-                LaneKind::Loopback => self.loopback.get(peer, from, into),
-                LaneKind::Shm => present(&mut self.shm).get(peer, from, into),
-                LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into),
-                LaneKind::Sim => present(&mut self.sim).get(peer, from, into),
+                LaneKind::Loopback => self.loopback.get(peer, from, into, token),
+                LaneKind::Shm => present(&mut self.shm).get(peer, from, into, token),
+                LaneKind::Ofi => present(&mut self.ofi).get(peer, from, into, token),
+                LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into, token),
+                LaneKind::Sim => present(&mut self.sim).get(peer, from, into, token),
             }
         }
     }
@@ -271,6 +239,7 @@ impl Lanes {
             match kind {
                 LaneKind::Loopback => self.loopback.put(peer, from, to),
                 LaneKind::Shm => present(&mut self.shm).put(peer, from, to),
+                LaneKind::Ofi => present(&mut self.ofi).put(peer, from, to),
                 LaneKind::Tcp => present(&mut self.tcp).put(peer, from, to),
                 LaneKind::Sim => present(&mut self.sim).put(peer, from, to),
             }
@@ -284,11 +253,36 @@ impl Lanes {
         }
     }
 
+    /// As [`Lane::lend`].
+    pub(crate) fn lend(
+        &mut self,
+        kind: LaneKind,
+        token: u64,
+        base: *const u8,
+        bytes: usize,
+    ) -> Option<Loan> {
+        match kind {
+            LaneKind::Loopback => self.loopback.lend(token, base, bytes),
+            LaneKind::Shm => present(&mut self.shm).lend(token, base, bytes),
+            LaneKind::Ofi => present(&mut self.ofi).lend(token, base, bytes),
+            LaneKind::Tcp => present(&mut self.tcp).lend(token, base, bytes),
+            LaneKind::Sim => present(&mut self.sim).lend(token, base, bytes),
+        }
+    }
+
+    /// As [`Lane::take_back`].
+    pub(crate) fn take_back(&mut self, token: u64) {
+        if let Some(ofi) = &mut self.ofi {
+            ofi.take_back(token);
+        }
+    }
+
     /// As [`Lane::cells`].
     pub(crate) fn cells(&self, kind: LaneKind, owner: Peer) -> Option<&[Cell]> {
         match kind {
             LaneKind::Loopback => self.loopback.cells(owner),
             LaneKind::Shm => self.shm.as_ref()?.cells(owner),
+            LaneKind::Ofi => self.ofi.as_ref()?.cells(owner),
             LaneKind::Tcp => self.tcp.as_ref()?.cells(owner),
             LaneKind::Sim => self.sim.as_ref()?.cells(owner),
         }
@@ -298,6 +292,7 @@ impl Lanes {
         match kind {
             LaneKind::Loopback => self.loopback.capabilities(peer),
             LaneKind::Shm => present(&mut self.shm).capabilities(peer),
+            LaneKind::Ofi => present(&mut self.ofi).capabilities(peer),
             LaneKind::Tcp => present(&mut self.tcp).capabilities(peer),
             LaneKind::Sim => present(&mut self.sim).capabilities(peer),
         }
@@ -310,8 +305,8 @@ impl Lanes {
             count += shm.poll(inbox, BUDGET);
         }
         count += self.loopback.poll(inbox, BUDGET);
-        if self.tcp.is_some() {
-            count += self.poll_tcp(inbox);
+        if self.tcp.is_some() || self.ofi.is_some() {
+            count += self.poll_outer(inbox);
         }
         if let Some(sim) = &mut self.sim {
             count += sim.poll(inbox, BUDGET);
@@ -340,13 +335,18 @@ impl Lanes {
     /// A poll of sockets is a system call: beside shared memory it is made now and then, and again
     /// at once while something comes.
     #[inline(never)]
-    fn poll_tcp<I: Inbox>(&mut self, inbox: &mut I) -> usize {
+    fn poll_outer<I: Inbox>(&mut self, inbox: &mut I) -> usize {
         if self.shm.is_some() && self.tcp_due > 0 {
             self.tcp_due -= 1;
             return 0;
         }
-        let tcp = present(&mut self.tcp);
-        let count = tcp.poll(inbox, BUDGET) + tcp.take_settled();
+        let mut count = 0;
+        if let Some(tcp) = &mut self.tcp {
+            count += tcp.poll(inbox, BUDGET) + tcp.take_settled();
+        }
+        if let Some(ofi) = &mut self.ofi {
+            count += ofi.poll(inbox, BUDGET) + ofi.take_settled();
+        }
         self.tcp_due = if count > 0 { 0 } else { POLLS_PER_TCP };
         count
     }
@@ -373,13 +373,17 @@ impl Lanes {
         self.loopback.is_flushed()
             && self.shm.as_ref().is_none_or(Lane::is_flushed)
             && self.tcp.as_ref().is_none_or(Lane::is_flushed)
+            && self.ofi.as_ref().is_none_or(|ofi| ofi.is_flushed())
             && self.sim.as_ref().is_none_or(Lane::is_flushed)
     }
 
     /// Makes the sleepers wake for sockets too.
     pub(crate) fn watch(&self, sleepers: &Sleepers) -> Result<()> {
-        match &self.tcp {
-            Some(tcp) => sleepers.watch(tcp.epoll_fd()),
+        if let Some(tcp) = &self.tcp {
+            sleepers.watch(tcp.epoll_fd())?;
+        }
+        match self.ofi.as_ref().and_then(|ofi| ofi.wait_fd()) {
+            Some(descriptor) => sleepers.watch(descriptor),
             None => Ok(()),
         }
     }
@@ -400,6 +404,7 @@ impl Lanes {
         self.loopback.is_flushed()
             && self.shm.as_mut().is_none_or(ShmLane::is_quiet)
             && !self.tcp.as_ref().is_some_and(TcpLane::has_work)
+            && self.ofi.as_ref().is_none_or(|ofi| ofi.is_quiet())
     }
 
     /// The orderly end: tells the peers that the ends of connections are no losses.
@@ -407,47 +412,32 @@ impl Lanes {
         if let Some(tcp) = &mut self.tcp {
             tcp.close();
         }
+        if let Some(ofi) = &mut self.ofi {
+            ofi.close();
+        }
     }
 }
 
-/// The lane for each peer.
-fn kinds(job: &Job, allowed: Allowed) -> Result<Vec<LaneKind>> {
-    let kind = |peer: u32| {
-        let is_local = peer.wrapping_sub(job.first_local_rank) < job.local_size;
-        match peer {
-            _ if peer == job.rank => Ok(LaneKind::Loopback),
-            _ if is_local && allowed.shm => Ok(LaneKind::Shm),
-            _ if allowed.tcp => Ok(LaneKind::Tcp),
-            _ => Err(unreachable(peer, is_local)),
-        }
-    };
-    (0..job.size).map(kind).collect()
+/// The lane over libfabric, where it is wanted: alone or by the name of a provider, with any; with
+/// TCP beside it, only over hardware. Without hardware libfabric is not even looked for then.
+fn ofi_lane(job: &Job, allowed: Allowed) -> Result<Option<Box<OfiLane>>> {
+    if !allowed.ofi {
+        return Ok(None);
+    }
+    let is_choice = allowed.tcp && crate::config::text("OFI_PROVIDER")?.is_none();
+    if is_choice && !crate::topology::has_fabric_devices() {
+        return Ok(None);
+    }
+    Ok(OfiLane::new(job, is_choice)?.map(Box::new))
 }
 
 #[cold]
 fn unreachable(peer: u32, is_local: bool) -> Error {
-    let names = if is_local { "shm or tcp" } else { "tcp" };
+    let names = if is_local { "shm, tcp or ofi" } else { "tcp or ofi" };
     Error::new(Kind::Config(format!("no lane reaches rank {peer}: STRAIT_LANES must name {names}")))
 }
 
 #[inline]
 fn present<L>(lane: &mut Option<L>) -> &mut L {
     lane.as_mut().expect("an endpoint names only lanes that are there")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_lanes() {
-        assert_eq!(Allowed::parse("").expect("empty"), Allowed::ALL);
-        assert_eq!(Allowed::parse("shm, tcp,self").expect("all"), Allowed::ALL);
-        let only = Allowed::parse("tcp").expect("one");
-        assert_eq!(only, Allowed { shm: false, tcp: true });
-        let error = Allowed::parse("smh").expect_err("unknown").to_string();
-        assert!(error.contains("smh") && error.contains("did you mean \"shm\""), "{error}");
-        let error = Allowed::parse("infiniband").expect_err("unknown").to_string();
-        assert!(error.contains("known are shm, tcp, self"), "{error}");
-    }
 }

@@ -56,6 +56,7 @@ impl Lane for Loopback {
             piece_bytes_max: FRAGMENT_BYTES_MAX,
             bulk_bytes_max: 0,
             get: true,
+            get_later: false,
             latency_ns: 50,
             fragment_bytes_per_us: 8_000,
             get_ns: 50,
@@ -90,7 +91,7 @@ impl Lane for Loopback {
         }
     }
 
-    unsafe fn get(&mut self, _peer: Peer, from: RemoteRange, into: *mut u8) -> Get {
+    unsafe fn get(&mut self, _peer: Peer, from: RemoteRange, into: *mut u8, _token: u64) -> Get {
         let source = from.address as usize as *const u8;
         // SAFETY: the range is a pending send of this worker, whose memory stays readable until it
         // is complete; `into` is writable by the caller's promise. A program may receive into the

@@ -2,8 +2,11 @@
 //! One path to a peer. A new lane is a module, a variant of the worker's lane set and a run of the
 //! conformance suite; if it needs an `if` elsewhere, this trait is wrong.
 
+mod allowed;
 pub mod any;
+pub mod directory;
 pub mod loopback;
+pub mod ofi;
 pub mod shm;
 pub mod sim;
 pub mod tcp;
@@ -11,7 +14,7 @@ pub mod tcp;
 use crate::envelope::Peer;
 use crate::error::{Error, Submit};
 use crate::protocol::share::{Cell, Unit};
-use crate::wire::header::Header;
+use crate::wire::header::{Header, MessageKind};
 
 /// What a lane can do with one peer: numbers, fixed at connect, that `protocol::plan` reads.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,6 +30,8 @@ pub struct Capabilities {
     pub bulk_bytes_max: usize,
     /// [`Lane::get`] works with this peer (it was tried).
     pub get: bool,
+    /// ... and only begins then: the inbox hears of its end ([`Inbox::fetched`]).
+    pub get_later: bool,
     /// Estimated one-way latency of a short message, nanoseconds.
     pub latency_ns: u32,
     /// Estimated bandwidth of the fragment path, bytes per microsecond.
@@ -55,6 +60,9 @@ pub trait Inbox {
 
     /// The first `header.body` bytes of the place just given were written: as `message`.
     fn placed(&mut self, _from: Peer, _header: &Header) {}
+
+    /// A get that had begun under this token is over. Said once.
+    fn fetched(&mut self, _token: u64, _end: Get) {}
 }
 
 /// Memory of another process, as its owner names it.
@@ -65,7 +73,16 @@ pub struct RemoteRange {
     /// Bytes.
     pub bytes: usize,
     /// Registration key (fabrics); zero in a node.
-    pub key: u64,
+    pub key: u32,
+}
+
+/// Memory of ours that a peer may fetch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Loan {
+    /// As the peer is to name it.
+    pub range: RemoteRange,
+    /// The lane wants it back ([`Lane::take_back`]) before the memory is used otherwise.
+    pub must_end: bool,
 }
 
 /// How a get ended.
@@ -73,6 +90,8 @@ pub struct RemoteRange {
 pub enum Get {
     /// All bytes are here.
     Done,
+    /// They are on their way, until the inbox hears of the end.
+    Begun,
     /// Not possible with this peer (any more): use another protocol.
     Refused,
     /// The peer is gone.
@@ -123,11 +142,22 @@ pub trait Lane {
         Bulk::Full
     }
 
-    /// Reads the peer's memory into `into` (same length in total). Blocking, but bounded by bytes.
+    /// Reads the peer's memory into `into` (same length in total). Blocking, but bounded by bytes;
+    /// or only begun, and then the inbox hears of the end under this token.
     ///
     /// # Safety
-    /// `into` is writable and not otherwise used during the call.
-    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get;
+    /// `into` is writable and not otherwise used during the call, or until that end.
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8, token: u64) -> Get;
+
+    /// Makes memory of ours ready to be fetched by one peer, under the token of its message;
+    /// `None`: not possible. Asked again under the same token, the answer is the same.
+    fn lend(&mut self, _token: u64, base: *const u8, bytes: usize) -> Option<Loan> {
+        let address = base.expose_provenance() as u64;
+        Some(Loan { range: RemoteRange { address, bytes, key: 0 }, must_end: false })
+    }
+
+    /// The message of a loan that must end is over.
+    fn take_back(&mut self, _token: u64) {}
 
     /// Writes `to.bytes` bytes into the peer's memory: the counterpart of [`Lane::get`], for lanes
     /// that have cells.
@@ -154,3 +184,13 @@ pub trait Lane {
     /// Whether everything that `short` and `fragment` accepted has left this process.
     fn is_flushed(&self) -> bool;
 }
+
+/// Whether nobody waits for the message at the target: it says what is over or free again. A peer
+/// that has finalized needs none of these, and is not lost because one was left over for it.
+fn is_answer(header: &Header) -> bool {
+    use MessageKind::{Ack, CancelReply, Credit, Fin};
+    matches!(MessageKind::from_byte(header.kind), Some(Ack | CancelReply | Credit | Fin))
+}
+
+/// Why a message to a peer that said goodbye is refused.
+const FINALIZED: &str = "it has finalized and receives no more messages";

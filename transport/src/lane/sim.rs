@@ -219,6 +219,7 @@ impl Lane for SimLane {
             piece_bytes_max: plan.piece_bytes_max,
             bulk_bytes_max: plan.bulk_bytes_max,
             get: plan.get || plan.refuse_get,
+            get_later: false,
             latency_ns: 500,
             fragment_bytes_per_us: 2_000,
             get_ns: 500,
@@ -277,7 +278,7 @@ impl Lane for SimLane {
         }
     }
 
-    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get {
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8, _token: u64) -> Get {
         let state = self.net.state();
         if state.dead[peer.0 as usize] {
             let reason = "it died in the simulation".to_owned();

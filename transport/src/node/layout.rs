@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -107,7 +107,7 @@ pub(crate) const DESK_HEAD_BYTES: usize = PAGE_BYTES;
 pub(crate) const DESK_BYTES: usize = DESK_HEAD_BYTES + DESK_SLOT_COUNT as usize * DESK_BODY_BYTES;
 
 /// Longest address in the table of the ranks of other hosts.
-pub const FAR_ADDRESS_BYTES_MAX: usize = 28;
+pub const FAR_ADDRESS_BYTES_MAX: usize = 60;
 
 /// An entry of that table.
 #[repr(C)]

@@ -17,8 +17,26 @@ use crate::memory::pool::Pool;
 pub(crate) enum Message {
     /// Its body is parked here, in the record of this index.
     Parked { peer: u32, synchronous: bool, record: u32, bytes: u64 },
-    /// Its body is at the sender.
-    Announced { peer: u32, fetchable: bool, bytes: u64, address: u64, token: u64 },
+    /// Its body is at the sender: at `address`, under `key`, if it is fetchable.
+    Announced { peer: u32, fetchable: bool, bytes: Word48, address: Word48, key: u32, token: u64 },
+}
+
+/// A length or an address that a process can have, in six bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Word48([u16; 3]);
+
+impl Word48 {
+    /// `None` if it is longer.
+    pub(crate) fn new(word: u64) -> Option<Word48> {
+        let part = |at: u32| (word >> (16 * at)) as u16;
+        (word >> 48 == 0).then_some(Word48([part(0), part(1), part(2)]))
+    }
+
+    /// The number.
+    pub(crate) fn get(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
 }
 
 const _: () = assert!(Matching::<Message>::UNEXPECTED_BYTES <= credit::ENTRY_BYTES);
@@ -34,7 +52,8 @@ impl Message {
     /// Its packed bytes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Message::Parked { bytes, .. } | Message::Announced { bytes, .. } => *bytes,
+            Message::Parked { bytes, .. } => *bytes,
+            Message::Announced { bytes, .. } => bytes.get(),
         }
     }
 }
@@ -118,5 +137,19 @@ impl Records {
     /// Bytes of their buffers.
     pub(crate) fn held_bytes(&self) -> usize {
         self.pool.held_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_six_bytes_keep_what_they_are_given() {
+        for word in [0, 1, 0xffff, 0x1_0000, 0x7fff_dead_beef, (1 << 48) - 1] {
+            assert_eq!(Word48::new(word).map(Word48::get), Some(word));
+        }
+        assert_eq!(Word48::new(1 << 48), None);
+        assert_eq!(Word48::new(u64::MAX), None);
     }
 }

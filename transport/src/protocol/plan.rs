@@ -55,6 +55,8 @@ pub struct Thresholds {
     pub fetch_bytes_min: u32,
     /// Whether the peer's memory can be fetched.
     pub fetch: bool,
+    /// ... and only in the background.
+    pub fetch_later: bool,
     /// In which units both sides copy a fetched message.
     pub unit: Unit,
 }
@@ -136,6 +138,7 @@ impl Plan {
             bulk_bytes_max: narrow(capabilities.bulk_bytes_max),
             fetch_bytes_min: narrow(fetch_bytes_min),
             fetch: capabilities.get,
+            fetch_later: capabilities.get_later,
             unit: capabilities.share,
         };
         plan

@@ -11,10 +11,10 @@ use super::{Action, Core};
 use crate::endpoint::Assembly;
 use crate::envelope::{Envelope, Peer};
 use crate::error::Error;
-use crate::lane::Inbox;
+use crate::lane::{Get, Inbox};
 use crate::payload::Payload;
 use crate::protocol::credit;
-use crate::protocol::message::Message;
+use crate::protocol::message::{Message, Word48};
 use crate::protocol::share::{CELL_COUNT, CellId};
 use crate::request::{Outcome, RequestId, Slot, Stage};
 use crate::wire::header::{FLAG_FETCHABLE, FLAG_SYNCHRONOUS, Header, MessageKind};
@@ -72,6 +72,10 @@ impl Inbox for Core {
             _ => self.eager_more(from.0, arrived),
         };
         self.counters.senseless += u64::from(result.is_err());
+    }
+
+    fn fetched(&mut self, token: u64, end: Get) {
+        self.fetch_ended(RequestId::from_token(token), end);
     }
 }
 
@@ -229,12 +233,15 @@ impl Core {
 
     fn rts(&mut self, from: u32, header: &Header, body: &[u8]) -> Result<(), Senseless> {
         let (bytes, address) = two_words(body)?;
+        let bytes = Word48::new(bytes).ok_or(Senseless)?;
         self.endpoints[from as usize].credit.announcement_came();
+        let place = Word48::new(address);
         let message = Message::Announced {
             peer: from,
-            fetchable: header.flags & FLAG_FETCHABLE != 0,
+            fetchable: header.flags & FLAG_FETCHABLE != 0 && place.is_some(),
             bytes,
-            address,
+            address: place.unwrap_or(bytes),
+            key: header.extra,
             token: header.token,
         };
         let envelope = header.envelope();

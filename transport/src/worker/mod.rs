@@ -131,6 +131,8 @@ pub(crate) struct Core {
     opened: Vec<share::Opened>,
     /// Receives that their senders may fill.
     offered: Vec<offer::Offered>,
+    /// Sends of ours whose memory a lane has lent to their receivers.
+    lent: Vec<RequestId>,
     /// Our cells for the former.
     cells: CellTable,
     counters: Counters,
@@ -197,6 +199,7 @@ impl Worker {
             sharing: VecDeque::new(),
             opened: Vec::new(),
             offered: Vec::new(),
+            lent: Vec::new(),
             cells: CellTable::new(),
             counters: Counters::default(),
             notes: None,
@@ -400,6 +403,9 @@ impl Worker {
         }
         if !self.core.active.is_empty() {
             done += self.flush();
+        }
+        if done > 0 && !self.core.lent.is_empty() {
+            self.take_back_loans();
         }
         if self.lanes.is_holding() {
             // The caller may leave now, and what was sent here must not wait for its next call.

@@ -53,7 +53,7 @@ impl Worker {
         let lane = self.core.endpoints[peer.0 as usize].lane;
         let range = RemoteRange { address, bytes, key: 0 };
         // SAFETY: the caller's promise.
-        settled(unsafe { self.lanes.get(lane, peer, range, into) })
+        settled(unsafe { self.lanes.get(lane, peer, range, into, 0) })
     }
 
     /// Writes a peer's memory.
@@ -81,7 +81,7 @@ fn settled(got: Get) -> Result<()> {
     match got {
         Get::Done => Ok(()),
         Get::Lost(error) => Err(error),
-        Get::Refused => {
+        Get::Refused | Get::Begun => {
             Err(Error::system("the kernel refuses what it permitted before", libc::EPERM))
         }
     }

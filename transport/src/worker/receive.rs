@@ -33,15 +33,15 @@ impl Core {
             Message::Parked { peer, synchronous, record, bytes } => {
                 self.begin_parked(id, peer, synchronous, record, bytes);
             }
-            Message::Announced { peer, fetchable, bytes, address, token } => {
-                let wanted = bytes.min(slot.payload.bytes() as u64);
+            Message::Announced { peer, fetchable, bytes, address, key, token } => {
+                let wanted = bytes.get().min(slot.payload.bytes() as u64);
                 if let Some(error) = self.loss_of(peer) {
                     self.requests.finish(id.index, Outcome::Failed(error));
                 } else if wanted == 0 {
                     self.finish_receive(id.index);
                     self.post(peer, Header::with_token(MessageKind::Fin, token));
                 } else {
-                    let stage = Stage::Granting { address, token, fetchable };
+                    let stage = Stage::Granting { address: address.get(), token, key, fetchable };
                     self.requests.at(id.index).stage = stage;
                     self.actions.push_back(Action::Grant(id));
                 }
@@ -117,6 +117,27 @@ impl Core {
         self.actions.push_back(Action::Control { peer, control: Control { header, body } });
     }
 
+    /// The lane has fetched the bytes of a receive, or could not.
+    pub(super) fn fetch_ended(&mut self, id: RequestId, end: Get) {
+        let Some(slot) = self.requests.get_mut(id) else { return };
+        let Stage::Fetching { token } = slot.stage else { return };
+        let (peer, wanted) = (slot.peer, slot.total.min(slot.payload.bytes() as u64));
+        match end {
+            Get::Done => {
+                self.counters.fetched += 1;
+                self.finish_receive(id.index);
+                self.post(peer, Header::with_token(MessageKind::Fin, token));
+            }
+            Get::Begun | Get::Refused => {
+                slot.stage = Stage::Granting { address: 0, token, key: 0, fetchable: false };
+                self.endpoints[peer as usize].thresholds.fetch = false;
+                self.counters.fetch_refused += 1;
+                self.ask_for_data(id, wanted);
+            }
+            Get::Lost(error) => self.requests.finish(id.index, Outcome::Failed(error)),
+        }
+    }
+
     /// Wants a control message without a body sent.
     #[inline]
     pub(super) fn post(&mut self, peer: u32, header: Header) {
@@ -130,7 +151,7 @@ impl Worker {
     pub(super) fn grant_data(&mut self, id: RequestId) {
         // The request may have failed since the action was noted.
         let Some(slot) = self.core.requests.get(id) else { return };
-        let Stage::Granting { address, token, fetchable } = slot.stage else { return };
+        let Stage::Granting { address, token, key, fetchable } = slot.stage else { return };
         let peer = slot.peer;
         let wanted = slot.total.min(slot.payload.bytes() as u64);
         self.connect(peer);
@@ -143,7 +164,12 @@ impl Worker {
         let thresholds = &self.core.endpoints[peer as usize].thresholds;
         let worth = wanted >= u64::from(thresholds.fetch_bytes_min);
         let fetch = fetchable && thresholds.fetch && worth;
+        let later = thresholds.fetch_later;
         if fetch && self.open_shared(id) {
+            return;
+        }
+        if fetch && later {
+            self.begin_fetch(id, RemoteRange { address, bytes: wanted as usize, key });
             return;
         }
         if fetch && self.fetch(id, address, wanted as usize) {
@@ -151,6 +177,27 @@ impl Worker {
             return;
         }
         self.core.ask_for_data(id, wanted);
+    }
+
+    /// Lets the lane fetch the bytes in the background, if they have one place; else they come in
+    /// fragments.
+    fn begin_fetch(&mut self, id: RequestId, from: RemoteRange) {
+        let slot = self.core.requests.at(id.index);
+        let wanted = from.bytes as u64;
+        let (Stage::Granting { token, .. }, Payload::Contiguous { base, .. }) =
+            (&slot.stage, &slot.payload)
+        else {
+            return self.core.ask_for_data(id, wanted);
+        };
+        let (token, base, peer) = (*token, *base, slot.peer);
+        slot.stage = Stage::Fetching { token };
+        let lane = self.core.endpoints[peer as usize].lane;
+        // SAFETY: it is the receive's buffer, which its poster promised to be writable and untouched
+        // until completion, and which holds so many bytes.
+        match unsafe { self.lanes.get(lane, Peer(peer), from, base, id.token()) } {
+            Get::Begun => {}
+            end => self.core.fetch_ended(id, end),
+        }
     }
 
     /// Fetches `wanted` bytes. `true`: received. `false`: refused, or the request has failed.
@@ -174,9 +221,10 @@ impl Worker {
             };
             // SAFETY: `into` is the receive's buffer, which its poster promised to be writable and
             // which holds `wanted` bytes, or the staging buffer, which holds a piece.
-            match unsafe { self.lanes.get(lane, Peer(peer), from, into) } {
+            match unsafe { self.lanes.get(lane, Peer(peer), from, into, 0) } {
                 Get::Done => {}
-                Get::Refused => {
+                // Not of a lane that fetches in the background: `begin_fetch` does that.
+                Get::Refused | Get::Begun => {
                     self.core.endpoints[peer as usize].thresholds.fetch = false;
                     self.core.counters.fetch_refused += 1;
                     return false;

@@ -167,7 +167,7 @@ impl Worker {
         };
         // SAFETY: who posted the receive promised that its buffer is writable; the piece lies in
         // it, and was taken by us alone.
-        let got = unsafe { self.lanes.get(lane, Peer(peer), from, base.add(start as usize)) };
+        let got = unsafe { self.lanes.get(lane, Peer(peer), from, base.add(start as usize), 0) };
         let Some(cells) = self.lanes.cells(lane, self.core.me) else { return Piece::Over };
         let shared = &cells[usize::from(cell.index)];
         let count = taken.end - taken.start;
@@ -178,7 +178,8 @@ impl Worker {
                 }
                 Piece::Copied
             }
-            Get::Refused => {
+            // A lane that shares copies at once.
+            Get::Refused | Get::Begun => {
                 share::give_back(&shared.claim, count, End::Front);
                 if share::close(&shared.claim, total) {
                     self.core.cells.give_back(cell);
@@ -247,7 +248,7 @@ impl Worker {
                 }
                 Piece::Copied
             }
-            Get::Refused => {
+            Get::Refused | Get::Begun => {
                 // The receiver may sleep in the belief that we copy: it is told to look again.
                 share::give_back(&shared.claim, count, End::Back);
                 self.core.post(peer, Header::with_token(MessageKind::Joined, token));

@@ -333,8 +333,15 @@ impl Worker {
         let mut address = 0;
         let mut is_shared = false;
         if let Payload::Contiguous { base, .. } = &slot.payload {
-            header.flags = FLAG_FETCHABLE;
-            address = base.expose_provenance() as u64;
+            let bytes = slot.total as usize;
+            if let Some(loan) = self.lanes.lend(endpoint.lane, id.token(), *base, bytes) {
+                header.flags = FLAG_FETCHABLE;
+                header.extra = loan.range.key;
+                address = loan.range.address;
+                if loan.must_end && !self.core.lent.contains(&id) {
+                    self.core.lent.push(id);
+                }
+            }
             is_shared = endpoint.thresholds.unit.shares(slot.total);
             if is_shared {
                 self.lanes.used(endpoint.lane, *base, slot.total as usize);
@@ -393,6 +400,21 @@ impl Worker {
         endpoint.control.push_back(control);
         endpoint.ready_below = 0;
         self.core.activate(peer);
+    }
+
+    /// Memory whose message is no longer announced is taken back from its peer.
+    pub(super) fn take_back_loans(&mut self) {
+        let mut lent = std::mem::take(&mut self.core.lent);
+        lent.retain(|id| {
+            let slot = self.core.requests.get(*id);
+            let stays =
+                slot.is_some_and(|slot| matches!(slot.stage, Stage::Announced | Stage::Queued));
+            if !stays {
+                self.lanes.take_back(id.token());
+            }
+            stays
+        });
+        self.core.lent = lent;
     }
 
     /// Pushes what waited for room, peer by peer.

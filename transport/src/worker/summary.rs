@@ -26,6 +26,7 @@ impl Core {
                 Stage::Sharing { .. } | Stage::Receiving { .. } => "receive waits for data",
                 Stage::Claimed(_) => "message is claimed and not received",
                 Stage::Queued => "send waits for room",
+                Stage::Fetching { .. } => "receive is being fetched",
                 Stage::Announced => "send waits for its receive",
                 Stage::Streaming { .. } => "send hands data over",
                 Stage::AwaitAck => "synchronous send waits for its receive",

@@ -2,7 +2,7 @@
 //! TCP lanes of one process over loopback sockets.
 
 use crate::suite::World;
-use strait_transport::lane::tcp::directory::MemoryDirectory;
+use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::tcp::{Settings, TcpLane};
 
 pub struct TcpWorld {

@@ -385,6 +385,7 @@ impl Lane for ShmLane {
             bulk_bytes_max: 0,
             get: self.endpoints[local_rank].may_get(&self.node),
             // Medians of the development machine (docs/shm.md); the plan needs ratios, not truth.
+            get_later: false,
             latency_ns: 250 + crate::wait::turn_ns(),
             fragment_bytes_per_us: 12_000,
             // What a read costs a window of many: the system call, its pages. That of a single
@@ -454,7 +455,7 @@ impl Lane for ShmLane {
         Submit::Sent
     }
 
-    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8) -> Get {
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8, _token: u64) -> Get {
         let local_rank = self.local(peer);
         if !self.endpoints[local_rank].can_get(&self.node) {
             return Get::Refused;

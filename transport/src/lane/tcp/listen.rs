@@ -17,10 +17,10 @@
 //! standard error. Not here: what is proved (auth.rs).
 #![forbid(unsafe_code)]
 
+use super::address::Address;
 use super::auth::{Acceptor, HELLO_BYTES, Initiator, Mismatch, PROOF_BYTES, Refusal};
 use super::connection::{Connection, Intake, Phase};
 use super::connections::ConnectionId;
-use super::directory::Address;
 use super::frame::Control;
 use super::link::LinkState;
 use super::poll::{self, Poller};

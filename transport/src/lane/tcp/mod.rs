@@ -15,14 +15,14 @@
 //!
 //! Not here: sleeping; the choice between lanes; encryption (docs/tcp.md).
 
+pub mod address;
 pub mod auth;
 mod connection;
 mod connections;
-pub mod directory;
 pub mod frame;
 mod hot;
 pub mod interface;
-mod link;
+pub(in crate::lane) mod link;
 mod listen;
 
 mod poll;
@@ -32,13 +32,14 @@ mod send_queue;
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Result, Submit};
-use crate::lane::{Bulk, Capabilities, Get, Inbox, Lane, RemoteRange};
+use crate::lane::directory::{Directory, NodeDirectory};
+use crate::lane::{Bulk, Capabilities, FINALIZED, Get, Inbox, Lane, RemoteRange, is_answer};
 use crate::protocol::share::Unit;
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
+use address::Address;
 use auth::Identity;
 use connections::{ConnectionId, Connections};
-use directory::{Address, Directory, NodeDirectory};
 use hot::Hot;
 use link::{Link, LinkState, Links};
 use poll::Poller;
@@ -318,16 +319,6 @@ fn head(header: &Header, bytes: usize) -> [u8; HEADER_BYTES] {
     codec::encode(&Header { body: bytes as u32, ..*header })
 }
 
-/// Whether nobody waits for the message at the target: it says what is over or free again. A peer
-/// that has finalized needs none of these, and is not lost because one was left over for it.
-fn is_answer(header: &Header) -> bool {
-    use MessageKind::{Ack, CancelReply, Credit, Fin};
-    matches!(MessageKind::from_byte(header.kind), Some(Ack | CancelReply | Credit | Fin))
-}
-
-/// Why a message to a peer that said goodbye is refused.
-const FINALIZED: &str = "it has finalized and receives no more messages";
-
 impl Lane for TcpLane {
     fn capabilities(&mut self, _peer: Peer) -> Capabilities {
         Capabilities {
@@ -336,6 +327,7 @@ impl Lane for TcpLane {
             piece_bytes_max: FRAGMENT_BYTES_MAX,
             bulk_bytes_max: BULK_BYTES_MAX,
             get: false,
+            get_later: false,
             // Loopback of the development machine, two cores (docs/tcp.md).
             latency_ns: 8_000,
             fragment_bytes_per_us: 6_000,
@@ -432,7 +424,7 @@ impl Lane for TcpLane {
         }
     }
 
-    unsafe fn get(&mut self, _peer: Peer, _from: RemoteRange, _into: *mut u8) -> Get {
+    unsafe fn get(&mut self, _peer: Peer, _from: RemoteRange, _into: *mut u8, _token: u64) -> Get {
         Get::Refused
     }
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Where the addresses of the other processes come from, and what an address blob contains.
+//! Where the addresses of the other processes come from.
 //!
 //! A process publishes one blob, before it makes its first connection; who wants to reach it looks
-//! the blob up, as often as it takes until it is there. No names are resolved anywhere.
+//! the blob up, as often as it takes until it is there. Its first byte says which lane wrote it
+//! (tcp/address.rs, ofi/frame.rs). No names are resolved anywhere.
 #![forbid(unsafe_code)]
 
-use super::auth::ListenerId;
 use crate::bootstrap::{Job, pmi};
 use crate::envelope::Peer;
 use crate::node::Node;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Publishes this process's address blob, finds those of others.
@@ -18,6 +17,14 @@ pub trait Directory: Send {
     fn publish(&self, bytes: &[u8]);
     /// The blob of `peer`; `None` while it has not published.
     fn lookup(&self, peer: Peer) -> Option<Vec<u8>>;
+    /// Counts deaths that became known without any message; cheap.
+    fn losses(&self) -> u32 {
+        0
+    }
+    /// Whether `peer` is one of them.
+    fn is_lost(&self, _peer: Peer) -> bool {
+        false
+    }
 }
 
 /// The boards in the memory of a node for the peers of this host, its table of addresses for those
@@ -73,6 +80,15 @@ impl Directory for NodeDirectory {
         }
         found
     }
+
+    fn losses(&self) -> u32 {
+        self.node.losses()
+    }
+
+    fn is_lost(&self, peer: Peer) -> bool {
+        let local = peer.0.wrapping_sub(self.first_local_rank);
+        local < self.local_size && self.node.record(local).is_lost()
+    }
 }
 
 /// A directory for the lanes of one process (tests).
@@ -80,13 +96,22 @@ impl Directory for NodeDirectory {
 pub struct MemoryDirectory {
     me: Peer,
     blobs: Arc<Mutex<Vec<Option<Vec<u8>>>>>,
+    dead: Arc<Mutex<Vec<Peer>>>,
 }
 
 impl MemoryDirectory {
     /// One directory for each of `size` peers, over the same blobs.
     pub fn all(size: u32) -> Vec<MemoryDirectory> {
         let blobs = Arc::new(Mutex::new(vec![None; size as usize]));
-        (0..size).map(|rank| MemoryDirectory { me: Peer(rank), blobs: blobs.clone() }).collect()
+        let dead = Arc::new(Mutex::new(Vec::new()));
+        let one =
+            |rank| MemoryDirectory { me: Peer(rank), blobs: blobs.clone(), dead: dead.clone() };
+        (0..size).map(one).collect()
+    }
+
+    /// Says that a peer is dead, as a launcher does.
+    pub fn announce_loss(&self, peer: Peer) {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
     }
 }
 
@@ -100,57 +125,12 @@ impl Directory for MemoryDirectory {
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         blobs.get(peer.0 as usize).cloned().flatten()
     }
-}
 
-/// Where a process listens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Address {
-    /// Address and port.
-    pub socket: SocketAddrV4,
-    /// Random name of this listener; hellos are bound to it.
-    pub listener: ListenerId,
-}
-
-/// Bytes of an address blob.
-pub const ADDRESS_BYTES: usize = 24;
-/// First byte of a blob: an IPv4 address follows.
-const FAMILY_V4: u8 = 4;
-
-impl Address {
-    /// To bytes: family, zero, port, address, listener.
-    pub fn encode(&self) -> [u8; ADDRESS_BYTES] {
-        let mut bytes = [0; ADDRESS_BYTES];
-        bytes[0] = FAMILY_V4;
-        bytes[2..4].copy_from_slice(&self.socket.port().to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.socket.ip().octets());
-        bytes[8..24].copy_from_slice(&self.listener);
-        bytes
+    fn losses(&self) -> u32 {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).len() as u32
     }
 
-    /// From bytes; `None` for anything else.
-    pub fn decode(bytes: &[u8]) -> Option<Address> {
-        let bytes: &[u8; ADDRESS_BYTES] = bytes.try_into().ok()?;
-        let port = u16::from_le_bytes([bytes[2], bytes[3]]);
-        if bytes[0] != FAMILY_V4 || bytes[1] != 0 || port == 0 {
-            return None;
-        }
-        let ip = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);
-        let mut listener = [0; 16];
-        listener.copy_from_slice(&bytes[8..24]);
-        Some(Address { socket: SocketAddrV4::new(ip, port), listener })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_survives_the_trip() {
-        let socket = SocketAddrV4::new(Ipv4Addr::new(10, 1, 2, 3), 54_321);
-        let address = Address { socket, listener: [7; 16] };
-        assert_eq!(Address::decode(&address.encode()), Some(address));
-        assert_eq!(Address::decode(&[0; ADDRESS_BYTES]), None);
-        assert_eq!(Address::decode(&address.encode()[1..]), None);
+    fn is_lost(&self, peer: Peer) -> bool {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer)
     }
 }

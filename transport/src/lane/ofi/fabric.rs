@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The objects of libfabric that a lane has: fabric, domain, endpoint, queue of completions, table
+//! of addresses, and registered memory.
+//!
+//! Invariants:
+//! 1. Objects are closed once, those that use others first ([`Fabric`]'s drop).
+//! 2. One thread at a time uses them: the caller holds the worker (FI_THREAD_DOMAIN).
+//! 3. Memory of an operation stays valid until its completion was read, or the endpoint is closed:
+//!    the lane owns it, or who posted the transfer promised it.
+
+use super::library::{Library, refused};
+use super::provider::{Info, Wanted, choose};
+use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
+use crate::error::Result;
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::ptr;
+
+/// Room for completions: more than operations of ours can be under way.
+const QUEUE_ENTRIES: usize = 1024;
+/// Longest address of an endpoint.
+pub const NAME_BYTES_MAX: usize = 56;
+
+/// What the provider can do.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Name of the provider.
+    pub provider: String,
+    /// Its device or interface.
+    pub domain: String,
+    /// Data is moved by hardware.
+    pub hardware: bool,
+    /// Messages up to here are copied by the call that sends them.
+    pub inject_bytes: usize,
+    /// Longest transfer of one call.
+    pub message_bytes_max: usize,
+    /// FI_MR_* bits.
+    pub memory_mode: c_int,
+    /// One buffer takes many messages.
+    pub multi_receive: bool,
+    /// Memory of a peer can be read.
+    pub reads: bool,
+    /// Bytes of a registration's key.
+    pub key_bytes: usize,
+    /// Lost packets are sent again by whoever polls: a process with unanswered sends may not sleep.
+    pub needs_polls: bool,
+}
+
+/// The objects.
+pub struct Fabric {
+    library: Library,
+    info: Info,
+    fabric: *mut fid_fabric,
+    domain: *mut fid_domain,
+    queue: *mut fid_cq,
+    addresses: *mut fid_av,
+    endpoint: *mut fid_ep,
+    wait: Option<RawFd>,
+    next_key: u64,
+    /// What it can do.
+    pub facts: Facts,
+}
+
+/// A piece of memory that the provider knows; closed by [`Fabric::forget`], or leaked.
+#[derive(Debug)]
+pub struct Registration(*mut fid_mr);
+
+impl Registration {
+    /// The descriptor for operations on this memory.
+    pub fn descriptor(&self) -> *mut c_void {
+        // SAFETY: the registration is open as long as this exists.
+        unsafe { (*self.0).mem_desc }
+    }
+
+    /// The key for peers.
+    pub fn key(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).key }
+    }
+}
+
+/// A completion.
+pub type Completion = sys::fi_cq_data_entry;
+
+/// A failed operation.
+pub struct Failure {
+    /// Its context.
+    pub context: *mut c_void,
+    /// Why, in the library's words.
+    pub reason: String,
+}
+
+/// What a look at the queue found.
+pub enum Seen {
+    /// So many completions.
+    Some(usize),
+    /// An operation failed.
+    Failed(Failure),
+    /// The queue itself is broken.
+    Broken(String),
+}
+
+/// The answer to a post.
+pub enum Posted {
+    /// It is under way.
+    Yes,
+    /// Try again after a look at the queue.
+    Again,
+    /// It cannot be.
+    No(String),
+}
+
+impl Fabric {
+    /// Opens the best provider; `receive_bytes` is the longest message that will come.
+    ///
+    /// # Errors
+    /// None fits, or one of its objects cannot be made: the message names provider and call.
+    pub fn open(library: Library, wanted: &Wanted, receive_bytes: usize) -> Result<Fabric> {
+        let info = choose(library, wanted)?;
+        let facts = facts(&info);
+        let mut fabric = Fabric {
+            library,
+            info,
+            fabric: ptr::null_mut(),
+            domain: ptr::null_mut(),
+            queue: ptr::null_mut(),
+            addresses: ptr::null_mut(),
+            endpoint: ptr::null_mut(),
+            wait: None,
+            next_key: 1,
+            facts,
+        };
+        fabric.open_domain()?;
+        fabric.open_queue()?;
+        fabric.open_endpoint(receive_bytes)?;
+        Ok(fabric)
+    }
+
+    fn check(&self, what: &str, result: c_int) -> Result<()> {
+        if result >= 0 {
+            return Ok(());
+        }
+        let Facts { provider, domain, .. } = &self.facts;
+        let why = self.library.words(result as isize);
+        Err(refused(format!("libfabric's {provider} on {domain}: {what} failed: {why}")))
+    }
+
+    fn open_domain(&mut self) -> Result<()> {
+        let info = self.info.raw();
+        // SAFETY: the description is the library's; it fills in the object, which drop closes.
+        let result = unsafe {
+            (self.library.fabric)((*info).fabric_attr, &mut self.fabric, ptr::null_mut())
+        };
+        self.check("fi_fabric", result)?;
+        // SAFETY: the fabric is open and has its table.
+        let result = unsafe {
+            let ops = &*(*self.fabric).ops;
+            (ops.domain)(self.fabric, info, &mut self.domain, ptr::null_mut())
+        };
+        self.check("fi_domain", result)
+    }
+
+    fn open_queue(&mut self) -> Result<()> {
+        // SAFETY: the domain is open and has its table, here and below.
+        let ops = unsafe { &*(*self.domain).ops };
+        let mut attributes = sys::fi_cq_attr {
+            size: QUEUE_ENTRIES,
+            format: sys::FI_CQ_FORMAT_DATA,
+            wait_obj: sys::FI_WAIT_FD,
+            ..sys::fi_cq_attr::default()
+        };
+        // SAFETY: the library reads the attributes and fills in the object, which drop closes.
+        let mut open = |attributes: &mut sys::fi_cq_attr| unsafe {
+            (ops.cq_open)(self.domain, attributes, &mut self.queue, ptr::null_mut())
+        };
+        let mut result = open(&mut attributes);
+        if result < 0 {
+            // Nothing to sleep on: then this process looks and yields.
+            attributes.wait_obj = sys::FI_WAIT_NONE;
+            result = open(&mut attributes);
+        } else {
+            let mut wait: c_int = -1;
+            // SAFETY: a queue with a wait object of this kind answers with a descriptor.
+            let got = unsafe {
+                let queue = &mut (*self.queue).fid;
+                ((*queue.ops).control)(queue, sys::FI_GETWAIT, (&raw mut wait).cast())
+            };
+            self.wait = (got == 0 && wait >= 0).then_some(wait);
+        }
+        self.check("fi_cq_open", result)?;
+        let mut attributes =
+            sys::fi_av_attr { r#type: sys::FI_AV_TABLE, ..sys::fi_av_attr::default() };
+        // SAFETY: as for the queue.
+        let result = unsafe {
+            (ops.av_open)(self.domain, &mut attributes, &mut self.addresses, ptr::null_mut())
+        };
+        self.check("fi_av_open", result)
+    }
+
+    fn open_endpoint(&mut self, receive_bytes: usize) -> Result<()> {
+        // SAFETY: the domain is open; the description is the one it was opened with.
+        let result = unsafe {
+            let ops = &*(*self.domain).ops;
+            (ops.endpoint)(self.domain, self.info.raw(), &mut self.endpoint, ptr::null_mut())
+        };
+        self.check("fi_endpoint", result)?;
+        // SAFETY: all objects are open; binding keeps references that drop's order respects.
+        let results = unsafe {
+            let endpoint = &raw mut (*self.endpoint).fid;
+            let bind = (*(*endpoint).ops).bind;
+            let addresses = bind(endpoint, &raw mut (*self.addresses).fid, 0);
+            let flags = sys::FI_TRANSMIT | sys::FI_RECV;
+            let queue = bind(endpoint, &raw mut (*self.queue).fid, flags);
+            // shm has the place where it keeps this only after it was enabled (1.17 writes through a
+            // null pointer before that); the others want to know before.
+            let is_late = self.facts.provider == "shm";
+            let set_least = || {
+                let (level, name) = (sys::FI_OPT_ENDPOINT, sys::FI_OPT_MIN_MULTI_RECV);
+                let value = (&raw const receive_bytes).cast();
+                let set = (*(*self.endpoint).ops).setopt;
+                set(endpoint, level, name, value, size_of::<usize>()) >= 0
+            };
+            if self.facts.multi_receive && !is_late {
+                self.facts.multi_receive = set_least();
+            }
+            let enable = ((*(*endpoint).ops).control)(endpoint, sys::FI_ENABLE, ptr::null_mut());
+            if self.facts.multi_receive && is_late && enable >= 0 {
+                self.facts.multi_receive = set_least();
+            }
+            [addresses, queue, enable]
+        };
+        for (what, result) in ["fi_ep_bind", "fi_ep_bind", "fi_enable"].iter().zip(results) {
+            self.check(what, result)?;
+        }
+        // SAFETY: the endpoint is open; a table of remote memory is there or null.
+        self.facts.reads &= unsafe { !(*self.endpoint).rma.is_null() };
+        Ok(())
+    }
+
+    /// The address of the endpoint, for peers.
+    ///
+    /// # Errors
+    /// The provider does not tell, or it is longer than [`NAME_BYTES_MAX`].
+    pub fn name(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0_u8; 256];
+        let mut count = bytes.len();
+        // SAFETY: the buffer has `count` bytes; the endpoint is open.
+        let result = unsafe {
+            let endpoint = &raw mut (*self.endpoint).fid;
+            ((*(*self.endpoint).cm).getname)(endpoint, bytes.as_mut_ptr().cast(), &mut count)
+        };
+        self.check("fi_getname", result)?;
+        if count > NAME_BYTES_MAX {
+            let what = format!("its address has {count} bytes, and {NAME_BYTES_MAX} fit");
+            return Err(refused(format!("libfabric's {}: {what}", self.facts.provider)));
+        }
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// Enters a peer's address; its number in the table.
+    ///
+    /// # Errors
+    /// In the library's words.
+    pub fn enter(&mut self, name: &[u8]) -> std::result::Result<u64, String> {
+        // Providers read as many bytes as their addresses have, so there are some more.
+        let mut padded = [0_u8; NAME_BYTES_MAX + 72];
+        padded[..name.len()].copy_from_slice(name);
+        let mut number = sys::FI_ADDR_UNSPEC;
+        // SAFETY: one address is read from `padded`, one number written.
+        let entered = unsafe {
+            let insert = (*(*self.addresses).ops).insert;
+            insert(self.addresses, padded.as_ptr().cast(), 1, &mut number, 0, ptr::null_mut())
+        };
+        match entered {
+            1 => Ok(number),
+            result => Err(self.library.words(result as isize)),
+        }
+    }
+
+    /// Makes memory known to the provider, for local operations or for reads by peers.
+    ///
+    /// # Safety
+    /// The memory stays until the registration is forgotten, or the endpoint closed.
+    ///
+    /// # Errors
+    /// In the library's words.
+    pub unsafe fn register(
+        &mut self,
+        base: *const u8,
+        bytes: usize,
+        access: u64,
+    ) -> std::result::Result<Registration, String> {
+        let wanted = self.next_key;
+        self.next_key += 1;
+        let mut raw: *mut fid_mr = ptr::null_mut();
+        // SAFETY: the domain is open; the memory is as the caller says.
+        let result = unsafe {
+            let domain = &raw mut (*self.domain).fid;
+            let register = (*(*self.domain).mr).reg;
+            let (offset, flags) = (0, 0);
+            let base = base.cast();
+            register(domain, base, bytes, access, offset, wanted, flags, &mut raw, ptr::null_mut())
+        };
+        if result < 0 {
+            return Err(self.library.words(result as isize));
+        }
+        let registration = Registration(raw);
+        if self.facts.memory_mode & sys::FI_MR_ENDPOINT != 0 {
+            // SAFETY: registration and endpoint are open.
+            let result = unsafe {
+                let memory = &raw mut (*raw).fid;
+                let bound = ((*(*memory).ops).bind)(memory, &raw mut (*self.endpoint).fid, 0);
+                let enable = (*(*memory).ops).control;
+                if bound < 0 { bound } else { enable(memory, sys::FI_ENABLE, ptr::null_mut()) }
+            };
+            if result < 0 {
+                self.forget(registration);
+                return Err(self.library.words(result as isize));
+            }
+        }
+        Ok(registration)
+    }
+
+    /// Ends a registration.
+    pub fn forget(&mut self, registration: Registration) {
+        // SAFETY: it is open, and consumed here.
+        unsafe { close(&raw mut (*registration.0).fid) };
+    }
+
+    /// Sends a message that the provider copies at once (at most `inject_bytes`).
+    pub fn inject(&mut self, to: u64, bytes: &[u8]) -> Posted {
+        // SAFETY: the endpoint is open; the bytes are only read during the call.
+        let result = unsafe {
+            let inject = (*(*self.endpoint).msg).inject;
+            inject(self.endpoint, bytes.as_ptr().cast(), bytes.len(), to)
+        };
+        self.posted(result)
+    }
+
+    /// Sends a message from memory that stays until the completion.
+    ///
+    /// # Safety
+    /// Memory, descriptor and context are valid until then.
+    pub unsafe fn send(
+        &mut self,
+        to: u64,
+        base: *const u8,
+        bytes: usize,
+        descriptor: *mut c_void,
+        context: *mut c_void,
+    ) -> Posted {
+        // SAFETY: the endpoint is open; the rest is the caller's promise.
+        let result = unsafe {
+            let send = (*(*self.endpoint).msg).send;
+            send(self.endpoint, base.cast(), bytes, descriptor, to, context)
+        };
+        self.posted(result)
+    }
+
+    /// Posts a buffer for one message, or for many.
+    ///
+    /// # Safety
+    /// Memory, descriptor and context are valid until the completion that ends it.
+    pub unsafe fn receive(
+        &mut self,
+        base: *mut u8,
+        bytes: usize,
+        descriptor: *mut c_void,
+        context: *mut c_void,
+    ) -> Posted {
+        let from = sys::FI_ADDR_UNSPEC;
+        if !self.facts.multi_receive {
+            // SAFETY: the endpoint is open; the rest is the caller's promise.
+            let result = unsafe {
+                let receive = (*(*self.endpoint).msg).recv;
+                receive(self.endpoint, base.cast(), bytes, descriptor, from, context)
+            };
+            return self.posted(result);
+        }
+        let range = libc::iovec { iov_base: base.cast(), iov_len: bytes };
+        let mut descriptor = descriptor;
+        let message = sys::fi_msg {
+            msg_iov: &range,
+            desc: &mut descriptor,
+            iov_count: 1,
+            addr: from,
+            context,
+            data: 0,
+        };
+        // SAFETY: as above; the description itself is only read during the call.
+        let result = unsafe {
+            let receive = (*(*self.endpoint).msg).recvmsg;
+            receive(self.endpoint, &message, sys::FI_MULTI_RECV)
+        };
+        self.posted(result)
+    }
+
+    /// Reads a peer's memory.
+    ///
+    /// # Safety
+    /// `into`, descriptor and context are valid until the completion.
+    pub unsafe fn read(
+        &mut self,
+        from: u64,
+        remote: (u64, u64),
+        into: (*mut u8, usize),
+        descriptor: *mut c_void,
+        context: *mut c_void,
+    ) -> Posted {
+        let ((address, key), (base, bytes)) = (remote, into);
+        // SAFETY: the endpoint is open and has such a table, or `facts.reads` would say so.
+        let result = unsafe {
+            let read = (*(*self.endpoint).rma).read;
+            read(self.endpoint, base.cast(), bytes, descriptor, from, address, key, context)
+        };
+        self.posted(result)
+    }
+
+    fn posted(&self, result: isize) -> Posted {
+        match result {
+            0.. => Posted::Yes,
+            again if again == -sys::FI_EAGAIN => Posted::Again,
+            failed => Posted::No(self.library.words(failed)),
+        }
+    }
+
+    /// Reads completions; this is what makes progress.
+    #[inline]
+    pub fn look(&mut self, into: &mut [Completion]) -> Seen {
+        // SAFETY: the queue is open and of this format; `into` has room for so many entries.
+        let result = unsafe {
+            let read = (*(*self.queue).ops).read;
+            read(self.queue, into.as_mut_ptr().cast(), into.len())
+        };
+        match result {
+            0.. => Seen::Some(result.unsigned_abs()),
+            empty if empty == -sys::FI_EAGAIN => Seen::Some(0),
+            failed if failed == -sys::FI_EAVAIL => self.failure(),
+            broken => Seen::Broken(self.library.words(broken)),
+        }
+    }
+
+    #[cold]
+    fn failure(&mut self) -> Seen {
+        // SAFETY: all-zero bytes are a valid entry, and ask for no further detail.
+        let mut entry: sys::fi_cq_err_entry = unsafe { std::mem::zeroed() };
+        // SAFETY: the queue is open; the entry is at least as long as the library's.
+        let result = unsafe { ((*(*self.queue).ops).readerr)(self.queue, &mut entry, 0) };
+        match result {
+            1.. => {
+                let reason = self.library.words(entry.err as isize);
+                Seen::Failed(Failure { context: entry.op_context, reason })
+            }
+            empty if empty == -sys::FI_EAGAIN => Seen::Some(0),
+            broken => Seen::Broken(self.library.words(broken)),
+        }
+    }
+
+    /// Gives up an operation; its completion still comes.
+    pub fn cancel(&mut self, context: *mut c_void) {
+        // SAFETY: the endpoint is open; a context that is not under way is an error that we ignore.
+        unsafe { ((*(*self.endpoint).ops).cancel)(&raw mut (*self.endpoint).fid, context) };
+    }
+
+    /// What is readable when there is something to do, if the provider has such a thing.
+    pub fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the descriptor belongs to the queue, which is open as long as `self` lives.
+        self.wait.map(|raw| unsafe { BorrowedFd::borrow_raw(raw) })
+    }
+
+    /// Whether a thread may sleep on the descriptor now.
+    pub fn may_sleep(&self) -> bool {
+        if self.wait.is_none() {
+            return false;
+        }
+        // SAFETY: fabric and queue are open; the array has one element.
+        unsafe {
+            let mut waited = [&raw mut (*self.queue).fid];
+            ((*(*self.fabric).ops).trywait)(self.fabric, waited.as_mut_ptr(), 1) == 0
+        }
+    }
+}
+
+impl AsFd for Fabric {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wait_fd().expect("asked only where there is one")
+    }
+}
+
+impl Drop for Fabric {
+    fn drop(&mut self) {
+        // SAFETY: each is open or null, and closed once; what uses others goes first.
+        unsafe {
+            close(self.endpoint.cast());
+            close(self.queue.cast());
+            close(self.addresses.cast());
+            close(self.domain.cast());
+            close(self.fabric.cast());
+        }
+    }
+}
+
+/// # Safety
+/// `object` is open and not used afterwards, or null.
+unsafe fn close(object: *mut fid) {
+    if !object.is_null() {
+        // SAFETY: every object begins with a `fid` that has its table; the rest is the caller's.
+        unsafe { ((*(*object).ops).close)(object) };
+    }
+}
+
+fn facts(info: &Info) -> Facts {
+    let raw = info.get();
+    // SAFETY: libfabric fills in the attributes of what it lists.
+    let (tx, ep, domain) = unsafe { (&*raw.tx_attr, &*raw.ep_attr, &*raw.domain_attr) };
+    let provider = info.provider();
+    Facts {
+        domain: info.domain(),
+        hardware: info.is_hardware(),
+        inject_bytes: tx.inject_size,
+        message_bytes_max: ep.max_msg_size,
+        memory_mode: domain.mr_mode,
+        multi_receive: raw.caps & sys::FI_MULTI_RECV != 0,
+        reads: raw.caps & sys::FI_RMA != 0,
+        key_bytes: domain.mr_key_size,
+        needs_polls: provider.ends_with("ofi_rxd"),
+        provider,
+    }
+}

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lane over libfabric: one reliable endpoint for all peers (FI_EP_RDM, messages in order), our
+//! own matching and protocols above it.
+//!
+//! Invariants:
+//! 1. Nothing of a message is believed before its tag was compared (frame.rs).
+//! 2. No call waits. What the provider does not take now waits in one frame per peer, and later
+//!    messages to that peer are `Full` until it has left: the order of a pair is the order of posts.
+//! 3. The provider works only in calls of ours. So this process sleeps only on the provider's
+//!    descriptor, when the provider agrees, and never while something of ours is half done.
+//! 4. Memory grows with the peers that talk, by some words each; buffers are the process's.
+//! 5. A peer is lost when the provider fails to send to it, or when the launcher says so.
+//!
+//! Not here: one-sided communication of windows, which goes by messages (docs/ofi.md).
+
+mod buffers;
+pub mod fabric;
+pub mod frame;
+pub mod library;
+mod peers;
+pub mod provider;
+pub mod sys;
+mod transfer;
+
+use crate::bootstrap::Job;
+use crate::envelope::Peer;
+use crate::error::{Error, Kind, Result, Submit};
+use crate::lane::directory::{Directory, NodeDirectory};
+use crate::lane::tcp::interface;
+use crate::lane::{Capabilities, Get, Inbox, Lane, Loan, RemoteRange, is_answer};
+use crate::protocol::share::Unit;
+use crate::wire::codec;
+use crate::wire::header::{HEADER_BYTES, Header};
+use buffers::{Buffers, Role};
+use fabric::{Completion, Fabric, Facts, Posted, Seen};
+use frame::{
+    BODY_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameKind, HEAD_BYTES, PREFIX_BYTES, write_prefix,
+};
+use library::Library;
+use peers::{State, States};
+use provider::Wanted;
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+use transfer::Transfers;
+
+/// Longest message that goes by one copy of ours and one post.
+const SHORT_BYTES_MAX: usize = 8 * 1024;
+/// A message up to here is put together on the stack for the provider to copy.
+const INJECT_BYTES_MAX: usize = 512;
+/// Completions that one look takes.
+const LOOK_ENTRIES: usize = 16;
+/// How long the end of this process waits for peers to say that they have read everything.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Pauses between two looks for an address that is not there.
+const LOOK_UP_FIRST: Duration = Duration::from_micros(200);
+const LOOK_UP_MOST: Duration = Duration::from_millis(50);
+
+/// What a lane needs to know.
+pub struct Settings {
+    /// This process.
+    pub rank: u32,
+    /// Processes of the job.
+    pub size: u32,
+    /// Name of the job.
+    pub job: [u8; 16],
+    /// Its key.
+    pub key: [u8; 32],
+    /// Takes the line about a dropped stranger.
+    pub report: Box<dyn FnMut(&str) + Send>,
+}
+
+/// The lane.
+pub struct OfiLane {
+    // Closed first: nothing works on the memory of the others afterwards.
+    fabric: Fabric,
+    buffers: Buffers,
+    transfers: Transfers,
+    directory: Box<dyn Directory>,
+    settings: Settings,
+    states: States,
+    /// Peers with a frame that waits, oldest first.
+    waiting: VecDeque<u32>,
+    /// Peers that are marked as full.
+    full: Vec<u32>,
+    /// Something had no room, or no address, since the last poll.
+    stuck: bool,
+    look_up_at: Option<Instant>,
+    look_up_pause: Duration,
+    /// Goodbyes and farewells that are to be sent.
+    courtesies: VecDeque<(u32, FrameKind)>,
+    losses: VecDeque<(Peer, Error)>,
+    losses_seen: u32,
+    /// Dead by the launcher's word, and until when they are heard.
+    dying: Vec<(Instant, Peer)>,
+    closing: Option<Instant>,
+    /// What changed without a message, and may be what somebody waits for.
+    settled: usize,
+    strangers: u32,
+}
+
+// SAFETY: the raw pointers are libfabric's objects and memory of this lane; objects may be used by
+// any thread, one at a time (FI_THREAD_DOMAIN), which `&mut self` and the worker's lock see to.
+unsafe impl Send for OfiLane {}
+
+impl OfiLane {
+    /// The lane of this process of a job; its address is published in the node's memory. With
+    /// `hardware` only a provider that needs no processor to move data will do, and the answer is
+    /// `None` if there is none.
+    ///
+    /// # Errors
+    /// libfabric cannot be used; the message says why, and what to do.
+    pub fn new(job: &Job, hardware: bool) -> Result<Option<OfiLane>> {
+        let wanted_interface = std::env::var(interface::ENV_INTERFACE).ok();
+        let ip = interface::choose(wanted_interface.as_deref(), job.local_size == job.size)?;
+        let provider = crate::config::text("OFI_PROVIDER")?;
+        let hardware = hardware && provider.is_none();
+        let wanted = Wanted { provider, hardware, ip: Some(ip) };
+        let open = || Fabric::open(Library::open()?, &wanted, FRAME_BYTES_MAX);
+        let fabric = match open() {
+            Err(_) if hardware => return Ok(None),
+            opened => opened?,
+        };
+        let settings = Settings {
+            rank: job.rank,
+            size: job.size,
+            job: job.node.plan().job,
+            key: job.key,
+            report: Box::new(|line| eprintln!("{line}")),
+        };
+        OfiLane::with_directory(fabric, settings, Box::new(NodeDirectory::new(job))).map(Some)
+    }
+
+    /// Posts the buffers, and publishes the address.
+    ///
+    /// # Errors
+    /// The provider refuses memory or does not tell its address.
+    pub fn with_directory(
+        mut fabric: Fabric,
+        settings: Settings,
+        directory: Box<dyn Directory>,
+    ) -> Result<OfiLane> {
+        let buffers = Buffers::new(&mut fabric)?;
+        let name = fabric.name()?;
+        let losses_seen = directory.losses();
+        let mut lane = OfiLane {
+            fabric,
+            buffers,
+            transfers: Transfers::default(),
+            directory,
+            settings,
+            states: States::default(),
+            waiting: VecDeque::new(),
+            full: Vec::new(),
+            stuck: false,
+            look_up_at: None,
+            look_up_pause: LOOK_UP_FIRST,
+            courtesies: VecDeque::new(),
+            losses: VecDeque::new(),
+            losses_seen,
+            dying: Vec::new(),
+            closing: None,
+            settled: 0,
+            strangers: 0,
+        };
+        for number in lane.buffers.receives() {
+            lane.post_receive(number)?;
+        }
+        lane.directory.publish(&frame::encode_blob(&lane.fabric.facts.provider, &name));
+        Ok(lane)
+    }
+
+    /// What the provider can do.
+    pub fn facts(&self) -> &Facts {
+        &self.fabric.facts
+    }
+
+    /// What to sleep on, if the provider has such a thing.
+    pub fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fabric.wait_fd()
+    }
+
+    /// Whether there is nothing to do before the descriptor is readable.
+    pub fn is_quiet(&self) -> bool {
+        !self.stuck
+            && self.losses.is_empty()
+            && self.dying.is_empty()
+            && self.courtesies.is_empty()
+            && self.transfers.is_idle()
+            && !(self.fabric.facts.needs_polls && self.buffers.sends_out() > 0)
+            && self.fabric.may_sleep()
+    }
+
+    /// As `TcpLane::take_settled`.
+    #[inline]
+    pub fn take_settled(&mut self) -> usize {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Says goodbye to every peer that was sent something. Poll until [`Lane::is_flushed`], then
+    /// drop the lane.
+    pub fn close(&mut self) {
+        self.closing = Some(Instant::now());
+        let mut greeted: Vec<u32> = self
+            .states
+            .iter()
+            .filter_map(|(peer, state)| {
+                (state.greeted && !state.lost && !state.departed).then_some(*peer)
+            })
+            .collect();
+        greeted.sort_unstable();
+        self.courtesies.extend(greeted.into_iter().map(|peer| (peer, FrameKind::Goodbye)));
+    }
+
+    /// A frame of `bytes` that `fill` writes behind the prefix.
+    fn transmit(
+        &mut self,
+        peer: Peer,
+        to: u64,
+        kind: FrameKind,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        let (from, tag) = (self.settings.rank, self.state(peer.0).tag_out);
+        // Without a completion nobody would know when a copy of the provider's has left.
+        let inject = !self.fabric.facts.needs_polls
+            && bytes <= self.fabric.facts.inject_bytes.min(INJECT_BYTES_MAX);
+        if inject {
+            let mut frame = [0; INJECT_BYTES_MAX];
+            write_prefix(&mut frame, kind, from, tag);
+            fill(&mut frame[PREFIX_BYTES..bytes]);
+            let posted = self.fabric.inject(to, &frame[..bytes]);
+            return self.outcome(peer, posted);
+        }
+        let Some(number) = self.buffers.take_send() else { return self.no_room(peer) };
+        let frame = self.buffers.frame(number);
+        write_prefix(frame, kind, from, tag);
+        fill(&mut frame[PREFIX_BYTES..bytes]);
+        self.transfers.sends[number] = (peer.0, bytes as u32);
+        match self.post_send(number, to) {
+            Posted::Yes => self.state(peer.0).greeted = true,
+            Posted::Again => {
+                // What was filled in counts as sent: it waits here.
+                let state = self.state(peer.0);
+                (state.waiting, state.greeted) = (Some(number), true);
+                self.waiting.push_back(peer.0);
+                self.stuck = true;
+            }
+            Posted::No(reason) => {
+                self.buffers.put_send(number);
+                self.lose(peer, self.failed_to_send(&reason));
+                return Submit::Lost;
+            }
+        }
+        Submit::Sent
+    }
+
+    fn outcome(&mut self, peer: Peer, posted: Posted) -> Submit {
+        match posted {
+            Posted::Yes => {
+                self.state(peer.0).greeted = true;
+                Submit::Sent
+            }
+            Posted::Again => self.no_room(peer),
+            Posted::No(reason) => {
+                self.lose(peer, self.failed_to_send(&reason));
+                Submit::Lost
+            }
+        }
+    }
+
+    #[cold]
+    fn no_room(&mut self, peer: Peer) -> Submit {
+        self.state(peer.0).full = true;
+        self.full.push(peer.0);
+        self.stuck = true;
+        Submit::Full
+    }
+
+    fn post_send(&mut self, number: usize, to: u64) -> Posted {
+        let bytes = self.transfers.sends[number].1 as usize;
+        let (base, descriptor) = (self.buffers.frame_base(number), self.buffers.descriptor());
+        let context = self.buffers.context(Role::Send(number));
+        // SAFETY: frame, descriptor and context are the lane's, and are left alone until the
+        // completion gives the frame back.
+        unsafe { self.fabric.send(to, base, bytes, descriptor, context) }
+    }
+
+    fn post_receive(&mut self, number: usize) -> Result<()> {
+        let (base, bytes) = self.buffers.receive(number);
+        let (descriptor, context) =
+            (self.buffers.descriptor(), self.buffers.context(Role::Receive(number)));
+        // SAFETY: buffer, descriptor and context are the lane's; the buffer is posted only when the
+        // provider has given it back.
+        match unsafe { self.fabric.receive(base, bytes, descriptor, context) } {
+            Posted::Yes => Ok(()),
+            Posted::Again => {
+                self.transfers.unposted.push(number);
+                self.stuck = true;
+                Ok(())
+            }
+            Posted::No(reason) => Err(Error::new(Kind::Config(format!(
+                "libfabric's {} takes no buffer to receive into: {reason}",
+                self.fabric.facts.provider
+            )))),
+        }
+    }
+
+    fn failed_to_send(&self, reason: &str) -> String {
+        format!("libfabric's {} cannot send to it: {reason}", self.fabric.facts.provider)
+    }
+
+    /// What had no room before the last look.
+    fn retry(&mut self) {
+        for peer in std::mem::take(&mut self.full) {
+            self.state(peer).full = false;
+        }
+        for number in std::mem::take(&mut self.transfers.unposted) {
+            if let Err(error) = self.post_receive(number) {
+                self.break_down(&error.to_string());
+            }
+        }
+        for _ in 0..self.waiting.len() {
+            let Some(peer) = self.waiting.pop_front() else { break };
+            self.retry_waiting(peer);
+        }
+        for _ in 0..self.courtesies.len() {
+            let Some((peer, kind)) = self.courtesies.pop_front() else { break };
+            if self.state(peer).lost {
+                continue;
+            }
+            if !self.send_courtesy(Peer(peer), kind) {
+                self.courtesies.push_back((peer, kind));
+            }
+        }
+        self.retry_gets();
+    }
+
+    fn retry_waiting(&mut self, peer: u32) {
+        let state = self.state(peer);
+        let (Some(number), Some(to)) = (state.waiting, state.number) else { return };
+        match self.post_send(number, to) {
+            Posted::Yes => {
+                self.state(peer).waiting = None;
+                self.settled += 1;
+            }
+            Posted::Again => {
+                self.waiting.push_back(peer);
+                self.stuck = true;
+            }
+            Posted::No(reason) => {
+                let reason = self.failed_to_send(&reason);
+                self.lose(Peer(peer), reason);
+            }
+        }
+    }
+
+    /// A frame without a header; `false`: later.
+    fn send_courtesy(&mut self, peer: Peer, kind: FrameKind) -> bool {
+        let state = self.state(peer.0);
+        if state.full || state.waiting.is_some() {
+            return false;
+        }
+        let Some(to) = self.look_up(peer) else { return false };
+        self.transmit(peer, to, kind, PREFIX_BYTES, &mut |_| {}) != Submit::Full
+    }
+
+    /// One completion; returns how many messages it delivered.
+    fn complete<I: Inbox>(&mut self, inbox: &mut I, seen: &Completion) -> usize {
+        match self.buffers.role(seen.op_context) {
+            Some(Role::Receive(number)) => self.arrive(inbox, number, seen),
+            Some(Role::Send(number)) => {
+                self.buffers.put_send(number);
+                self.settled += 1;
+                0
+            }
+            Some(Role::Get(number)) => self.got(inbox, number),
+            None => 0,
+        }
+    }
+
+    fn arrive<I: Inbox>(&mut self, inbox: &mut I, number: usize, seen: &Completion) -> usize {
+        let mut count = 0;
+        if seen.flags & sys::FI_RECV != 0 {
+            let at = if self.fabric.facts.multi_receive { seen.buf } else { std::ptr::null_mut() };
+            let bytes = self.buffers.arrived(number, at, seen.len);
+            count = match bytes.and_then(Frame::read) {
+                Some(frame) => {
+                    let (settings, from) = (&self.settings, frame.from);
+                    let is_member = from < settings.size && from != settings.rank;
+                    let known = is_member.then(|| {
+                        self.states.entry(from).or_insert_with(|| State::new(settings, from))
+                    });
+                    match known {
+                        Some(state) if state.tag_in == frame.tag && !state.lost => {
+                            deliver(inbox, state, &frame, &mut self.courtesies)
+                        }
+                        Some(state) if state.tag_in == frame.tag => 0,
+                        _ => self.stranger(),
+                    }
+                }
+                None => self.stranger(),
+            };
+        }
+        if !self.fabric.facts.multi_receive || seen.flags & sys::FI_MULTI_RECV != 0 {
+            if let Err(error) = self.post_receive(number) {
+                self.break_down(&error.to_string());
+            }
+        }
+        count
+    }
+
+    #[cold]
+    fn stranger(&mut self) -> usize {
+        self.strangers += 1;
+        if self.strangers == 1 {
+            let line = format!(
+                "strait: rank {} dropped a message that came over libfabric's {}: it is not of this \
+                 job",
+                self.settings.rank, self.fabric.facts.provider
+            );
+            (self.settings.report)(&line);
+        }
+        0
+    }
+
+    /// A failed operation.
+    #[cold]
+    fn fail<I: Inbox>(&mut self, inbox: &mut I, failure: &fabric::Failure) -> usize {
+        match self.buffers.role(failure.context) {
+            Some(Role::Send(number)) => {
+                let peer = self.transfers.sends[number].0;
+                self.buffers.put_send(number);
+                self.settled += 1;
+                let state = self.state(peer);
+                // Whoever said goodbye, or heard ours, may be gone: nothing is missing then.
+                if !(state.departed || state.answered) {
+                    let reason = self.failed_to_send(&failure.reason);
+                    self.lose(Peer(peer), reason);
+                }
+                0
+            }
+            Some(Role::Receive(number)) => {
+                // What comes with it was not delivered; its sender hears of it, or is lost.
+                self.transfers.unposted.push(number);
+                self.stuck = true;
+                0
+            }
+            Some(Role::Get(number)) => self.get_failed(inbox, number),
+            None => 0,
+        }
+    }
+}
+
+/// Hands a frame of a known peer on.
+fn deliver<I: Inbox>(
+    inbox: &mut I,
+    state: &mut State,
+    frame: &Frame<'_>,
+    courtesies: &mut VecDeque<(u32, FrameKind)>,
+) -> usize {
+    match frame.kind {
+        FrameKind::Message => {
+            let Some((header, body)) = frame.message() else { return 0 };
+            inbox.message(Peer(frame.from), &header, body);
+            return 1;
+        }
+        FrameKind::Goodbye => {
+            state.departed = true;
+            courtesies.push_back((frame.from, FrameKind::Farewell));
+        }
+        FrameKind::Farewell => state.answered = true,
+    }
+    0
+}
+
+impl Lane for OfiLane {
+    fn capabilities(&mut self, _peer: Peer) -> Capabilities {
+        let facts = &self.fabric.facts;
+        // Hardware: published figures of 100 Gbit/s cards (FABRICS.md has none of this machine).
+        // Software: tcp;ofi_rxm over the loopback of the development machine (docs/ofi.md).
+        let (latency_ns, fragment_bytes_per_us, get_ns, get_bytes_per_us) = match facts.hardware {
+            true => (1_500, 6_000, 1_500, 11_000),
+            false => (12_000, 2_000, 8_000, 5_000),
+        };
+        Capabilities {
+            short_bytes_max: SHORT_BYTES_MAX,
+            fragment_bytes_max: BODY_BYTES_MAX,
+            piece_bytes_max: BODY_BYTES_MAX,
+            bulk_bytes_max: 0,
+            get: facts.reads,
+            get_later: true,
+            latency_ns,
+            fragment_bytes_per_us,
+            get_ns,
+            get_bytes_per_us,
+            share: Unit::NONE,
+        }
+    }
+
+    #[inline]
+    fn short(&mut self, peer: Peer, header: &Header, body: &[u8]) -> Submit {
+        assert!(body.len() <= SHORT_BYTES_MAX, "a short message of {} bytes", body.len());
+        self.fragment(peer, header, body.len(), &mut |into| into.copy_from_slice(body))
+    }
+
+    fn fragment(
+        &mut self,
+        peer: Peer,
+        header: &Header,
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Submit {
+        assert!(bytes <= BODY_BYTES_MAX, "a fragment of {bytes} bytes");
+        let to = match self.reach(peer, is_answer(header)) {
+            Ok(to) => to,
+            Err(answer) => return answer,
+        };
+        let head = codec::encode(&Header { body: bytes as u32, ..*header });
+        self.transmit(peer, to, FrameKind::Message, HEAD_BYTES + bytes, &mut |into| {
+            into[..HEADER_BYTES].copy_from_slice(&head);
+            fill(&mut into[HEADER_BYTES..]);
+        })
+    }
+
+    unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8, token: u64) -> Get {
+        // SAFETY: the caller's promise, until the inbox hears of the end.
+        unsafe { self.begin_get(peer, from, into, token) }
+    }
+
+    fn lend(&mut self, token: u64, base: *const u8, bytes: usize) -> Option<Loan> {
+        self.register_loan(token, base, bytes)
+    }
+
+    fn take_back(&mut self, token: u64) {
+        self.end_loan(token);
+    }
+
+    fn poll<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
+        let mut count = 0;
+        // SAFETY: all-zero bytes are valid completions: null pointers and numbers.
+        let mut entries: [Completion; LOOK_ENTRIES] = unsafe { std::mem::zeroed() };
+        while count < budget {
+            let most = (budget - count).min(LOOK_ENTRIES);
+            match self.fabric.look(&mut entries[..most]) {
+                Seen::Some(0) => break,
+                Seen::Some(seen) => {
+                    for entry in &entries[..seen] {
+                        count += self.complete(inbox, entry);
+                    }
+                }
+                Seen::Failed(failure) => count += self.fail(inbox, &failure),
+                Seen::Broken(reason) => {
+                    self.break_down(&reason);
+                    break;
+                }
+            }
+        }
+        if std::mem::take(&mut self.stuck) || !self.courtesies.is_empty() {
+            self.retry();
+        }
+        if !self.transfers.is_idle() {
+            count += self.report_failed_gets(inbox);
+        }
+        count + self.report_losses(inbox)
+    }
+
+    fn is_flushed(&self) -> bool {
+        let quiet = self.buffers.sends_out() == 0 && self.courtesies.is_empty();
+        let Some(since) = self.closing else { return quiet };
+        let waits =
+            |state: &State| state.greeted && !(state.answered || state.departed || state.lost);
+        quiet && (!self.states.values().any(waits) || since.elapsed() > FAREWELL)
+    }
+}

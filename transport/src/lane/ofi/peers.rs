@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the lane knows of its peers: where they are, whether they may be sent to, and their ends.
+//!
+//! Invariants:
+//! 1. A peer is entered in the table of addresses when it is first needed.
+//! 2. A peer is reported as lost once, after what had arrived from it by then.
+
+use super::frame;
+use super::{LOOK_UP_FIRST, LOOK_UP_MOST, OfiLane, Settings};
+use crate::envelope::Peer;
+use crate::error::{Error, Kind, Submit};
+use crate::lane::tcp::link::RankHasher;
+use crate::lane::{FINALIZED, Inbox};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::time::{Duration, Instant};
+
+/// How long a peer that the launcher called dead may still be heard: its last messages are on
+/// their way.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
+/// What is known of a peer.
+pub(super) struct State {
+    /// Its number in the table of addresses.
+    pub(super) number: Option<u64>,
+    pub(super) tag_out: u64,
+    pub(super) tag_in: u64,
+    /// The frame that the provider did not take yet.
+    pub(super) waiting: Option<usize>,
+    /// No room at the last attempt: not tried again before the next poll.
+    pub(super) full: bool,
+    /// Something was sent to it.
+    pub(super) greeted: bool,
+    /// It said goodbye.
+    pub(super) departed: bool,
+    /// It has read our goodbye.
+    pub(super) answered: bool,
+    pub(super) lost: bool,
+}
+
+impl State {
+    pub(super) fn new(settings: &Settings, peer: u32) -> State {
+        let Settings { rank, job, key, .. } = settings;
+        State {
+            number: None,
+            tag_out: frame::tag(key, job, *rank, peer),
+            tag_in: frame::tag(key, job, peer, *rank),
+            waiting: None,
+            full: false,
+            greeted: false,
+            departed: false,
+            answered: false,
+            lost: false,
+        }
+    }
+}
+
+pub(super) type States = HashMap<u32, State, BuildHasherDefault<RankHasher>>;
+
+impl OfiLane {
+    pub(super) fn state(&mut self, peer: u32) -> &mut State {
+        let settings = &self.settings;
+        self.states.entry(peer).or_insert_with(|| State::new(settings, peer))
+    }
+
+    /// The number of a peer that may be sent a frame now.
+    #[inline]
+    pub(super) fn reach(&mut self, peer: Peer, answer: bool) -> std::result::Result<u64, Submit> {
+        if let Some(state) = self.states.get(&peer.0)
+            && let Some(number) = state.number
+            && !(state.full || state.lost || state.departed)
+            && state.waiting.is_none()
+        {
+            return Ok(number);
+        }
+        self.reach_first(peer, answer)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reach_first(&mut self, peer: Peer, answer: bool) -> std::result::Result<u64, Submit> {
+        let state = self.state(peer.0);
+        if state.lost {
+            return Err(Submit::Lost);
+        }
+        if state.departed {
+            if answer {
+                return Err(Submit::Sent);
+            }
+            self.lose(peer, FINALIZED.into());
+            return Err(Submit::Lost);
+        }
+        if state.full || state.waiting.is_some() {
+            return Err(Submit::Full);
+        }
+        match self.look_up(peer) {
+            Some(number) => Ok(number),
+            None if self.state(peer.0).lost => Err(Submit::Lost),
+            None => {
+                self.stuck = true;
+                Err(Submit::Full)
+            }
+        }
+    }
+
+    /// The number of a peer in the table of addresses, where it is entered when first needed.
+    pub(super) fn look_up(&mut self, peer: Peer) -> Option<u64> {
+        if let Some(number) = self.state(peer.0).number {
+            return Some(number);
+        }
+        if self.look_up_at.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        let Some(blob) = self.directory.lookup(peer) else {
+            self.look_up_at = Some(Instant::now() + self.look_up_pause);
+            self.look_up_pause = (self.look_up_pause * 2).min(LOOK_UP_MOST);
+            return None;
+        };
+        (self.look_up_at, self.look_up_pause) = (None, LOOK_UP_FIRST);
+        let provider = &self.fabric.facts.provider;
+        let entered = frame::decode_blob(&blob, provider).map(<[u8]>::to_vec).and_then(|name| {
+            self.fabric.enter(&name).map_err(|why| {
+                let provider = &self.fabric.facts.provider;
+                format!("libfabric's {provider} refuses its address: {why}")
+            })
+        });
+        match entered {
+            Ok(number) => {
+                self.state(peer.0).number = Some(number);
+                Some(number)
+            }
+            Err(reason) => {
+                self.lose(peer, reason);
+                None
+            }
+        }
+    }
+
+    /// Marks a peer as lost and reports it, once.
+    pub(super) fn lose(&mut self, peer: Peer, reason: String) {
+        let state = self.state(peer.0);
+        if std::mem::replace(&mut state.lost, true) {
+            return;
+        }
+        let waiting = state.waiting.take();
+        if let Some(number) = waiting {
+            self.buffers.put_send(number);
+            self.waiting.retain(|waiting| *waiting != peer.0);
+        }
+        self.losses.push_back((peer, Error::new(Kind::PeerLost { peer, reason })));
+    }
+
+    /// Nothing works any more.
+    #[cold]
+    pub(super) fn break_down(&mut self, reason: &str) {
+        let reason = format!("libfabric's {} broke: {reason}", self.fabric.facts.provider);
+        for peer in 0..self.settings.size {
+            if peer != self.settings.rank {
+                self.lose(Peer(peer), reason.clone());
+            }
+        }
+    }
+
+    /// Deaths that the launcher knows of, and losses that are due.
+    pub(super) fn report_losses<I: Inbox>(&mut self, inbox: &mut I) -> usize {
+        if self.directory.losses() != self.losses_seen {
+            self.losses_seen = self.directory.losses();
+            let until = Instant::now() + LAST_WORDS;
+            for peer in (0..self.settings.size).map(Peer) {
+                let is_known = self.states.get(&peer.0).is_some_and(|state| state.lost)
+                    || self.dying.iter().any(|(_, dying)| *dying == peer);
+                if !is_known && self.directory.is_lost(peer) {
+                    self.dying.push((until, peer));
+                }
+            }
+        }
+        if !self.dying.is_empty() {
+            let now = Instant::now();
+            for (_, peer) in
+                self.dying.extract_if(.., |(until, _)| *until <= now).collect::<Vec<_>>()
+            {
+                self.lose(peer, "its process ended".into());
+            }
+        }
+        let mut count = 0;
+        while let Some((peer, error)) = self.losses.pop_front() {
+            self.abandon_gets(inbox, peer, &error);
+            inbox.lost(peer, error);
+            count += 1;
+        }
+        count
+    }
+}
