@@ -51,10 +51,10 @@ static inline int one_host(void) {
     return count == size;
 }
 
-// Whether some messages leave this host, or go by sockets as if they did. All must ask.
-static inline int over_tcp(void) {
+// Whether some messages leave this host, or go by a network as if they did. All must ask.
+static inline int over_network(void) {
     const char *lanes = getenv("STRAIT_LANES");
-    return !one_host() || (lanes && strstr(lanes, "tcp"));
+    return !one_host() || (lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi")));
 }
 
 static inline int end(void) {

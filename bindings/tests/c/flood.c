@@ -83,7 +83,7 @@ static void send_flood(int messages, int tag) {
 
 int main(int argc, char **argv) {
     begin(&argc, &argv);
-    int tcp = over_tcp();
+    int tcp = over_network();
     int all = argc > 1 ? atoi(argv[1]) : tcp ? SMALL_TCP : SMALL;
     int each = all / (size - 1), big = BIG / (size - 1);
     // At most 64 bytes a message, and the budget of unexpected payload (64 MiB) at the receiver.

@@ -21,7 +21,7 @@ static void says(int code, int class, const char *first, const char *second) {
 
 int main(int argc, char **argv) {
     begin(&argc, &argv);
-    if (over_tcp()) return end();
+    if (over_network()) return end();
     int in[4] = {1, 2, 3, 4}, out[4] = {0};
 
     // Sizes: who reads the root's publication sees it. Later calls are not touched.

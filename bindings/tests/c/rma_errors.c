@@ -168,7 +168,7 @@ static void operations(void) {
 
 // The target looks at its memory and calls nothing until it sees the last store.
 static void silent_targets(void) {
-    if (over_tcp()) return; // messages need calls
+    if (over_network()) return; // messages need calls
     if (rank == 0) {
         long one = 1, old;
         for (int target = 1; target < size; target++) {

@@ -50,7 +50,16 @@ const SHORT_BYTES_MAX: usize = 8 * 1024;
 const INJECT_BYTES_MAX: usize = 512;
 /// Completions that one look takes.
 const LOOK_ENTRIES: usize = 16;
-/// How long the end of this process waits for peers to say that they have read everything.
+/// A frame without a message.
+#[derive(Clone, Copy)]
+struct Courtesy {
+    peer: u32,
+    kind: FrameKind,
+    since: Instant,
+}
+
+/// How long the end of this process waits for peers to say that they have read everything, and how
+/// long it is tried to tell a peer.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Pauses between two looks for an address that is not there.
 const LOOK_UP_FIRST: Duration = Duration::from_micros(200);
@@ -87,8 +96,8 @@ pub struct OfiLane {
     stuck: bool,
     look_up_at: Option<Instant>,
     look_up_pause: Duration,
-    /// Goodbyes and farewells that are to be sent.
-    courtesies: VecDeque<(u32, FrameKind)>,
+    /// Goodbyes and farewells that are to be sent, and since when.
+    courtesies: VecDeque<Courtesy>,
     losses: VecDeque<(Peer, Error)>,
     losses_seen: u32,
     /// Dead by the launcher's word, and until when they are heard.
@@ -197,19 +206,22 @@ impl OfiLane {
         std::mem::take(&mut self.settled)
     }
 
-    /// Says goodbye to every peer that was sent something. Poll until [`Lane::is_flushed`], then
+    /// Says goodbye to every peer there was any contact with. Poll until [`Lane::is_flushed`], then
     /// drop the lane.
     pub fn close(&mut self) {
         self.closing = Some(Instant::now());
-        let mut greeted: Vec<u32> = self
+        let mut others: Vec<u32> = self
             .states
             .iter()
             .filter_map(|(peer, state)| {
-                (state.greeted && !state.lost && !state.departed).then_some(*peer)
+                (state.met && !state.lost && !state.departed).then_some(*peer)
             })
             .collect();
-        greeted.sort_unstable();
-        self.courtesies.extend(greeted.into_iter().map(|peer| (peer, FrameKind::Goodbye)));
+        others.sort_unstable();
+        for peer in others {
+            self.state(peer).parted = true;
+            self.be_courteous(peer, FrameKind::Goodbye);
+        }
     }
 
     /// A frame of `bytes` that `fill` writes behind the prefix.
@@ -222,8 +234,10 @@ impl OfiLane {
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit {
         let (from, tag) = (self.settings.rank, self.state(peer.0).tag_out);
-        // Without a completion nobody would know when a copy of the provider's has left.
+        // A copy that the provider took has no completion: nobody knows when it has left. The last
+        // frame of a pair tells it for all before.
         let inject = !self.fabric.facts.needs_polls
+            && kind == FrameKind::Message
             && bytes <= self.fabric.facts.inject_bytes.min(INJECT_BYTES_MAX);
         if inject {
             let mut frame = [0; INJECT_BYTES_MAX];
@@ -238,11 +252,11 @@ impl OfiLane {
         fill(&mut frame[PREFIX_BYTES..bytes]);
         self.transfers.sends[number] = (peer.0, bytes as u32);
         match self.post_send(number, to) {
-            Posted::Yes => self.state(peer.0).greeted = true,
+            Posted::Yes => self.state(peer.0).met = true,
             Posted::Again => {
                 // What was filled in counts as sent: it waits here.
                 let state = self.state(peer.0);
-                (state.waiting, state.greeted) = (Some(number), true);
+                (state.waiting, state.met) = (Some(number), true);
                 self.waiting.push_back(peer.0);
                 self.stuck = true;
             }
@@ -258,7 +272,7 @@ impl OfiLane {
     fn outcome(&mut self, peer: Peer, posted: Posted) -> Submit {
         match posted {
             Posted::Yes => {
-                self.state(peer.0).greeted = true;
+                self.state(peer.0).met = true;
                 Submit::Sent
             }
             Posted::Again => self.no_room(peer),
@@ -325,12 +339,11 @@ impl OfiLane {
             self.retry_waiting(peer);
         }
         for _ in 0..self.courtesies.len() {
-            let Some((peer, kind)) = self.courtesies.pop_front() else { break };
-            if self.state(peer).lost {
-                continue;
-            }
-            if !self.send_courtesy(Peer(peer), kind) {
-                self.courtesies.push_back((peer, kind));
+            let Some(courtesy) = self.courtesies.pop_front() else { break };
+            // A peer that is gone takes no message, and the provider calls it in vain for ever.
+            let is_over = self.state(courtesy.peer).lost || courtesy.since.elapsed() > FAREWELL;
+            if !is_over && !self.send_courtesy(Peer(courtesy.peer), courtesy.kind) {
+                self.courtesies.push_back(courtesy);
             }
         }
         self.retry_gets();
@@ -353,6 +366,10 @@ impl OfiLane {
                 self.lose(Peer(peer), reason);
             }
         }
+    }
+
+    fn be_courteous(&mut self, peer: u32, kind: FrameKind) {
+        self.courtesies.push_back(Courtesy { peer, kind, since: Instant::now() });
     }
 
     /// A frame without a header; `false`: later.
@@ -381,6 +398,7 @@ impl OfiLane {
 
     fn arrive<I: Inbox>(&mut self, inbox: &mut I, number: usize, seen: &Completion) -> usize {
         let mut count = 0;
+        let mut said_goodbye = None;
         if seen.flags & sys::FI_RECV != 0 {
             let at = if self.fabric.facts.multi_receive { seen.buf } else { std::ptr::null_mut() };
             let bytes = self.buffers.arrived(number, at, seen.len);
@@ -393,7 +411,9 @@ impl OfiLane {
                     });
                     match known {
                         Some(state) if state.tag_in == frame.tag && !state.lost => {
-                            deliver(inbox, state, &frame, &mut self.courtesies)
+                            let is_goodbye = frame.kind == FrameKind::Goodbye;
+                            said_goodbye = is_goodbye.then_some(from);
+                            deliver(inbox, state, &frame)
                         }
                         Some(state) if state.tag_in == frame.tag => 0,
                         _ => self.stranger(),
@@ -401,6 +421,13 @@ impl OfiLane {
                 }
                 None => self.stranger(),
             };
+        }
+        if let Some(peer) = said_goodbye {
+            // Our own goodbye, on its way to the same peer, says the same.
+            let is_said = self.state(peer).parted;
+            if !is_said {
+                self.be_courteous(peer, FrameKind::Farewell);
+            }
         }
         if !self.fabric.facts.multi_receive || seen.flags & sys::FI_MULTI_RECV != 0 {
             if let Err(error) = self.post_receive(number) {
@@ -453,12 +480,8 @@ impl OfiLane {
 }
 
 /// Hands a frame of a known peer on.
-fn deliver<I: Inbox>(
-    inbox: &mut I,
-    state: &mut State,
-    frame: &Frame<'_>,
-    courtesies: &mut VecDeque<(u32, FrameKind)>,
-) -> usize {
+fn deliver<I: Inbox>(inbox: &mut I, state: &mut State, frame: &Frame<'_>) -> usize {
+    state.met = true;
     match frame.kind {
         FrameKind::Message => {
             let Some((header, body)) = frame.message() else { return 0 };
@@ -467,7 +490,6 @@ fn deliver<I: Inbox>(
         }
         FrameKind::Goodbye => {
             state.departed = true;
-            courtesies.push_back((frame.from, FrameKind::Farewell));
         }
         FrameKind::Farewell => state.answered = true,
     }
@@ -568,8 +590,11 @@ impl Lane for OfiLane {
     fn is_flushed(&self) -> bool {
         let quiet = self.buffers.sends_out() == 0 && self.courtesies.is_empty();
         let Some(since) = self.closing else { return quiet };
+        if since.elapsed() > FAREWELL {
+            return true;
+        }
         let waits =
-            |state: &State| state.greeted && !(state.answered || state.departed || state.lost);
-        quiet && (!self.states.values().any(waits) || since.elapsed() > FAREWELL)
+            |state: &State| state.parted && !(state.answered || state.departed || state.lost);
+        quiet && !self.states.values().any(waits)
     }
 }

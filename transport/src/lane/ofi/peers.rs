@@ -29,8 +29,10 @@ pub(super) struct State {
     pub(super) waiting: Option<usize>,
     /// No room at the last attempt: not tried again before the next poll.
     pub(super) full: bool,
-    /// Something was sent to it.
-    pub(super) greeted: bool,
+    /// Something was sent to it, or came from it.
+    pub(super) met: bool,
+    /// We said goodbye to it, or are about to.
+    pub(super) parted: bool,
     /// It said goodbye.
     pub(super) departed: bool,
     /// It has read our goodbye.
@@ -47,7 +49,8 @@ impl State {
             tag_in: frame::tag(key, job, peer, *rank),
             waiting: None,
             full: false,
-            greeted: false,
+            met: false,
+            parted: false,
             departed: false,
             answered: false,
             lost: false,
