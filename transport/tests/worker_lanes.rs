@@ -15,6 +15,7 @@ use strait_transport::worker::{Next, SendMode, Sent, Waiter, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHM: Allowed = Allowed { shm: true, tcp: false, ofi: false };
+const OFI: Allowed = Allowed { shm: false, tcp: false, ofi: true };
 const TCP: Allowed = Allowed { shm: false, tcp: true, ofi: false };
 
 fn jobs(size: u32) -> Vec<Job> {
@@ -287,6 +288,11 @@ programs! {
     tcp_crossfire_of_2: 2, TCP, crossfire;
     tcp_crossfire_of_3: 3, TCP, crossfire;
     shm_crossfire_of_3: 3, SHM, crossfire;
+    ofi_ring_of_2: 2, OFI, fetched_ring;
+    ofi_ring_of_5: 5, OFI, fetched_ring;
+    ofi_flood_of_4: 4, OFI, flood;
+    ofi_ping_pong: 4, OFI, ping_pong;
+    ofi_crossfire_of_3: 3, OFI, crossfire;
     alone: 1, Allowed::ALL, ring;
 }
 
@@ -348,6 +354,11 @@ fn a_loss_wakes(allowed: Allowed) {
 #[test]
 fn a_loss_wakes_over_shm() {
     a_loss_wakes(SHM);
+}
+
+#[test]
+fn a_loss_wakes_over_ofi() {
+    a_loss_wakes(OFI);
 }
 
 #[test]

@@ -86,6 +86,11 @@ impl Buffers {
         Ok(Buffers { memory, contexts, free_sends, receive_count, receive_bytes, registration })
     }
 
+    /// At the end: the registration, to be closed.
+    pub fn take_registration(&mut self) -> Option<Registration> {
+        self.registration.take()
+    }
+
     /// For every operation on these buffers.
     pub fn descriptor(&self) -> *mut c_void {
         self.registration.as_ref().map_or(ptr::null_mut(), Registration::descriptor)

@@ -488,11 +488,20 @@ impl AsFd for Fabric {
     }
 }
 
+impl Fabric {
+    /// Ends all operations: nothing works on memory of ours afterwards, and nothing can be posted.
+    pub(super) fn close_endpoint(&mut self) {
+        let endpoint = std::mem::replace(&mut self.endpoint, ptr::null_mut());
+        // SAFETY: it is open or null, and closed once.
+        unsafe { close(endpoint.cast()) };
+    }
+}
+
 impl Drop for Fabric {
     fn drop(&mut self) {
+        self.close_endpoint();
         // SAFETY: each is open or null, and closed once; what uses others goes first.
         unsafe {
-            close(self.endpoint.cast());
             close(self.queue.cast());
             close(self.addresses.cast());
             close(self.domain.cast());

@@ -80,6 +80,23 @@ impl Transfers {
     }
 }
 
+impl Drop for OfiLane {
+    fn drop(&mut self) {
+        // Memory that is bound to the endpoint goes before it; else nothing may work on the memory
+        // any more when it goes.
+        if self.fabric.facts.memory_mode & sys::FI_MR_ENDPOINT == 0 {
+            self.fabric.close_endpoint();
+        }
+        let Transfers { loans, reads, queue, .. } = &mut self.transfers;
+        let lent = loans.drain().map(|(_, (registration, _))| registration);
+        let begun = reads.drain(..).flatten().chain(queue.drain(..));
+        let read = begun.filter_map(|read| read.registration);
+        for registration in lent.chain(read).chain(self.buffers.take_registration()) {
+            self.fabric.forget(registration);
+        }
+    }
+}
+
 impl OfiLane {
     pub(super) fn register_loan(
         &mut self,
