@@ -45,6 +45,13 @@ const NETWORK: &[Need] = &[
     Need { what: "hostname", met: || in_path("hostname"), package: "hostname" },
 ];
 
+/// What the lane over libfabric is tested with; only the tests need it.
+const FABRICS: &[Need] = &[Need {
+    what: "libfabric, with its headers",
+    met: || Path::new("/usr/include/rdma/fabric.h").exists(),
+    package: "libfabric-dev",
+}];
+
 /// A SLURM of one node.
 const SLURM: &[Need] = &[
     Need { what: "slurmctld", met: || in_sbin("slurmctld"), package: "slurmctld" },
@@ -66,6 +73,17 @@ pub fn measuring_tools() -> Result<(), String> {
 /// As [`packages`], for what lays out hosts.
 pub fn network_tools() -> Result<(), String> {
     install_missing(NETWORK)
+}
+
+/// As [`packages`], for libfabric.
+pub fn fabrics() -> Result<(), String> {
+    install_missing(FABRICS)
+}
+
+/// A libfabric newer than Debian's: it is in MPICH's package.
+pub fn newer_libfabric(places: &Places) -> Result<PathBuf, String> {
+    let library = hydra(places)?.with_file_name("../lib/mpich/libfabric.so.1");
+    if library.exists() { Ok(library) } else { Err(format!("no {}", library.display())) }
 }
 
 /// Installs SLURM, for a node of one that the tests start.

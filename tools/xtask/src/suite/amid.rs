@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A rank is killed amid a message of 64 MiB: the sender or the receiver, where the receiver reads
-//! the sender's memory, where it may not, and over TCP. The job ends by itself, names the rank
+//! the sender's memory, where it may not, and over TCP and libfabric. The job ends by itself, names the rank
 //! that was killed, and leaves nothing.
 
 use super::cases::{self, Case};
@@ -23,10 +23,12 @@ const WAYS: &[Way] = &[
     ("single copy", Lanes::Shm, &[]),
     ("fragments", Lanes::Shm, &["process_vm_readv", "process_vm_writev"]),
     ("tcp", Lanes::Tcp, &[]),
+    ("ofi", Lanes::Ofi, &[]),
 ];
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
     suite.need_prefix()?;
+    crate::setup::fabrics()?;
     for name in ["amid", "refuse"] {
         let source = suite.places.root.join(format!("bindings/tests/c/ends/{name}.c"));
         programs::compile(suite, &source, &programs::scratch(suite, name))?;

@@ -189,7 +189,7 @@ fn mpiexec(suite: &Suite, network: &Network, hosts: usize, ranks: usize) -> Task
     task.arg("-launcher-exec").arg(network.on()).args(["-hosts", &list])
 }
 
-fn quiet(outcome: Outcome) -> Result<Outcome, String> {
+pub fn quiet(outcome: Outcome) -> Result<Outcome, String> {
     if outcome.success() && outcome.err.is_empty() { Ok(outcome) } else { Err(outcome.describe()) }
 }
 
@@ -201,16 +201,7 @@ fn python_suite(
     file: &str,
 ) -> Result<(), String> {
     let records = suite.places.scratch().join("log/hosts").join(file);
-    let _ = std::fs::remove_dir_all(&records);
-    std::fs::create_dir_all(&records).map_err(|e| e.to_string())?;
-    let runner = suite.places.root.join("bindings/tests/python/run_mpi4py.py");
-    let task = mpiexec(suite, network, 2, 4).arg(python).arg(runner).arg(tests).arg(&records);
-    let task = task.args(["-v", "--no-builddir", "-i", &format!(r"^test_{file}\.py$")]);
-    let outcome = task.env("MPI4PY_TEST_SPAWN", "0").limit(300).run()?;
-    match (mpi4py::failed_tests(&records, 4), outcome.success()) {
-        (failed, true) if failed.is_empty() => Ok(()),
-        (failed, _) => Err(format!("failed: {failed:?}; {}", outcome.describe())),
-    }
+    mpi4py::one_file(suite, mpiexec(suite, network, 2, 4), 4, python, tests, file, &records)
 }
 
 /// Two hosts that are both this one need no root: this is tried everywhere.

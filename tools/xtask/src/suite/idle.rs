@@ -21,23 +21,24 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
     suite.need_prefix()?;
-    let source = suite.places.root.join("bindings/tests/c/ends/waiting.c");
-    let binary = programs::scratch(suite, "waiting");
-    programs::compile(suite, &source, &binary)?;
     let mut tally = Tally::default();
     for lanes in suite.lanes() {
         let name = format!("{RANKS} ranks that wait, {}", lanes.name());
-        tally.record(&name, one_lane(suite, &binary, *lanes));
+        tally.record(&name, waiting(suite, *lanes, RANKS));
     }
     Ok(tally)
 }
 
-fn one_lane(suite: &Suite, binary: &Path, lanes: Lanes) -> Result<(), String> {
+/// So many ranks that wait over this lane.
+pub fn waiting(suite: &Suite, lanes: Lanes, ranks: usize) -> Result<(), String> {
+    let source = suite.places.root.join("bindings/tests/c/ends/waiting.c");
+    let binary = programs::scratch(suite, "waiting");
+    programs::compile(suite, &source, &binary)?;
     let log = suite.places.scratch().join("log/idle").join(lanes.name());
-    let task = suite.mpiexec(RANKS, lanes).arg(binary).limit(180).log(log.clone());
+    let task = suite.mpiexec(ranks, lanes).arg(&binary).limit(180).log(log.clone());
     let running = task.start()?;
     let mark = running.mark();
-    let result = measure(&running, &log.with_extension("out"));
+    let result = measure(&running, &log.with_extension("out"), ranks);
     signal(running.pid(), "TERM");
     let outcome = running.finish()?;
     let left = marked(&mark);
@@ -49,7 +50,7 @@ fn one_lane(suite: &Suite, binary: &Path, lanes: Lanes) -> Result<(), String> {
     Ok(())
 }
 
-fn measure(running: &Running, out: &Path) -> Result<(), String> {
+fn measure(running: &Running, out: &Path, count: usize) -> Result<(), String> {
     let begin = Instant::now();
     while !fs::read_to_string(out).is_ok_and(|text| text.contains("waiting")) {
         if begin.elapsed() > Duration::from_secs(120) {
@@ -59,7 +60,7 @@ fn measure(running: &Running, out: &Path) -> Result<(), String> {
     }
     sleep(SETTLE);
     let ranks: Vec<u32> = running.family().into_iter().filter(|pid| is_rank(*pid)).collect();
-    if ranks.len() != RANKS {
+    if ranks.len() != count {
         return Err(format!("{} ranks wait", ranks.len()));
     }
     let before = time_used(&ranks)?;
@@ -70,7 +71,7 @@ fn measure(running: &Running, out: &Path) -> Result<(), String> {
     let used = time_used(&ranks)?.saturating_sub(before);
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     println!(
-        "   {RANKS} ranks used {:.3} ms in {WATCHED:?}, after {:.0} ms to come there",
+        "   {count} ranks used {:.3} ms in {WATCHED:?}, after {:.0} ms to come there",
         milliseconds(used),
         milliseconds(before)
     );

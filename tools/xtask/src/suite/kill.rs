@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Kills a rank with SIGKILL at random points, again and again, and looks for what is left.
 //!
-//! The program moves small and large messages and collectives without end, over either lane. One
+//! The program moves small and large messages and collectives without end, over each lane. One
 //! in five times mpiexec itself is killed, one in ten times all of them at once. Afterwards no
 //! process of the job, no name in /dev/shm and no abstract socket may remain, and mpiexec must
 //! have ended by itself. Further rounds kill ranks that write a file together: whatever was
@@ -9,7 +9,7 @@
 //! The random numbers come from a printed seed: `XTASK_SEED=N` repeats a run's choices.
 
 use super::cases::{self, Case};
-use super::{Suite, Tally, programs};
+use super::{Lanes, Suite, Tally, programs};
 use crate::process::{Running, Task, marked, signal};
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,6 +36,7 @@ enum Victim {
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
     suite.need_prefix()?;
+    crate::setup::fabrics()?;
     let compiled = |name: &str| -> Result<PathBuf, String> {
         let source = suite.places.root.join(format!("bindings/tests/c/ends/{name}.c"));
         let binary = programs::scratch(suite, name);
@@ -69,7 +70,10 @@ fn names_that_stay(before: &BTreeSet<String>) -> Vec<String> {
 }
 
 fn case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'a> {
-    let lanes = suite.lanes()[round as usize % suite.lanes().len()];
+    let lanes = match round % 10 {
+        5 if suite.foreign.is_none() => Lanes::Ofi,
+        _ => suite.lanes()[round as usize % suite.lanes().len()],
+    };
     let who = match round % 10 {
         4 | 9 => Victim::Launcher,
         7 | 8 if round % 20 < 10 => Victim::Everybody,

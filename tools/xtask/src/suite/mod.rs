@@ -13,6 +13,7 @@ mod cases;
 mod container;
 mod cost;
 mod expected;
+mod fabrics;
 pub mod hosts;
 mod idle;
 mod installed;
@@ -96,6 +97,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "bench", about: "the benchmarks run and validate", run: bench::stage },
     Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
     Stage { name: "hosts", about: "jobs on two and three hosts", run: hosts::stage },
+    Stage { name: "fabrics", about: "jobs over libfabric", run: fabrics::stage },
     Stage { name: "launchers", about: "hydra and srun start our ranks", run: launchers::stage },
     Stage { name: "mpi4py", about: "mpi4py's own tests, both faces", run: mpi4py::stage },
 ];
@@ -145,7 +147,7 @@ impl Suite {
         let task = task.arg(self.bin("mpiexec")).arg("-n").arg(ranks.to_string());
         match lanes {
             Lanes::Shm => task.without_env("STRAIT_LANES"),
-            Lanes::Tcp => task.env("STRAIT_LANES", "tcp"),
+            Lanes::Tcp | Lanes::Ofi => task.env("STRAIT_LANES", lanes.name()),
         }
     }
 
@@ -181,6 +183,8 @@ impl Suite {
 pub enum Lanes {
     Shm,
     Tcp,
+    /// libfabric (fabrics.rs); not among [`Suite::lanes`].
+    Ofi,
 }
 
 impl Lanes {
@@ -188,6 +192,7 @@ impl Lanes {
         match self {
             Lanes::Shm => "shm",
             Lanes::Tcp => "tcp",
+            Lanes::Ofi => "ofi",
         }
     }
 }

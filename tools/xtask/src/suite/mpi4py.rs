@@ -13,6 +13,7 @@
 
 use super::cases::{self, Case};
 use super::{Face, Lanes, Suite, Tally};
+use crate::process::Task;
 use crate::setup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -216,6 +217,28 @@ impl One<'_> {
         };
         let run = Run { face: self.face, ranks: self.ranks, file: self.file, verdicts };
         Ok((run, result))
+    }
+}
+
+/// One file of mpi4py's suite, in a job that `task` starts; `records` is where it writes.
+pub fn one_file(
+    suite: &Suite,
+    task: Task,
+    ranks: usize,
+    python: &Path,
+    tests: &Path,
+    file: &str,
+    records: &Path,
+) -> Result<(), String> {
+    let _ = fs::remove_dir_all(records);
+    fs::create_dir_all(records).map_err(|e| e.to_string())?;
+    let runner = suite.places.root.join("bindings/tests/python/run_mpi4py.py");
+    let task = task.arg(python).arg(runner).arg(tests).arg(records);
+    let task = task.args(["-v", "--no-builddir", "-i", &format!(r"^test_{file}\.py$")]);
+    let outcome = task.env("MPI4PY_TEST_SPAWN", "0").limit(300).run()?;
+    match (failed_tests(records, ranks), outcome.success()) {
+        (failed, true) if failed.is_empty() => Ok(()),
+        (failed, _) => Err(format!("failed: {failed:?}; {}", outcome.describe())),
     }
 }
 
