@@ -96,9 +96,9 @@ pub const KNOBS: &[Knob] = &[
         scope: Scope::Debugging,
         since: "0.1",
         text: "Which lanes may be used: shm, ofi (libfabric), tcp. `tcp` or `ofi` alone is used \
-               between ranks of one host, too: for tests, and to tell a fault of shared memory from \
-               one of the program. Beside tcp, ofi is used where libfabric has a provider over \
-               hardware (docs/ofi.md). All ranks must say the same.",
+               between ranks of one host, too: for tests, and to tell a fault of shared memory \
+               from one of the program. Beside tcp, ofi is used where libfabric has a provider \
+               over hardware (docs/ofi.md). All ranks must say the same.",
     },
     Knob {
         name: "OFI_LIBRARY",
@@ -117,9 +117,9 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Tuning,
         since: "0.1",
-        text: "Provider of libfabric to use, by its name in fi_info, also one over software such as \
-               `tcp;ofi_rxm`: where the choice is wrong, and for measurements. All ranks must say \
-               the same.",
+        text: "Provider of libfabric to use, by its name in fi_info, also one over software such \
+               as `tcp;ofi_rxm`: where the choice is wrong, and for measurements. All ranks must \
+               say the same.",
     },
     Knob {
         name: "PEER_READ",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The lane over libfabric on a strict provider (fake/): every combination of the FI_MR_* bits, with
-//! buffers for many messages and for one, refusals, and failures.
+//! The lane over libfabric on a strict provider (fake/): every combination of the FI_MR_* bits,
+//! with buffers for many messages and for one, refusals, and failures.
 
 mod fake;
 

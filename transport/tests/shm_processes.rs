@@ -204,7 +204,7 @@ fn read_each_other(rank: &mut Rank, memory: &[u8], expect: impl Fn(u32, &Get, &[
         let range = RemoteRange { address, bytes: memory.len(), key: 0 };
         let mut into = vec![0; memory.len()];
         // SAFETY: `into` is as long as the range.
-        let got = unsafe { rank.lane.get(from, range, into.as_mut_ptr()) };
+        let got = unsafe { rank.lane.get(from, range, into.as_mut_ptr(), 0) };
         expect(from.0, &got, &into);
     }
     rank.barrier();

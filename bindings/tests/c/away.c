@@ -38,7 +38,8 @@ static int is_ours(void) {
     int length;
     MPI_Get_library_version(text, &length);
     const char *lanes = getenv("STRAIT_LANES");
-    return strstr(text, "Strait") != NULL && !(lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi")));
+    int away = lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi"));
+    return strstr(text, "Strait") != NULL && !away;
 }
 
 static void receive(int other, int round, size_t bytes, int kind, int filled) {

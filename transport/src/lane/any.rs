@@ -2,9 +2,9 @@
 //! The lanes of a worker and the one dispatch: a `match` on the lane of the endpoint.
 //!
 //! The set is closed, so bodies can be inlined and the borrow checker sees through. `STRAIT_LANES`
-//! (a list of names, allowed.rs) says which lanes may be used between processes; a worker's messages
-//! to itself always use loopback, so `self` may be named and changes nothing. A lane that no peer
-//! needs is not made: a job on one host opens no port.
+//! (a list of names, allowed.rs) says which lanes may be used between processes; a worker's
+//! messages to itself always use loopback, so `self` may be named and changes nothing. A lane that
+//! no peer needs is not made: a job on one host opens no port.
 
 pub use super::allowed::Allowed;
 use super::loopback::Loopback;

@@ -265,6 +265,7 @@ mod tests {
         piece_bytes_max: 32 << 10,
         bulk_bytes_max: 0,
         get: true,
+        get_later: false,
         latency_ns: 300,
         fragment_bytes_per_us: 5_000,
         get_ns: 1_000,

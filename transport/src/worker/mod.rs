@@ -9,13 +9,14 @@
 //!
 //! The parts: `submit` (sends, and what waits for room), `deliver` (what arrives), `receive` (what
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
-//! their senders may fill), `cancel` (cancellation and the loss of a peer), `direct` (receives
-//! without a request), `near` (what is done without messages), `note` (what tools hear of),
-//! `summary` (what waits, in words).
+//! their senders may fill), `loan` (memory that a lane lends), `cancel` (cancellation and the loss
+//! of a peer), `direct` (receives without a request), `near` (what is done without messages),
+//! `note` (what tools hear of), `summary` (what waits, in words).
 
 mod cancel;
 mod deliver;
 mod direct;
+mod loan;
 mod near;
 mod note;
 mod offer;

@@ -192,8 +192,8 @@ impl Worker {
         let (token, base, peer) = (*token, *base, slot.peer);
         slot.stage = Stage::Fetching { token };
         let lane = self.core.endpoints[peer as usize].lane;
-        // SAFETY: it is the receive's buffer, which its poster promised to be writable and untouched
-        // until completion, and which holds so many bytes.
+        // SAFETY: it is the receive's buffer, which its poster promised to be writable and
+        // untouched until completion, and which holds so many bytes.
         match unsafe { self.lanes.get(lane, Peer(peer), from, base, id.token()) } {
             Get::Begun => {}
             end => self.core.fetch_ended(id, end),

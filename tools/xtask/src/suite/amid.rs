@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A rank is killed amid a message of 64 MiB: the sender or the receiver, where the receiver reads
-//! the sender's memory, where it may not, and over TCP and libfabric. The job ends by itself, names the rank
-//! that was killed, and leaves nothing.
+//! the sender's memory, where it may not, and over TCP and libfabric. The job ends by itself, names
+//! the rank that was killed, and leaves nothing.
 
 use super::cases::{self, Case};
 use super::{Lanes, Suite, Tally, kill, programs};

@@ -211,22 +211,14 @@ impl Fabric {
             let addresses = bind(endpoint, &raw mut (*self.addresses).fid, 0);
             let flags = sys::FI_TRANSMIT | sys::FI_RECV;
             let queue = bind(endpoint, &raw mut (*self.queue).fid, flags);
-            // shm has the place where it keeps this only after it was enabled (1.17 writes through a
-            // null pointer before that); the others want to know before.
-            let is_late = self.facts.provider == "shm";
-            let set_least = || {
+            if self.facts.multi_receive {
                 let (level, name) = (sys::FI_OPT_ENDPOINT, sys::FI_OPT_MIN_MULTI_RECV);
                 let value = (&raw const receive_bytes).cast();
                 let set = (*(*self.endpoint).ops).setopt;
-                set(endpoint, level, name, value, size_of::<usize>()) >= 0
-            };
-            if self.facts.multi_receive && !is_late {
-                self.facts.multi_receive = set_least();
+                let size = size_of::<usize>();
+                self.facts.multi_receive = set(endpoint, level, name, value, size) >= 0;
             }
             let enable = ((*(*endpoint).ops).control)(endpoint, sys::FI_ENABLE, ptr::null_mut());
-            if self.facts.multi_receive && is_late && enable >= 0 {
-                self.facts.multi_receive = set_least();
-            }
             [addresses, queue, enable]
         };
         for (what, result) in ["fi_ep_bind", "fi_ep_bind", "fi_enable"].iter().zip(results) {
@@ -458,8 +450,11 @@ impl Fabric {
     }
 
     /// Gives up an operation; its completion still comes.
-    pub fn cancel(&mut self, context: *mut c_void) {
-        // SAFETY: the endpoint is open; a context that is not under way is an error that we ignore.
+    ///
+    /// # Safety
+    /// The context is one of an operation that was posted here.
+    pub unsafe fn cancel(&mut self, context: *mut c_void) {
+        // SAFETY: the endpoint is open; an operation that is over already is an error to ignore.
         unsafe { ((*(*self.endpoint).ops).cancel)(&raw mut (*self.endpoint).fid, context) };
     }
 
@@ -530,7 +525,9 @@ fn facts(info: &Info) -> Facts {
         inject_bytes: tx.inject_size,
         message_bytes_max: ep.max_msg_size,
         memory_mode: domain.mr_mode,
-        multi_receive: raw.caps & sys::FI_MULTI_RECV != 0,
+        // shm: 1.17 wants to hear the least room of a buffer after it was enabled and crashes
+        // before, 2.5 wants to hear it before, and reads messages into no room at all otherwise.
+        multi_receive: raw.caps & sys::FI_MULTI_RECV != 0 && provider != "shm",
         reads: raw.caps & sys::FI_RMA != 0,
         key_bytes: domain.mr_key_size,
         needs_polls: provider.ends_with("ofi_rxd"),

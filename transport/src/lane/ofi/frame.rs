@@ -33,6 +33,8 @@ pub enum FrameKind {
     Goodbye = 2,
     /// A goodbye was read, and with it all that came before.
     Farewell = 3,
+    /// Says how many messages have come, and nothing else.
+    Count = 4,
 }
 
 /// The tag of all messages from one rank to another.
@@ -46,11 +48,12 @@ pub fn tag(key: &[u8; 32], job: &[u8; 16], from: u32, to: u32) -> u64 {
     u64::from_le_bytes(*code.first_chunk().expect("an HMAC has 32 bytes"))
 }
 
-/// Writes the prefix.
+/// Writes the prefix. `seen` counts the messages that have come from the target so far.
 #[inline]
-pub fn write_prefix(into: &mut [u8], kind: FrameKind, from: u32, tag: u64) {
+pub fn write_prefix(into: &mut [u8], kind: FrameKind, from: u32, seen: u16, tag: u64) {
+    let [low, high] = seen.to_le_bytes();
     into[..4].copy_from_slice(&from.to_le_bytes());
-    into[4..8].copy_from_slice(&[kind as u8, VERSION, 0, 0]);
+    into[4..8].copy_from_slice(&[kind as u8, VERSION, low, high]);
     into[8..16].copy_from_slice(&tag.to_le_bytes());
 }
 
@@ -63,6 +66,8 @@ pub struct Frame<'a> {
     pub tag: u64,
     /// What it is for.
     pub kind: FrameKind,
+    /// Messages that its sender has had from us, modulo 65536.
+    pub seen: u16,
     rest: &'a [u8],
 }
 
@@ -73,14 +78,20 @@ impl<'a> Frame<'a> {
         let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
         let (from, more) = prefix.split_first_chunk::<4>()?;
         let (what, tag) = more.split_first_chunk::<4>()?;
-        let kind = match *what {
-            [1, VERSION, 0, 0] => FrameKind::Message,
-            [2, VERSION, 0, 0] => FrameKind::Goodbye,
-            [3, VERSION, 0, 0] => FrameKind::Farewell,
+        let [kind, version, low, high] = *what;
+        let kind = match kind {
+            1 => FrameKind::Message,
+            2 => FrameKind::Goodbye,
+            3 => FrameKind::Farewell,
+            4 => FrameKind::Count,
             _ => return None,
         };
+        if version != VERSION {
+            return None;
+        }
+        let seen = u16::from_le_bytes([low, high]);
         let tag = u64::from_le_bytes(*tag.first_chunk()?);
-        Some(Frame { from: u32::from_le_bytes(*from), tag, kind, rest })
+        Some(Frame { from: u32::from_le_bytes(*from), tag, kind, seen, rest })
     }
 
     /// Header and body of a message, if they fit each other.
@@ -138,17 +149,18 @@ mod tests {
     fn a_frame_survives_the_trip_and_nothing_else_is_one() {
         let header = Header { body: 3, ..Header::with_token(MessageKind::Fin, 7) };
         let mut bytes = vec![0; HEAD_BYTES];
-        write_prefix(&mut bytes, FrameKind::Message, 9, 0xfeed);
+        write_prefix(&mut bytes, FrameKind::Message, 9, 0x1234, 0xfeed);
         bytes[PREFIX_BYTES..].copy_from_slice(&codec::encode(&header));
         bytes.extend(b"abc");
         let frame = Frame::read(&bytes).expect("a frame");
         assert_eq!((frame.from, frame.tag, frame.kind), (9, 0xfeed, FrameKind::Message));
+        assert_eq!(frame.seen, 0x1234);
         assert_eq!(frame.message(), Some((header, &b"abc"[..])));
         assert_eq!(Frame::read(&bytes[..bytes.len() - 1]).and_then(|f| f.message()), None);
         for length in 0..PREFIX_BYTES {
             assert_eq!(Frame::read(&bytes[..length]), None);
         }
-        for (at, value) in [(4, 0), (4, 4), (5, 2), (6, 1), (7, 1)] {
+        for (at, value) in [(4, 0), (4, 5), (5, 0), (5, 2)] {
             let mut wrong = bytes.clone();
             wrong[at] = value;
             assert_eq!(Frame::read(&wrong), None, "byte {at} is {value}");

@@ -50,8 +50,8 @@ impl Library {
         let name = crate::config::text("OFI_LIBRARY")?.unwrap_or_else(|| SONAME.to_owned());
         // RTLD_NODELETE, so that a second lane of the process finds it again, whatever happens.
         let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
-        // SAFETY: the initialisers of libfabric are made to run on opening; a user who names another
-        // file vouches for it as for any library of the program.
+        // SAFETY: the initialisers of libfabric are made to run on opening; a user who names
+        // another file vouches for it as for any library of the program.
         let handle = unsafe { Handle::open(Some(&name), flags) }.map_err(|why| {
             refused(format!(
                 "libfabric cannot be opened ({why}); install it (Debian: libfabric1), name it by \

@@ -5,7 +5,7 @@
 //! Invariants:
 //! 1. Nothing of a message is believed before its tag was compared (frame.rs).
 //! 2. No call waits. What the provider does not take now waits in one frame per peer, and later
-//!    messages to that peer are `Full` until it has left: the order of a pair is the order of posts.
+//!    messages to that peer are `Full` until it has left: a pair's order is the order of posts.
 //! 3. The provider works only in calls of ours. So this process sleeps only on the provider's
 //!    descriptor, when the provider agrees, and never while something of ours is half done.
 //! 4. Memory grows with the peers that talk, by some words each; buffers are the process's.
@@ -13,6 +13,7 @@
 //!
 //! Not here: one-sided communication of windows, which goes by messages (docs/ofi.md).
 
+mod arrivals;
 mod buffers;
 pub mod fabric;
 pub mod frame;
@@ -33,9 +34,7 @@ use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header};
 use buffers::{Buffers, Role};
 use fabric::{Completion, Fabric, Facts, Posted, Seen};
-use frame::{
-    BODY_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameKind, HEAD_BYTES, PREFIX_BYTES, write_prefix,
-};
+use frame::{BODY_BYTES_MAX, FRAME_BYTES_MAX, FrameKind, HEAD_BYTES, PREFIX_BYTES, write_prefix};
 use library::Library;
 use peers::{State, States};
 use provider::Wanted;
@@ -233,30 +232,36 @@ impl OfiLane {
         bytes: usize,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit {
-        let (from, tag) = (self.settings.rank, self.state(peer.0).tag_out);
+        let from = self.settings.rank;
+        let state = self.state(peer.0);
+        let (seen, tag) = (state.seen, state.tag_out);
         // A copy that the provider took has no completion: nobody knows when it has left. The last
         // frame of a pair tells it for all before.
         let inject = !self.fabric.facts.needs_polls
-            && kind == FrameKind::Message
+            && matches!(kind, FrameKind::Message | FrameKind::Count)
             && bytes <= self.fabric.facts.inject_bytes.min(INJECT_BYTES_MAX);
         if inject {
             let mut frame = [0; INJECT_BYTES_MAX];
-            write_prefix(&mut frame, kind, from, tag);
+            write_prefix(&mut frame, kind, from, seen, tag);
             fill(&mut frame[PREFIX_BYTES..bytes]);
             let posted = self.fabric.inject(to, &frame[..bytes]);
-            return self.outcome(peer, posted);
+            let answer = self.outcome(peer, posted);
+            if answer == Submit::Sent {
+                self.count_sent(peer, kind, seen);
+            }
+            return answer;
         }
         let Some(number) = self.buffers.take_send() else { return self.no_room(peer) };
         let frame = self.buffers.frame(number);
-        write_prefix(frame, kind, from, tag);
+        write_prefix(frame, kind, from, seen, tag);
         fill(&mut frame[PREFIX_BYTES..bytes]);
         self.transfers.sends[number] = (peer.0, bytes as u32);
         match self.post_send(number, to) {
-            Posted::Yes => self.state(peer.0).met = true,
+            Posted::Yes => self.count_sent(peer, kind, seen),
             Posted::Again => {
                 // What was filled in counts as sent: it waits here.
-                let state = self.state(peer.0);
-                (state.waiting, state.met) = (Some(number), true);
+                self.state(peer.0).waiting = Some(number);
+                self.count_sent(peer, kind, seen);
                 self.waiting.push_back(peer.0);
                 self.stuck = true;
             }
@@ -269,12 +274,15 @@ impl OfiLane {
         Submit::Sent
     }
 
+    fn count_sent(&mut self, peer: Peer, kind: FrameKind, told: u16) {
+        let state = self.state(peer.0);
+        state.sent = state.sent.wrapping_add(u16::from(kind == FrameKind::Message));
+        (state.told, state.met) = (told, true);
+    }
+
     fn outcome(&mut self, peer: Peer, posted: Posted) -> Submit {
         match posted {
-            Posted::Yes => {
-                self.state(peer.0).met = true;
-                Submit::Sent
-            }
+            Posted::Yes => Submit::Sent,
             Posted::Again => self.no_room(peer),
             Posted::No(reason) => {
                 self.lose(peer, self.failed_to_send(&reason));
@@ -381,119 +389,6 @@ impl OfiLane {
         let Some(to) = self.look_up(peer) else { return false };
         self.transmit(peer, to, kind, PREFIX_BYTES, &mut |_| {}) != Submit::Full
     }
-
-    /// One completion; returns how many messages it delivered.
-    fn complete<I: Inbox>(&mut self, inbox: &mut I, seen: &Completion) -> usize {
-        match self.buffers.role(seen.op_context) {
-            Some(Role::Receive(number)) => self.arrive(inbox, number, seen),
-            Some(Role::Send(number)) => {
-                self.buffers.put_send(number);
-                self.settled += 1;
-                0
-            }
-            Some(Role::Get(number)) => self.got(inbox, number),
-            None => 0,
-        }
-    }
-
-    fn arrive<I: Inbox>(&mut self, inbox: &mut I, number: usize, seen: &Completion) -> usize {
-        let mut count = 0;
-        let mut said_goodbye = None;
-        if seen.flags & sys::FI_RECV != 0 {
-            let at = if self.fabric.facts.multi_receive { seen.buf } else { std::ptr::null_mut() };
-            let bytes = self.buffers.arrived(number, at, seen.len);
-            count = match bytes.and_then(Frame::read) {
-                Some(frame) => {
-                    let (settings, from) = (&self.settings, frame.from);
-                    let is_member = from < settings.size && from != settings.rank;
-                    let known = is_member.then(|| {
-                        self.states.entry(from).or_insert_with(|| State::new(settings, from))
-                    });
-                    match known {
-                        Some(state) if state.tag_in == frame.tag && !state.lost => {
-                            let is_goodbye = frame.kind == FrameKind::Goodbye;
-                            said_goodbye = is_goodbye.then_some(from);
-                            deliver(inbox, state, &frame)
-                        }
-                        Some(state) if state.tag_in == frame.tag => 0,
-                        _ => self.stranger(),
-                    }
-                }
-                None => self.stranger(),
-            };
-        }
-        if let Some(peer) = said_goodbye {
-            // Our own goodbye, on its way to the same peer, says the same.
-            let is_said = self.state(peer).parted;
-            if !is_said {
-                self.be_courteous(peer, FrameKind::Farewell);
-            }
-        }
-        if !self.fabric.facts.multi_receive || seen.flags & sys::FI_MULTI_RECV != 0 {
-            if let Err(error) = self.post_receive(number) {
-                self.break_down(&error.to_string());
-            }
-        }
-        count
-    }
-
-    #[cold]
-    fn stranger(&mut self) -> usize {
-        self.strangers += 1;
-        if self.strangers == 1 {
-            let line = format!(
-                "strait: rank {} dropped a message that came over libfabric's {}: it is not of this \
-                 job",
-                self.settings.rank, self.fabric.facts.provider
-            );
-            (self.settings.report)(&line);
-        }
-        0
-    }
-
-    /// A failed operation.
-    #[cold]
-    fn fail<I: Inbox>(&mut self, inbox: &mut I, failure: &fabric::Failure) -> usize {
-        match self.buffers.role(failure.context) {
-            Some(Role::Send(number)) => {
-                let peer = self.transfers.sends[number].0;
-                self.buffers.put_send(number);
-                self.settled += 1;
-                let state = self.state(peer);
-                // Whoever said goodbye, or heard ours, may be gone: nothing is missing then.
-                if !(state.departed || state.answered) {
-                    let reason = self.failed_to_send(&failure.reason);
-                    self.lose(Peer(peer), reason);
-                }
-                0
-            }
-            Some(Role::Receive(number)) => {
-                // What comes with it was not delivered; its sender hears of it, or is lost.
-                self.transfers.unposted.push(number);
-                self.stuck = true;
-                0
-            }
-            Some(Role::Get(number)) => self.get_failed(inbox, number),
-            None => 0,
-        }
-    }
-}
-
-/// Hands a frame of a known peer on.
-fn deliver<I: Inbox>(inbox: &mut I, state: &mut State, frame: &Frame<'_>) -> usize {
-    state.met = true;
-    match frame.kind {
-        FrameKind::Message => {
-            let Some((header, body)) = frame.message() else { return 0 };
-            inbox.message(Peer(frame.from), &header, body);
-            return 1;
-        }
-        FrameKind::Goodbye => {
-            state.departed = true;
-        }
-        FrameKind::Farewell => state.answered = true,
-    }
-    0
 }
 
 impl Lane for OfiLane {

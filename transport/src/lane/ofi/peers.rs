@@ -5,7 +5,7 @@
 //! 1. A peer is entered in the table of addresses when it is first needed.
 //! 2. A peer is reported as lost once, after what had arrived from it by then.
 
-use super::frame;
+use super::frame::{self, Frame, FrameKind};
 use super::{LOOK_UP_FIRST, LOOK_UP_MOST, OfiLane, Settings};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
@@ -14,6 +14,13 @@ use crate::lane::{FINALIZED, Inbox};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
+
+/// Messages that a peer may not have had yet. Providers keep what comes and finds no buffer, each
+/// in 16 KiB (`ofi_rxm`): so that this stays some megabytes a pair, however little the receiver
+/// looks.
+const WINDOW: u16 = 512;
+/// After so many messages their sender is told, if no message tells it anyway.
+pub(super) const TELL_AFTER: u16 = WINDOW / 2;
 
 /// How long a peer that the launcher called dead may still be heard: its last messages are on
 /// their way.
@@ -27,6 +34,12 @@ pub(super) struct State {
     pub(super) tag_in: u64,
     /// The frame that the provider did not take yet.
     pub(super) waiting: Option<usize>,
+    /// Messages to it, those of them that it has had, messages from it, and how many of those it
+    /// was told of; all modulo 65536.
+    pub(super) sent: u16,
+    pub(super) had: u16,
+    pub(super) seen: u16,
+    pub(super) told: u16,
     /// No room at the last attempt: not tried again before the next poll.
     pub(super) full: bool,
     /// Something was sent to it, or came from it.
@@ -48,6 +61,10 @@ impl State {
             tag_out: frame::tag(key, job, *rank, peer),
             tag_in: frame::tag(key, job, peer, *rank),
             waiting: None,
+            sent: 0,
+            had: 0,
+            seen: 0,
+            told: 0,
             full: false,
             met: false,
             parted: false,
@@ -55,6 +72,31 @@ impl State {
             answered: false,
             lost: false,
         }
+    }
+}
+
+impl State {
+    /// What a frame of it says about counts, and that it came.
+    #[inline]
+    pub(super) fn take_count(&mut self, frame: &Frame<'_>) {
+        self.had = frame.seen;
+        self.seen = self.seen.wrapping_add(u16::from(frame.kind == FrameKind::Message));
+    }
+
+    /// Whether it waits for a count that no message has told it. Said once a while.
+    #[inline]
+    pub(super) fn is_to_be_told(&mut self) -> bool {
+        let due = self.seen.wrapping_sub(self.told) >= TELL_AFTER;
+        if due {
+            self.told = self.seen;
+        }
+        due
+    }
+
+    /// Whether it may be sent one more message: what it has not had is not more than a window.
+    #[inline]
+    fn has_window(&self) -> bool {
+        self.sent.wrapping_sub(self.had) < WINDOW
     }
 }
 
@@ -73,6 +115,7 @@ impl OfiLane {
             && let Some(number) = state.number
             && !(state.full || state.lost || state.departed)
             && state.waiting.is_none()
+            && state.has_window()
         {
             return Ok(number);
         }
@@ -93,7 +136,8 @@ impl OfiLane {
             self.lose(peer, FINALIZED.into());
             return Err(Submit::Lost);
         }
-        if state.full || state.waiting.is_some() {
+        if state.full || state.waiting.is_some() || !state.has_window() {
+            // In the last case the peer's count wakes us.
             return Err(Submit::Full);
         }
         match self.look_up(peer) {

@@ -169,8 +169,8 @@ fn none_fits(library: Library, wanted: &Wanted, names: &[String]) -> crate::erro
         None => "Strait chooses none of these by itself; STRAIT_OFI_PROVIDER can name one".into(),
     };
     refused(format!(
-        "libfabric {} has no provider for this job. Usable here: {all}. {what}; or leave ofi out of \
-         STRAIT_LANES",
+        "libfabric {} has no provider for this job. Usable here: {all}. {what}; or leave ofi out \
+         of STRAIT_LANES",
         library.version_text()
     ))
 }

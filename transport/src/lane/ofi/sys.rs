@@ -379,7 +379,7 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
     macro_rules! rows {
         ($($of:ident: $field:tt);+ $(;)?) => { &[$(rows!(@one $of $field)),+] };
         (@one $of:ident type) => { (stringify!($of), "type", at!($of, r#type)) };
-        (@one $of:ident $field:ident) => { (stringify!($of), stringify!($field), at!($of, $field)) };
+        (@one $of:ident $name:ident) => { (stringify!($of), stringify!($name), at!($of, $name)) };
     }
     rows! {
         fi_tx_attr: inject_size; fi_tx_attr: msg_order; fi_tx_attr: size;

@@ -262,7 +262,8 @@ impl OfiLane {
                     self.transfers.to_post.retain(|waiting| *waiting != number);
                     self.end_get(inbox, number, Get::Done);
                 }
-                _ => self.fabric.cancel(self.buffers.context(Role::Get(number))),
+                // SAFETY: the read was posted with this context.
+                _ => unsafe { self.fabric.cancel(self.buffers.context(Role::Get(number))) },
             }
             inbox.fetched(token, Get::Lost(error.clone()));
         }
