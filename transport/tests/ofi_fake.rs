@@ -10,7 +10,6 @@ use strait_transport::envelope::Peer;
 use strait_transport::error::{Error, Submit};
 use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::ofi::fabric::Fabric;
-use strait_transport::lane::ofi::frame::FRAME_BYTES_MAX;
 use strait_transport::lane::ofi::provider::Wanted;
 use strait_transport::lane::ofi::sys::{
     FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR,
@@ -46,7 +45,7 @@ impl Inbox for Heard {
 fn lanes(count: u32) -> Vec<OfiLane> {
     let one = |(rank, directory): (usize, MemoryDirectory)| {
         let wanted = Wanted { provider: Some("fake".into()), ..Wanted::default() };
-        let fabric = Fabric::open(fake::library(), &wanted, FRAME_BYTES_MAX).expect("the fake");
+        let fabric = Fabric::open(fake::library(), &wanted).expect("the fake");
         let settings = Settings {
             rank: rank as u32,
             size: count,

@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use strait_transport::envelope::Peer;
 use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::ofi::fabric::Fabric;
-use strait_transport::lane::ofi::frame::FRAME_BYTES_MAX;
 use strait_transport::lane::ofi::library::Library;
 use strait_transport::lane::ofi::provider::Wanted;
 use strait_transport::lane::ofi::{OfiLane, Settings};
@@ -51,7 +50,7 @@ impl<P: Provider> World for OfiWorld<P> {
                 ip: Some(Ipv4Addr::LOCALHOST),
             };
             let library = Library::open().expect("libfabric1 is installed by `cargo xtask test`");
-            let fabric = Fabric::open(library, &wanted, FRAME_BYTES_MAX).expect(P::NAME);
+            let fabric = Fabric::open(library, &wanted).expect(P::NAME);
             let settings = Settings {
                 rank: rank as u32,
                 size: peers,

@@ -7,7 +7,6 @@
 //! 2. Nothing here moves or goes before the endpoint is closed.
 
 use super::fabric::{Fabric, Registration};
-use super::frame::FRAME_BYTES_MAX;
 use super::sys;
 use crate::error::{Error, Kind, Result};
 use memmap2::MmapMut;
@@ -15,7 +14,7 @@ use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr;
 
-/// Frames that may be under way from this process: 1 MiB.
+/// Frames that may be under way from this process: 1 to 4 MiB, as far as they were ever used.
 pub const SEND_COUNT: usize = 64;
 /// Reads of peers' memory that may be under way.
 pub const GET_COUNT: usize = 64;
@@ -45,6 +44,7 @@ pub struct Buffers {
     memory: MmapMut,
     contexts: Box<[Context]>,
     free_sends: Vec<usize>,
+    frame_bytes: usize,
     receive_count: usize,
     receive_bytes: usize,
     registration: Option<Registration>,
@@ -56,11 +56,12 @@ impl Buffers {
     /// # Errors
     /// No memory, or no registration.
     pub fn new(fabric: &mut Fabric) -> Result<Buffers> {
+        let frame_bytes = fabric.facts.frame_bytes;
         let (receive_count, receive_bytes) = match fabric.facts.multi_receive {
             true => (MULTI_COUNT, MULTI_BYTES),
-            false => (SINGLE_COUNT, FRAME_BYTES_MAX),
+            false => (SINGLE_COUNT, frame_bytes),
         };
-        let bytes = SEND_COUNT * FRAME_BYTES_MAX + receive_count * receive_bytes;
+        let bytes = SEND_COUNT * frame_bytes + receive_count * receive_bytes;
         let mut memory = MmapMut::map_anon(bytes).map_err(|error| {
             Error::system("memory for libfabric", error.raw_os_error().unwrap_or(0))
         })?;
@@ -83,7 +84,15 @@ impl Buffers {
         let count = SEND_COUNT + receive_count + GET_COUNT;
         let contexts = (0..count).map(|_| Context(UnsafeCell::new([0; 8]))).collect();
         let free_sends = (0..SEND_COUNT).rev().collect();
-        Ok(Buffers { memory, contexts, free_sends, receive_count, receive_bytes, registration })
+        Ok(Buffers {
+            memory,
+            contexts,
+            free_sends,
+            frame_bytes,
+            receive_count,
+            receive_bytes,
+            registration,
+        })
     }
 
     /// At the end: the registration, to be closed.
@@ -140,14 +149,14 @@ impl Buffers {
 
     /// A frame that was taken and is not under way.
     pub fn frame(&mut self, number: usize) -> &mut [u8] {
-        let begin = number * FRAME_BYTES_MAX;
-        &mut self.memory[begin..begin + FRAME_BYTES_MAX]
+        let begin = number * self.frame_bytes;
+        &mut self.memory[begin..begin + self.frame_bytes]
     }
 
     /// Where a frame lies, for the provider.
     pub fn frame_base(&self, number: usize) -> *const u8 {
         // SAFETY: frames lie at the beginning of the memory.
-        unsafe { self.memory.as_ptr().add(number * FRAME_BYTES_MAX) }
+        unsafe { self.memory.as_ptr().add(number * self.frame_bytes) }
     }
 
     /// The buffers to receive into.
@@ -157,7 +166,7 @@ impl Buffers {
 
     /// One of them, for the provider.
     pub fn receive(&mut self, number: usize) -> (*mut u8, usize) {
-        let offset = SEND_COUNT * FRAME_BYTES_MAX + number * self.receive_bytes;
+        let offset = SEND_COUNT * self.frame_bytes + number * self.receive_bytes;
         // SAFETY: receive buffers lie behind the frames, inside the memory.
         (unsafe { self.memory.as_mut_ptr().add(offset) }, self.receive_bytes)
     }
@@ -165,7 +174,7 @@ impl Buffers {
     /// The bytes of a message that arrived in this buffer: at `at`, if the provider says so, else
     /// at its beginning. `None` if that is not inside the buffer.
     pub fn arrived(&self, number: usize, at: *const c_void, bytes: usize) -> Option<&[u8]> {
-        let begin = SEND_COUNT * FRAME_BYTES_MAX + number * self.receive_bytes;
+        let begin = SEND_COUNT * self.frame_bytes + number * self.receive_bytes;
         let base = self.memory.as_ptr().addr() + begin;
         let offset = if at.is_null() { 0 } else { at.addr().checked_sub(base)? };
         let end = offset.checked_add(bytes).filter(|end| *end <= self.receive_bytes)?;

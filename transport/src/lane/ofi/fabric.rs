@@ -8,6 +8,7 @@
 //! 3. Memory of an operation stays valid until its completion was read, or the endpoint is closed:
 //!    the lane owns it, or who posted the transfer promised it.
 
+use super::frame::frame_bytes_max;
 use super::library::{Library, refused};
 use super::provider::{Info, Wanted, choose};
 use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
@@ -34,6 +35,8 @@ pub struct Facts {
     pub inject_bytes: usize,
     /// Longest transfer of one call.
     pub message_bytes_max: usize,
+    /// Longest message of ours.
+    pub frame_bytes: usize,
     /// FI_MR_* bits.
     pub memory_mode: c_int,
     /// One buffer takes many messages.
@@ -111,11 +114,11 @@ pub enum Posted {
 }
 
 impl Fabric {
-    /// Opens the best provider; `receive_bytes` is the longest message that will come.
+    /// Opens the best provider.
     ///
     /// # Errors
     /// None fits, or one of its objects cannot be made: the message names provider and call.
-    pub fn open(library: Library, wanted: &Wanted, receive_bytes: usize) -> Result<Fabric> {
+    pub fn open(library: Library, wanted: &Wanted) -> Result<Fabric> {
         let info = choose(library, wanted)?;
         let facts = facts(&info);
         let mut fabric = Fabric {
@@ -132,7 +135,7 @@ impl Fabric {
         };
         fabric.open_domain()?;
         fabric.open_queue()?;
-        fabric.open_endpoint(receive_bytes)?;
+        fabric.open_endpoint()?;
         Ok(fabric)
     }
 
@@ -197,7 +200,7 @@ impl Fabric {
         self.check("fi_av_open", result)
     }
 
-    fn open_endpoint(&mut self, receive_bytes: usize) -> Result<()> {
+    fn open_endpoint(&mut self) -> Result<()> {
         // SAFETY: the domain is open; the description is the one it was opened with.
         let result = unsafe {
             let ops = &*(*self.domain).ops;
@@ -213,7 +216,7 @@ impl Fabric {
             let queue = bind(endpoint, &raw mut (*self.queue).fid, flags);
             if self.facts.multi_receive {
                 let (level, name) = (sys::FI_OPT_ENDPOINT, sys::FI_OPT_MIN_MULTI_RECV);
-                let value = (&raw const receive_bytes).cast();
+                let value = (&raw const self.facts.frame_bytes).cast();
                 let set = (*(*self.endpoint).ops).setopt;
                 let size = size_of::<usize>();
                 self.facts.multi_receive = set(endpoint, level, name, value, size) >= 0;
@@ -524,6 +527,7 @@ fn facts(info: &Info) -> Facts {
         hardware: info.is_hardware(),
         inject_bytes: tx.inject_size,
         message_bytes_max: ep.max_msg_size,
+        frame_bytes: frame_bytes_max(&provider),
         memory_mode: domain.mr_mode,
         // shm: 1.17 wants to hear the least room of a buffer after it was enabled and crashes
         // before, 2.5 wants to hear it before, and reads messages into no room at all otherwise.

@@ -16,10 +16,17 @@ use sha2::Sha256;
 pub const PREFIX_BYTES: usize = 16;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES;
-/// Longest message: below the 16 KiB up to which `ofi_rxm` sends at once, its own headers included.
-pub const FRAME_BYTES_MAX: usize = 16 * 1024 - 128;
-/// Longest body.
-pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - HEAD_BYTES;
+/// Longest message ...
+const FRAME_BYTES: usize = 64 * 1024;
+/// ... and where one provider lies above another, or cuts messages itself: below the 16 KiB up to
+/// which `ofi_rxm` sends at once, its own headers included.
+const FRAME_BYTES_LAYERED: usize = 16 * 1024 - 128;
+
+/// Longest message over this provider.
+pub fn frame_bytes_max(provider: &str) -> usize {
+    let layered = provider.contains(';') || provider == "shm";
+    if layered { FRAME_BYTES_LAYERED } else { FRAME_BYTES }
+}
 /// Changes with everything that is said here.
 const VERSION: u8 = 1;
 
