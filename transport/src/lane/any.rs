@@ -360,12 +360,16 @@ impl Lanes {
     #[inline]
     pub(crate) fn is_holding(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_holding)
+            || self.ofi.as_ref().is_some_and(|ofi| ofi.is_holding())
     }
 
     /// Sends what is held back.
     pub(crate) fn release(&mut self) {
         if let Some(tcp) = &mut self.tcp {
             tcp.release();
+        }
+        if let Some(ofi) = &mut self.ofi {
+            ofi.release();
         }
     }
 

@@ -11,20 +11,32 @@ use crate::lane::Inbox;
 
 impl OfiLane {
     /// One completion; returns how many messages it delivered.
-    pub(super) fn complete<I: Inbox>(&mut self, inbox: &mut I, seen: &Completion) -> usize {
+    pub(super) fn complete<I: Inbox>(
+        &mut self,
+        inbox: &mut I,
+        seen: &Completion,
+        budget: usize,
+    ) -> (usize, bool) {
         match self.buffers.role(seen.op_context) {
-            Some(Role::Receive(number)) => self.arrive(inbox, number, seen),
+            Some(Role::Receive(number)) => self.arrive(inbox, number, seen, budget),
             Some(Role::Send(number)) => {
                 self.buffers.put_send(number);
                 self.settled += 1;
-                0
+                (0, true)
             }
-            Some(Role::Get(number)) => self.got(inbox, number),
-            None => 0,
+            Some(Role::Get(number)) => (self.got(inbox, number), true),
+            None => (0, true),
         }
     }
 
-    fn arrive<I: Inbox>(&mut self, inbox: &mut I, number: usize, seen: &Completion) -> usize {
+    fn arrive<I: Inbox>(
+        &mut self,
+        inbox: &mut I,
+        number: usize,
+        seen: &Completion,
+        budget: usize,
+    ) -> (usize, bool) {
+        let begin = std::mem::take(&mut self.read_bytes);
         let mut count = 0;
         let mut said_goodbye = None;
         let mut to_tell = None;
@@ -40,11 +52,15 @@ impl OfiLane {
                     });
                     match known {
                         Some(state) if state.tag_in == frame.tag && !state.lost => {
-                            let is_goodbye = frame.kind == FrameKind::Goodbye;
-                            said_goodbye = is_goodbye.then_some(from);
-                            state.take_count(&frame);
-                            to_tell = state.is_to_be_told().then_some(from);
-                            deliver(inbox, state, &frame)
+                            if begin == 0 {
+                                let is_goodbye = frame.kind == FrameKind::Goodbye;
+                                said_goodbye = is_goodbye.then_some(from);
+                                state.take_count(&frame);
+                                to_tell = state.is_to_be_told().then_some(from);
+                            }
+                            let (count, end) = deliver(inbox, state, &frame, begin, budget);
+                            self.read_bytes = end;
+                            count
                         }
                         Some(state) if state.tag_in == frame.tag => 0,
                         _ => self.stranger(),
@@ -52,6 +68,9 @@ impl OfiLane {
                 }
                 None => self.stranger(),
             };
+        }
+        if self.read_bytes > 0 {
+            return (count, false);
         }
         if let Some(peer) = to_tell {
             self.be_courteous(peer, FrameKind::Count);
@@ -67,7 +86,7 @@ impl OfiLane {
         if is_free && let Err(error) = self.post_receive(number) {
             self.break_down(&error.to_string());
         }
-        count
+        (count, true)
     }
 
     #[cold]
@@ -112,20 +131,31 @@ impl OfiLane {
     }
 }
 
-/// Hands a frame of a known peer on.
-fn deliver<I: Inbox>(inbox: &mut I, state: &mut State, frame: &Frame<'_>) -> usize {
+/// Hands on what a frame of a known peer carries from `begin` on, at most `budget` messages. Answers
+/// how many, and where the next one begins: zero if nothing is left.
+fn deliver<I: Inbox>(
+    inbox: &mut I,
+    state: &mut State,
+    frame: &Frame<'_>,
+    begin: usize,
+    budget: usize,
+) -> (usize, usize) {
     state.met = true;
     match frame.kind {
-        FrameKind::Message => {
-            let Some((header, body)) = frame.message() else { return 0 };
-            inbox.message(Peer(frame.from), &header, body);
-            return 1;
-        }
-        FrameKind::Goodbye => {
-            state.departed = true;
-        }
+        FrameKind::Goodbye => state.departed = true,
         FrameKind::Farewell => state.answered = true,
         FrameKind::Count => {}
+        FrameKind::Message => {
+            let (mut at, mut count) = (begin, 0);
+            while let Some((header, body, next)) = frame.message(at) {
+                inbox.message(Peer(frame.from), &header, body);
+                (at, count) = (next, count + 1);
+                if count == budget && frame.message(at).is_some() {
+                    return (count, at);
+                }
+            }
+            return (count, 0);
+        }
     }
-    0
+    (0, 0)
 }

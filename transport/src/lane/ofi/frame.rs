@@ -101,12 +101,14 @@ impl<'a> Frame<'a> {
         Some(Frame { from: u32::from_le_bytes(*from), tag, kind, seen, rest })
     }
 
-    /// Header and body of a message, if they fit each other.
+    /// Header and body of the message at this place of the frame, and the place of the next one.
+    /// `None`: the frame ends there, or makes no sense from there on.
     #[inline]
-    pub fn message(&self) -> Option<(Header, &'a [u8])> {
-        let (head, body) = self.rest.split_first_chunk::<HEADER_BYTES>()?;
+    pub fn message(&self, at: usize) -> Option<(Header, &'a [u8], usize)> {
+        let (head, rest) = self.rest.get(at..)?.split_first_chunk::<HEADER_BYTES>()?;
         let header = codec::decode(head).ok()?;
-        (header.body as usize == body.len()).then_some((header, body))
+        let body = rest.get(..header.body as usize)?;
+        Some((header, body, at + HEADER_BYTES + body.len()))
     }
 }
 
@@ -162,8 +164,14 @@ mod tests {
         let frame = Frame::read(&bytes).expect("a frame");
         assert_eq!((frame.from, frame.tag, frame.kind), (9, 0xfeed, FrameKind::Message));
         assert_eq!(frame.seen, 0x1234);
-        assert_eq!(frame.message(), Some((header, &b"abc"[..])));
-        assert_eq!(Frame::read(&bytes[..bytes.len() - 1]).and_then(|f| f.message()), None);
+        assert_eq!(frame.message(0), Some((header, &b"abc"[..], 35)));
+        assert_eq!(frame.message(35), None);
+        assert_eq!(Frame::read(&bytes[..bytes.len() - 1]).and_then(|f| f.message(0)), None);
+        // A second one behind it.
+        let second = bytes[PREFIX_BYTES..].to_vec();
+        let both = [bytes.clone(), second].concat();
+        let frame = Frame::read(&both).expect("a frame");
+        assert_eq!(frame.message(35), Some((header, &b"abc"[..], 70)));
         for length in 0..PREFIX_BYTES {
             assert_eq!(Frame::read(&bytes[..length]), None);
         }

@@ -14,6 +14,7 @@
 //! Not here: one-sided communication of windows, which goes by messages (docs/ofi.md).
 
 mod arrivals;
+mod batch;
 mod buffers;
 pub mod fabric;
 pub mod frame;
@@ -95,6 +96,13 @@ pub struct OfiLane {
     stuck: bool,
     look_up_at: Option<Instant>,
     look_up_pause: Duration,
+    /// Counts polls.
+    turn: u32,
+    /// Peers for which short messages are held.
+    holding: Vec<u32>,
+    /// Completions that the budget left; of the first, so many bytes of its frame were delivered.
+    unread: VecDeque<Completion>,
+    read_bytes: usize,
     /// Goodbyes and farewells that are to be sent, and since when.
     courtesies: VecDeque<Courtesy>,
     losses: VecDeque<(Peer, Error)>,
@@ -163,6 +171,10 @@ impl OfiLane {
             stuck: false,
             look_up_at: None,
             look_up_pause: LOOK_UP_FIRST,
+            turn: 0,
+            holding: Vec::new(),
+            unread: VecDeque::new(),
+            read_bytes: 0,
             courtesies: VecDeque::new(),
             losses: VecDeque::new(),
             losses_seen,
@@ -194,6 +206,8 @@ impl OfiLane {
             && self.losses.is_empty()
             && self.dying.is_empty()
             && self.courtesies.is_empty()
+            && self.holding.is_empty()
+            && self.unread.is_empty()
             && self.transfers.is_idle()
             && !(self.fabric.facts.needs_polls && self.buffers.sends_out() > 0)
             && self.fabric.may_sleep()
@@ -256,7 +270,20 @@ impl OfiLane {
         write_prefix(frame, kind, from, seen, tag);
         fill(&mut frame[PREFIX_BYTES..bytes]);
         self.transfers.sends[number] = (peer.0, bytes as u32);
-        match self.post_send(number, to) {
+        let posted = self.post_send(number, to);
+        self.settle_send(peer, kind, number, posted)
+    }
+
+    /// What became of a frame of ours that was filled.
+    fn settle_send(
+        &mut self,
+        peer: Peer,
+        kind: FrameKind,
+        number: usize,
+        posted: Posted,
+    ) -> Submit {
+        let seen = self.state(peer.0).seen;
+        match posted {
             Posted::Yes => self.count_sent(peer, kind, seen),
             Posted::Again => {
                 // What was filled in counts as sent: it waits here.
@@ -434,6 +461,17 @@ impl Lane for OfiLane {
             Err(answer) => return answer,
         };
         let head = codec::encode(&Header { body: bytes as u32, ..*header });
+        if self.hold(peer, &head, bytes, fill) {
+            return Submit::Sent;
+        }
+        if self.is_holding() {
+            match self.post_batch(peer) {
+                Submit::Sent if self.state(peer.0).waiting.is_none() => {}
+                Submit::Lost => return Submit::Lost,
+                // What was held waits, and this one behind it.
+                Submit::Sent | Submit::Full => return Submit::Full,
+            }
+        }
         self.transmit(peer, to, FrameKind::Message, HEAD_BYTES + bytes, &mut |into| {
             into[..HEADER_BYTES].copy_from_slice(&head);
             fill(&mut into[HEADER_BYTES..]);
@@ -457,18 +495,29 @@ impl Lane for OfiLane {
         let mut count = 0;
         // SAFETY: all-zero bytes are valid completions: null pointers and numbers.
         let mut entries: [Completion; LOOK_ENTRIES] = unsafe { std::mem::zeroed() };
+        self.turn = self.turn.wrapping_add(1);
+        if self.is_holding() {
+            self.release();
+        }
+        let mut is_over = false;
         while count < budget {
-            let most = (budget - count).min(LOOK_ENTRIES);
-            match self.fabric.look(&mut entries[..most]) {
+            if let Some(entry) = self.unread.front().copied() {
+                let (delivered, is_read) = self.complete(inbox, &entry, budget - count);
+                count += delivered;
+                if is_read {
+                    self.unread.pop_front();
+                }
+                continue;
+            }
+            if is_over {
+                break;
+            }
+            match self.fabric.look(&mut entries) {
                 Seen::Some(0) => break,
                 Seen::Some(seen) => {
-                    for entry in &entries[..seen] {
-                        count += self.complete(inbox, entry);
-                    }
-                    if seen < most {
-                        // Nothing more was there; to look again costs system calls.
-                        break;
-                    }
+                    self.unread.extend(&entries[..seen]);
+                    // Fewer than asked for: nothing more was there, and to look costs system calls.
+                    is_over = seen < LOOK_ENTRIES;
                 }
                 Seen::Failed(failure) => count += self.fail(inbox, &failure),
                 Seen::Broken(reason) => {

@@ -5,6 +5,7 @@
 //! 1. A peer is entered in the table of addresses when it is first needed.
 //! 2. A peer is reported as lost once, after what had arrived from it by then.
 
+use super::batch::Batch;
 use super::frame::{self, Frame, FrameKind};
 use super::{LOOK_UP_FIRST, LOOK_UP_MOST, OfiLane, Settings};
 use crate::envelope::Peer;
@@ -40,6 +41,10 @@ pub(super) struct State {
     pub(super) had: u16,
     pub(super) seen: u16,
     pub(super) told: u16,
+    /// Messages since the poll of this number, and those that are held.
+    pub(super) turn: u32,
+    pub(super) burst: u16,
+    pub(super) batch: Option<Batch>,
     /// No room at the last attempt: not tried again before the next poll.
     pub(super) full: bool,
     /// Something was sent to it, or came from it.
@@ -65,6 +70,9 @@ impl State {
             had: 0,
             seen: 0,
             told: 0,
+            turn: 0,
+            burst: 0,
+            batch: None,
             full: false,
             met: false,
             parted: false,
@@ -189,10 +197,13 @@ impl OfiLane {
         if std::mem::replace(&mut state.lost, true) {
             return;
         }
-        let waiting = state.waiting.take();
+        let (waiting, batch) = (state.waiting.take(), state.batch.take());
         if let Some(number) = waiting {
             self.buffers.put_send(number);
             self.waiting.retain(|waiting| *waiting != peer.0);
+        }
+        if let Some(batch) = batch {
+            self.buffers.put_send(batch.number());
         }
         self.losses.push_back((peer, Error::new(Kind::PeerLost { peer, reason })));
     }

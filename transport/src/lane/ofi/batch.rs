@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Short messages that follow each other to one peer leave in one frame: each post costs the
+//! provider a system call or a work request, whatever it carries.
+//!
+//! Invariants:
+//! 1. The first [`DIRECT`] messages between two polls are posted at once, so that no single message
+//!    waits; what is held leaves at the next poll, at `release`, before any other frame to the same
+//!    peer, or when there is enough of it.
+//! 2. A held message has been sent, as far as its sender can see: it lies in a frame that was taken.
+
+use super::OfiLane;
+use super::fabric::Posted;
+use super::frame::{FrameKind, PREFIX_BYTES, write_prefix};
+use crate::envelope::Peer;
+use crate::error::Submit;
+use crate::wire::header::HEADER_BYTES;
+
+/// Messages to a peer that are posted at once after a poll.
+const DIRECT: u16 = 4;
+/// Longest body that is held: beyond it the copy counts more than the post.
+const HELD_BODY_MAX: usize = 2048;
+/// A frame with so many messages or bytes leaves.
+const COUNT_MAX: u16 = 32;
+const BYTES_MAX: usize = 8 * 1024;
+
+/// Messages that are held for a peer.
+#[derive(Clone, Copy)]
+pub(super) struct Batch {
+    /// The frame.
+    number: usize,
+    /// Bytes of it.
+    used: usize,
+    count: u16,
+}
+
+impl Batch {
+    /// The frame that it has taken.
+    pub(super) fn number(self) -> usize {
+        self.number
+    }
+}
+
+impl OfiLane {
+    /// Holds a message, if it is one of many; `false`: it is to be posted.
+    pub(super) fn hold(
+        &mut self,
+        peer: Peer,
+        head: &[u8; HEADER_BYTES],
+        bytes: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> bool {
+        let turn = self.turn;
+        let state = self.state(peer.0);
+        if state.turn != turn {
+            (state.turn, state.burst) = (turn, 0);
+        }
+        if state.batch.is_none() {
+            state.burst = state.burst.saturating_add(1);
+            if state.burst <= DIRECT || bytes > HELD_BODY_MAX {
+                return false;
+            }
+        } else if bytes > HELD_BODY_MAX {
+            return false;
+        }
+        let batch = match self.state(peer.0).batch {
+            Some(batch) => batch,
+            None => {
+                let Some(number) = self.buffers.take_send() else { return false };
+                self.holding.push(peer.0);
+                Batch { number, used: PREFIX_BYTES, count: 0 }
+            }
+        };
+        let (begin, end) = (batch.used, batch.used + HEADER_BYTES + bytes);
+        let into = &mut self.buffers.frame(batch.number)[begin..end];
+        into[..HEADER_BYTES].copy_from_slice(head);
+        fill(&mut into[HEADER_BYTES..]);
+        let batch = Batch { used: end, count: batch.count + 1, ..batch };
+        self.state(peer.0).batch = Some(batch);
+        if batch.count >= COUNT_MAX || batch.used >= BYTES_MAX {
+            // What the provider does not take now waits as any frame does.
+            let _ = self.post_batch(peer);
+        }
+        true
+    }
+
+    /// Posts what is held for a peer.
+    pub(super) fn post_batch(&mut self, peer: Peer) -> Submit {
+        let from = self.settings.rank;
+        let state = self.state(peer.0);
+        let Some(batch) = state.batch.take() else { return Submit::Sent };
+        let (seen, tag, to) = (state.seen, state.tag_out, state.number);
+        let frame = self.buffers.frame(batch.number);
+        write_prefix(frame, FrameKind::Message, from, seen, tag);
+        self.transfers.sends[batch.number] = (peer.0, batch.used as u32);
+        let posted = match to {
+            Some(to) => self.post_send(batch.number, to),
+            None => Posted::Again,
+        };
+        self.settle_send(peer, FrameKind::Message, batch.number, posted)
+    }
+
+    /// Whether something is held.
+    #[inline]
+    pub fn is_holding(&self) -> bool {
+        !self.holding.is_empty()
+    }
+
+    /// Posts all that is held.
+    pub fn release(&mut self) {
+        for peer in std::mem::take(&mut self.holding) {
+            let _ = self.post_batch(Peer(peer));
+        }
+    }
+}
