@@ -4,7 +4,7 @@
 //! a problem, and makes the exit code 1.
 #![forbid(unsafe_code)]
 
-use super::{pairs, peer, probe};
+use super::{fabrics, pairs, peer, probe};
 use crate::mpiexec::allowed_processors;
 use crate::prefix::{MPICH_FACE, Prefix};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,7 @@ pub fn run(json: bool, hosts: &pairs::Options) -> ExitCode {
         ),
     });
     findings.extend(pythons().iter().map(|python| mpi4py(python, prefix.as_ref())));
+    findings.extend(fabrics::look());
     findings.extend(pairs::look(hosts, prefix.as_ref()));
     if json {
         let text = serde_json::to_string_pretty(&findings).expect("strings become JSON");

@@ -31,7 +31,7 @@ struct Library {
 }
 
 /// The lanes that are compiled in.
-const LANES: &[&str] = &["loopback", "shm", "tcp"];
+const LANES: &[&str] = &["loopback", "shm", "ofi", "tcp"];
 
 fn gather() -> Info {
     let prefix = Prefix::of_this_executable();

@@ -3,6 +3,7 @@
 
 mod bench;
 mod doctor;
+mod fabrics;
 mod info;
 mod pairs;
 mod params;
@@ -50,6 +51,9 @@ enum Command {
     /// The other half.
     #[command(hide = true)]
     PeerRead { pid: i32, address: usize },
+    /// Tries a provider of libfabric, for the doctor.
+    #[command(hide = true)]
+    FabricProvider { name: String },
     /// Measure Strait, or Strait beside other MPI libraries, and report.
     Bench(Box<bench::Options>),
     /// What a collective would cost on a machine that is not here.
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Params { json } => params::run(json),
         Command::PeerHold => peer::hold(),
         Command::PeerRead { pid, address } => peer::read(pid, address),
+        Command::FabricProvider { name } => fabrics::try_provider(&name),
         Command::Bench(options) => bench::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => simulate::explain::run(&options),

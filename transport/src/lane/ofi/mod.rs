@@ -20,6 +20,7 @@ pub mod fabric;
 pub mod frame;
 pub mod library;
 mod peers;
+pub mod probe;
 pub mod provider;
 pub mod sys;
 mod transfer;

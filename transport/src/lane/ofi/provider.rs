@@ -85,7 +85,7 @@ impl Info {
 
     /// Whether it moves data in hardware.
     pub fn is_hardware(&self) -> bool {
-        known(&self.provider()).is_some_and(|known| known.hardware)
+        is_hardware(&self.provider())
     }
 }
 
@@ -104,6 +104,28 @@ fn provider_of(info: &fi_info) -> String {
 
 fn known(name: &str) -> Option<&'static Known> {
     PREFERENCE.iter().find(|known| known.name == name)
+}
+
+/// Whether this provider moves data in hardware.
+pub fn is_hardware(name: &str) -> bool {
+    known(name).is_some_and(|known| known.hardware)
+}
+
+/// Every provider that libfabric lists for reliable messages, the best first.
+///
+/// # Errors
+/// It lists none.
+pub fn names(library: Library) -> Result<Vec<String>> {
+    let found = list(library, &None, None)?;
+    let mut names: Vec<String> = Vec::new();
+    for name in each(found.raw).map(provider_of) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let place = |name: &String| PREFERENCE.iter().position(|known| known.name == name);
+    names.sort_by_key(|name| place(name).unwrap_or(PREFERENCE.len()));
+    Ok(names)
 }
 
 /// How good a provider is; `None`: not wanted.
