@@ -77,6 +77,12 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         refused(suite, &words, ("STRAIT_OFI_PROVIDER", "nonesuch"))
     }));
     list.push(Case::new("not asked for, not opened", || unopened(suite)));
+    list.push(Case::new("strait doctor tries providers", || {
+        let outcome = Task::new(suite.bin("strait")).arg("doctor").limit(120).run()?;
+        let works = |name: &str| outcome.out.contains(&format!("{name}: works on"));
+        let all = works("tcp;ofi_rxm") && works("udp;ofi_rxd") && works("shm");
+        if all { Ok(()) } else { Err(outcome.describe()) }
+    }));
     cases::run(&list, 2, &mut tally);
     let waiting = idle::waiting(suite, Lanes::Ofi, IDLE_RANKS);
     tally.record(&format!("{IDLE_RANKS} ranks that wait, ofi"), waiting);

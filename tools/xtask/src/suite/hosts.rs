@@ -47,6 +47,8 @@ const MPI4PY_LONG: &[&str] = &[
     "rma_nb",
     "util_pkl5",
 ];
+/// Programs that also go over libfabric, between the hosts.
+const OVER_OFI: &[&str] = &["order", "collectives", "rma_random", "large"];
 const BENCHMARKS: &[&str] =
     &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce", "osu_ialltoall", "osu_put_latency"];
 
@@ -91,6 +93,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     let forked = Case::new("hello np=3 on two hosts by fork", || by_fork(suite));
     cases::run(&[forked], 1, &mut tally);
     setup::network_tools()?;
+    setup::fabrics()?;
     let network = match Network::up(count.max(2), &suite.places.scratch().join("hosts")) {
         Ok(network) => network,
         Err(why) => {
@@ -109,12 +112,23 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         let ranks = fits.or(program.ranks.iter().copied().filter(|ranks| *ranks > 1).max());
         let Some(ranks) = ranks else { continue };
         let name = format!("{} np={ranks} on {hosts} hosts", program.name);
-        list.push(Case::new(name, move || {
-            let task = mpiexec(suite, network, hosts, ranks).arg(&program.binary);
-            let outcome = task.limit(program.seconds).run()?;
+        let (binary, seconds) = (program.binary.clone(), program.seconds);
+        let run = move |lanes: &[(&str, &str)]| {
+            let mut task = mpiexec(suite, network, hosts, ranks).arg(&binary);
+            for (name, value) in lanes {
+                task = task.env(name, value);
+            }
+            let outcome = task.limit(seconds).run()?;
             let good = outcome.success() && outcome.out == "ok\n";
             if good { Ok(()) } else { Err(outcome.describe()) }
-        }));
+        };
+        if OVER_OFI.contains(&program.name.as_str()) {
+            let run = run.clone();
+            list.push(Case::new(format!("{name} over ofi"), move || {
+                run(&[("STRAIT_LANES", "shm,ofi"), ("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm")])
+            }));
+        }
+        list.push(Case::new(name, move || run(&[])));
     }
     others(suite, network, extent, &mut list)?;
     cases::run(&list, 2, &mut tally);

@@ -131,8 +131,8 @@ impl OfiLane {
     }
 }
 
-/// Hands on what a frame of a known peer carries from `begin` on, at most `budget` messages. Answers
-/// how many, and where the next one begins: zero if nothing is left.
+/// Hands on what a frame of a known peer carries from `begin` on, at most `budget` messages.
+/// Answers how many, and where the next one begins: zero if nothing is left.
 fn deliver<I: Inbox>(
     inbox: &mut I,
     state: &mut State,
