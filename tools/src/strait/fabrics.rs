@@ -55,7 +55,7 @@ fn judge(version: &str, name: &str) -> Finding {
             let reads = if reads { "memory can be read" } else { "no reads of memory" };
             let chosen = if hardware { "used between hosts" } else { "used if it is named" };
             let text = format!(
-                "works on {domain}: 8 bytes one way in {microseconds:.2} us within a process, \
+                "works on {domain}: 8 bytes in {microseconds:.2} us one way within a process, \
                  {reads}; {chosen}"
             );
             finding(Verdict::Good, what, text)

@@ -6,7 +6,7 @@
 //! 1. The first [`DIRECT`] messages between two polls are posted at once, so that no single
 //!    message waits; what is held leaves at the next poll, at `release`, before any other frame to
 //!    the same peer, or when there is enough of it.
-//! 2. A held message has been sent, as far as its sender can see: it lies in a frame that was taken.
+//! 2. A held message has been sent, as far as its sender can see: its frame was taken.
 
 use super::OfiLane;
 use super::fabric::Posted;
