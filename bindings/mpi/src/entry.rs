@@ -245,6 +245,13 @@ impl Entry {
     /// first contact with its peer, which would last until this process calls MPI again.
     #[inline]
     pub fn let_messages_leave(&mut self) {
+        if self.worker.has_network() {
+            self.let_network_messages_leave();
+        }
+    }
+
+    #[inline(never)]
+    fn let_network_messages_leave(&mut self) {
         if self.worker.is_holding() {
             self.worker.release();
         }

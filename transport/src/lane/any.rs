@@ -42,6 +42,8 @@ pub struct Lanes {
     tcp: Option<TcpLane>,
     ofi: Option<Box<OfiLane>>,
     sim: Option<SimLane>,
+    /// Some peer is reached by a network: one look for all who ask on the way of a short message.
+    has_network: bool,
     /// Polls until TCP is polled again, if there is shared memory too.
     tcp_due: u32,
 }
@@ -75,7 +77,8 @@ impl Lanes {
         let shm = kinds.contains(&LaneKind::Shm).then(|| ShmLane::new(job)).transpose()?;
         let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
         let loopback = Loopback::new(Peer(job.rank));
-        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, tcp_due: 0 }, kinds))
+        let has_network = tcp.is_some() || ofi.is_some();
+        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, has_network, tcp_due: 0 }, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -89,7 +92,18 @@ impl Lanes {
             })
             .collect();
         let loopback = Loopback::new(me);
-        (Lanes { loopback, shm: None, tcp: None, ofi: None, sim: Some(sim), tcp_due: 0 }, kinds)
+        (
+            Lanes {
+                loopback,
+                shm: None,
+                tcp: None,
+                ofi: None,
+                sim: Some(sim),
+                has_network: false,
+                tcp_due: 0,
+            },
+            kinds,
+        )
     }
 
     #[inline]
@@ -305,7 +319,7 @@ impl Lanes {
             count += shm.poll(inbox, BUDGET);
         }
         count += self.loopback.poll(inbox, BUDGET);
-        if self.tcp.is_some() || self.ofi.is_some() {
+        if self.has_network {
             count += self.poll_outer(inbox);
         }
         if let Some(sim) = &mut self.sim {
@@ -351,14 +365,25 @@ impl Lanes {
         count
     }
 
+    #[inline(always)]
+    pub(crate) fn has_network(&self) -> bool {
+        self.has_network
+    }
+
     /// Whether accepted messages wait for a connection that is being made.
+    #[inline]
     pub(crate) fn is_connecting(&self) -> bool {
-        self.tcp.as_ref().is_some_and(TcpLane::is_connecting)
+        self.has_network && self.tcp.as_ref().is_some_and(TcpLane::is_connecting)
     }
 
     /// Whether a lane holds short messages back until it is polled.
     #[inline]
     pub(crate) fn is_holding(&self) -> bool {
+        self.has_network && self.is_outer_holding()
+    }
+
+    #[inline(never)]
+    fn is_outer_holding(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_holding)
             || self.ofi.as_ref().is_some_and(|ofi| ofi.is_holding())
     }

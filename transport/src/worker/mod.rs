@@ -457,6 +457,12 @@ impl Worker {
         flushed
     }
 
+    /// Whether some peer is reached by a network. If not, nothing is ever connecting or held.
+    #[inline]
+    pub fn has_network(&self) -> bool {
+        self.lanes.has_network()
+    }
+
     /// Whether accepted messages wait for a connection that is being made: that takes progress on
     /// both sides, so a blocking send stays until it is over.
     #[inline]
