@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The launcher and the command-line tools, as modules that their thin mains call.
 
+pub mod machine;
 pub mod mpiexec;
 pub mod prefix;
 pub mod strait;

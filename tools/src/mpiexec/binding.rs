@@ -22,7 +22,7 @@ impl Cores {
             let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
             let siblings = std::fs::read_to_string(path)
                 .ok()
-                .and_then(|text| super::values::rank_list("siblings", text.trim()).ok())
+                .and_then(|text| super::values::processor_list(text.trim()))
                 .unwrap_or_else(|| vec![*cpu]);
             cores.push(siblings.into_iter().filter(|cpu| allowed.contains(cpu)).collect());
         }

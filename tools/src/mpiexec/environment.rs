@@ -52,8 +52,6 @@ pub struct JobFacts {
     pub address: Option<std::net::Ipv4Addr>,
     /// Descriptor of the node memory in the ranks.
     pub node_fd: i32,
-    /// Descriptor on which a foreign library would speak PMI.
-    pub pmi_fd: i32,
 }
 
 /// The environment of a program, without what differs between its ranks.
@@ -128,8 +126,9 @@ pub fn block(variables: &Variables) -> Vec<CString> {
     variables.iter().filter_map(entry).collect()
 }
 
-/// What tells one rank who it is: our own names, and hydra's, which programs look at.
-pub fn of_rank(facts: &JobFacts, rank: u32) -> Vec<CString> {
+/// What tells one rank who it is: our own names, and hydra's, which programs look at. `pmi_fd` is
+/// where another MPI library would speak PMI.
+pub fn of_rank(facts: &JobFacts, rank: u32, pmi_fd: i32) -> Vec<CString> {
     let size = facts.size;
     let mut pairs = vec![
         (contract::ENV_JOB, facts.job.clone()),
@@ -139,7 +138,7 @@ pub fn of_rank(facts: &JobFacts, rank: u32) -> Vec<CString> {
         (contract::ENV_NODE_FD, facts.node_fd.to_string()),
         ("PMI_RANK", rank.to_string()),
         ("PMI_SIZE", size.to_string()),
-        ("PMI_FD", facts.pmi_fd.to_string()),
+        ("PMI_FD", pmi_fd.to_string()),
         ("MPI_LOCALRANKID", (rank - facts.first).to_string()),
         ("MPI_LOCALNRANKS", facts.local_size.to_string()),
     ];

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Recognises ranks that use another MPI library: each of them would be rank 0 of 1.
+//! Recognises ranks that use another MPI library which this mpiexec cannot serve: each of them
+//! would be rank 0 of 1. That is Open MPI's, and in jobs of several hosts every other one.
 //!
-//! Two signs, both best effort:
-//! - An MPICH or Intel library speaks PMI on the descriptor named in PMI_FD. All ranks share one
-//!   socket; whoever says `cmd=init` on it is named by the credentials the kernel adds.
-//! - A rank that never joined has a library of that kind in its maps.
+//! Two signs, both best effort: a rank begins to speak PMI (pmi/), which is right on one host; a
+//! rank that never joined has a library of another MPI in its maps.
 //!
 //! Not here: what happens then (job.rs); a program of one rank, for which one of one is right.
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-};
 use std::collections::BTreeMap;
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -39,63 +32,6 @@ pub const EARLY_LOOKS: usize = 3;
 /// The code under which help pages explain this.
 pub const ERROR_CODE: &str = "S0009";
 
-/// The socket on which a foreign library would speak PMI.
-pub struct PmiEar {
-    ours: OwnedFd,
-    theirs: OwnedFd,
-}
-
-impl PmiEar {
-    /// A fresh pair.
-    ///
-    /// # Errors
-    /// No descriptors left.
-    pub fn new() -> rustix::io::Result<PmiEar> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::net::sockopt::set_socket_passcred(&ours, true)?;
-        Ok(PmiEar { ours, theirs })
-    }
-
-    /// The end that the ranks inherit.
-    pub fn for_ranks(&self) -> BorrowedFd<'_> {
-        self.theirs.as_fd()
-    }
-
-    /// Who began to speak PMI, if somebody did.
-    pub fn hear(&self) -> Option<u32> {
-        let mut bytes = [0_u8; 256];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let message = rustix::net::recvmsg(
-            &self.ours,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut ancillary,
-            flags,
-        )
-        .ok()?;
-        let said = bytes[..message.bytes].windows(8).any(|window| window == b"cmd=init");
-        let pid = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(credentials) => {
-                Some(credentials.pid.as_raw_nonzero().get().unsigned_abs())
-            }
-            _ => None,
-        });
-        said.then_some(pid.unwrap_or(0))
-    }
-}
-
-impl AsFd for PmiEar {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
-
 /// A library of another MPI in the maps of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Foreign {
@@ -106,6 +42,15 @@ pub struct Foreign {
     /// What it is.
     pub family: &'static str,
 }
+
+impl Foreign {
+    /// Whether it asks for its place by PMI, which we serve on one host.
+    pub fn speaks_pmi(&self) -> bool {
+        self.family != OPEN_MPI
+    }
+}
+
+const OPEN_MPI: &str = "Open MPI";
 
 /// Looks into the maps of a process. `ours` is the directory of our own libraries.
 pub fn look(pid: u32, ours: Option<&Path>) -> Option<Foreign> {
@@ -147,7 +92,7 @@ fn find_library(maps: &str, ours: Option<&Path>) -> Option<(String, &'static str
             continue;
         }
         if name.starts_with("libmpi.so.40") || name.starts_with("libmpi.so.20") {
-            return Some((path.to_owned(), "Open MPI"));
+            return Some((path.to_owned(), OPEN_MPI));
         }
         if name.starts_with("libmpi.so.12") || name.starts_with("libmpich.so") {
             return Some((path.to_owned(), "MPICH or a library derived from it"));
@@ -172,7 +117,7 @@ pub fn describe(size: u32, foreign: Option<&Foreign>) -> String {
         )),
         None => text.push_str(&format!(
             "   the program asks for PMI, as MPICH and Intel MPI do; this mpiexec is Strait \
-             {ours}\n"
+             {ours},\n   which serves PMI to the ranks of one host\n"
         )),
     }
     text.push_str("   each process would be \"rank 0 of 1\".\n");

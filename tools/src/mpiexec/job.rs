@@ -15,8 +15,9 @@ use super::agent::Link;
 use super::control::{Control, Heard};
 use super::ending::{Cause, Ending, Stage};
 use super::failure::Failure;
-use super::foreign::{self, PmiEar};
+use super::foreign;
 use super::plan::Plan;
+use super::pmi::{Said, Server};
 use super::ready::ready;
 use super::relay::{Relay, Tokens};
 use super::report::{self, Failed, FirstFailure, Summary};
@@ -33,7 +34,6 @@ use strait_transport::node::{Node, RankState};
 
 pub(super) const TOKEN_SIGNALS: u64 = 1;
 pub(super) const TOKEN_LISTENER: u64 = 2;
-pub(super) const TOKEN_PMI: u64 = 3;
 pub(super) const TOKEN_STDIN: u64 = 4;
 pub(super) const TOKEN_LOCKED: u64 = 5;
 pub(super) const TOKEN_GROUPS: u64 = 6;
@@ -41,6 +41,7 @@ pub(super) const TOKEN_LINK: u64 = 9;
 pub(super) const TOKEN_SINKS: u64 = 1 << 32;
 pub(super) const TOKEN_CONNECTIONS: u64 = 2 << 32;
 pub(super) const TOKEN_READERS: u64 = 3 << 32;
+pub(super) const TOKEN_PMI: u64 = 4 << 32;
 const TOKEN_MASK: u64 = (1 << 32) - 1;
 
 /// How long a rank whose MPI process is gone may take to end itself, which tells us more.
@@ -72,7 +73,7 @@ pub struct Job<'a> {
     canary: Canary,
     canary_exit: Option<Exit>,
     control: Control,
-    ear: PmiEar,
+    pmi: Server,
     relay: Relay,
     stdin: Option<StdinCopy>,
     ranks: Vec<Rank>,
@@ -103,8 +104,6 @@ pub struct Parts {
     pub canary: Canary,
     /// The socket of MPI_Init.
     pub control: Control,
-    /// The socket of foreign libraries.
-    pub ear: PmiEar,
     /// Output.
     pub relay: Relay,
     /// The mpiexec that we are an agent of.
@@ -125,19 +124,22 @@ impl<'a> Job<'a> {
         parts: Parts,
         starter: &Starter<'_>,
     ) -> Result<Job<'a>, Failure> {
-        let Parts { node, outer, signals, canary, control, ear, mut relay, link } = parts;
+        let Parts { node, outer, signals, canary, control, mut relay, link } = parts;
         let watch = |fd: rustix::fd::BorrowedFd<'_>, token: u64| {
             epoll::add(&outer, fd, EventData::new_u64(token), EventFlags::IN)
                 .map_err(|errno| start::system("cannot watch a descriptor", errno.into()))
         };
         watch(signals.as_fd(), TOKEN_SIGNALS)?;
         watch(control.as_fd(), TOKEN_LISTENER)?;
-        watch(ear.as_fd(), TOKEN_PMI)?;
         if let Some(link) = &link {
             watch(link.as_fd(), TOKEN_LINK)?;
         }
         let begun = Instant::now();
-        let Started { pids, stdin_pipes } = starter.start_all(&mut relay)?;
+        let Started { pids, stdin_pipes, pmi_sockets } = starter.start_all(&mut relay)?;
+        for (socket, rank) in pmi_sockets.iter().zip(0_u64..) {
+            watch(socket.as_fd(), TOKEN_PMI | rank)?;
+        }
+        let pmi = Server::new(starter.facts.job.clone(), plan.program_of.clone(), pmi_sockets);
         let rank_of = pids.iter().zip(0..).map(|(pid, rank)| (*pid, rank)).collect();
         let stdin = match stdin_pipes.is_empty() {
             true => None,
@@ -161,7 +163,7 @@ impl<'a> Job<'a> {
             canary,
             canary_exit: None,
             control,
-            ear,
+            pmi,
             relay,
             stdin,
             ranks,
@@ -245,6 +247,7 @@ impl<'a> Job<'a> {
         match token & !TOKEN_MASK {
             TOKEN_SINKS => return self.relay.serve_sink(index),
             TOKEN_CONNECTIONS => return self.serve_connection(index as u64),
+            TOKEN_PMI => return self.serve_pmi(index as u32),
             TOKEN_READERS => {
                 if let Some(stdin) = &mut self.stdin {
                     stdin.serve_reader(index);
@@ -256,7 +259,6 @@ impl<'a> Job<'a> {
         match token {
             TOKEN_SIGNALS => self.serve_signals(),
             TOKEN_LISTENER => self.serve_listener(),
-            TOKEN_PMI => self.serve_pmi(),
             TOKEN_LOCKED => self.relay.serve_locked(),
             TOKEN_LINK => self.serve_link(),
             TOKEN_STDIN => {
@@ -283,14 +285,25 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn serve_pmi(&mut self) {
-        let Some(pid) = self.ear.hear() else { return };
-        let size = self.plan.job_size;
-        if size > 1 {
-            let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
-            let found = foreign::look(pid, lib.as_deref());
-            self.end(Cause::Foreign(foreign::describe(size, found.as_ref())));
+    /// A rank that brings another MPI library: its place is told by PMI, on one host.
+    fn serve_pmi(&mut self, rank: u32) {
+        if self.pmi.serve(rank) != Said::Began {
+            return;
         }
+        self.ranks[rank as usize].joined = true;
+        if !self.is_whole_job() {
+            let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
+            let found = tree::with_descendants(&[self.ranks[rank as usize].pid])
+                .into_iter()
+                .find_map(|pid| foreign::look(pid, lib.as_deref()));
+            let text = foreign::describe(self.plan.job_size, found.as_ref());
+            self.end(Cause::Foreign(text));
+        }
+    }
+
+    /// Whether all ranks of the job are of this host.
+    fn is_whole_job(&self) -> bool {
+        self.plan.job_size == self.plan.size()
     }
 
     fn serve_signals(&mut self) {
@@ -356,7 +369,9 @@ impl<'a> Job<'a> {
             self.node.announce_loss(rank);
         }
         match exit {
-            Exit::Code(0) if is_running && self.plan.job_size > 1 => {
+            Exit::Code(0)
+                if (is_running || self.pmi.is_unfinished(rank)) && self.plan.job_size > 1 =>
+            {
                 candidates.push((rank, Failed::NoFinalize));
             }
             Exit::Code(0) => {}

@@ -20,6 +20,7 @@ mod launch;
 mod option_table;
 mod parse;
 mod plan;
+mod pmi;
 mod program;
 mod ready;
 mod relay;
@@ -47,8 +48,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use strait_transport::node::{Node, NodePlan};
 
-pub(crate) use binding::Cores;
 pub use binding::allowed_processors;
+pub(crate) use binding::{Cores, sets as binding_sets};
+pub(crate) use request::BindTo;
+pub(crate) use values::{processor_list, ranks_named};
 
 /// What a Python program gets from mpiexec, for `strait doctor`.
 pub fn python_variables(prefix: Option<&Prefix>) -> environment::Variables {
@@ -207,7 +210,6 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     };
     let control = control::Control::listen(&socket, first..first + local_size)
         .map_err(|errno| fail("cannot listen for the ranks", errno))?;
-    let ear = foreign::PmiEar::new().map_err(|errno| fail("cannot make a socket", errno))?;
     let relay = match &link {
         Some(_) => relay::Relay::framed(again, job::RELAY_TOKENS),
         None => relay::Relay::new(again, job::RELAY_TOKENS),
@@ -222,7 +224,6 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| fail("no descriptors left", errno))
     };
     let node_fd = duplicate(node.descriptor())?;
-    let pmi_fd = duplicate(ear.for_ranks())?;
     let facts = JobFacts {
         job,
         socket,
@@ -232,14 +233,12 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         // Before it stands what the user set, if he did: the first of two counts.
         address,
         node_fd: node_fd.as_raw_fd(),
-        pmi_fd: pmi_fd.as_raw_fd(),
     };
-    let kept = [node_fd.as_fd(), pmi_fd.as_fd()];
-    let starter = start::Starter { plan, spawner: &spawner, facts: &facts, kept };
+    let starter = start::Starter { plan, spawner: &spawner, facts: &facts, node: node_fd.as_fd() };
     if let Some(link) = &mut link {
         agent::await_start(link)?;
     }
-    let parts = Parts { node, outer, signals, canary, control, ear, relay, link };
+    let parts = Parts { node, outer, signals, canary, control, relay, link };
     let mut job = Job::start(plan, parts, &starter)?;
     announce(plan, &mut job);
     Ok(job.run())

@@ -9,10 +9,12 @@ use super::failure::Failure;
 use super::program::{self, Resolved};
 use super::request::{Request, Stdin};
 use super::values::ranks_named;
+use crate::machine::Machine;
 use crate::prefix::Prefix;
 use std::ffi::{CString, OsStr};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// One program, ready for execve.
 pub struct Prepared {
@@ -108,9 +110,11 @@ impl<'a> Plan<'a> {
 
     /// Who may use what, one line per rank.
     pub fn bindings(&self) -> String {
+        let machine = Machine::read(Path::new("/sys"), &binding::allowed_processors());
         let lines = self.processors.iter().zip(self.first..).map(|(set, rank)| {
             let words = binding::in_words(set.as_ref());
-            format!("rank {rank}  host {}  processors {words}", self.host)
+            let picture = machine.picture(set.as_deref());
+            format!("rank {rank}  host {}  processors {words}  {picture}", self.host)
         });
         lines.collect::<Vec<_>>().join("\n")
     }

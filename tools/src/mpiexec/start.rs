@@ -7,6 +7,7 @@ use super::failure::{CODE_NOT_EXECUTABLE, CODE_NOT_FOUND, Failure};
 use super::label::{Meaning, expand};
 use super::parse::reason;
 use super::plan::Plan;
+use super::pmi;
 use super::relay::{Channel, Relay, Route};
 use super::request::Stdin;
 use super::signals;
@@ -15,11 +16,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Descriptors of mpiexec per rank: two pipes and its connection, and some for all.
-const DESCRIPTORS_PER_RANK: u64 = 3;
+/// Descriptors of mpiexec per rank: two pipes, its connection and its PMI socket, and some for all.
+const DESCRIPTORS_PER_RANK: u64 = 4;
 const DESCRIPTORS_FOR_ALL: u64 = 64;
 
 /// What all starts need.
@@ -30,8 +31,8 @@ pub struct Starter<'a> {
     pub spawner: &'a Spawner,
     /// What the ranks are told.
     pub facts: &'a JobFacts,
-    /// Descriptors that they inherit under their numbers.
-    pub kept: [BorrowedFd<'a>; 2],
+    /// The node memory, which they inherit under its number.
+    pub node: BorrowedFd<'a>,
 }
 
 /// The ranks, started.
@@ -40,6 +41,18 @@ pub struct Started {
     pub pids: Vec<u32>,
     /// Writing ends for copies of our standard input.
     pub stdin_pipes: Vec<OwnedFd>,
+    /// Our ends of the ranks' PMI sockets.
+    pub pmi_sockets: Vec<OwnedFd>,
+}
+
+impl Started {
+    /// Keeps the writing end of a rank's standard input, and answers the other.
+    fn add_stdin(&mut self, (read, write): (OwnedFd, OwnedFd)) -> Result<OwnedFd, Failure> {
+        rustix::io::ioctl_fionbio(&write, true)
+            .map_err(|errno| system("cannot set up a pipe", errno.into()))?;
+        self.stdin_pipes.push(write);
+        Ok(read)
+    }
 }
 
 /// Whether the descriptors suffice.
@@ -64,7 +77,8 @@ impl Starter<'_> {
     /// # Errors
     /// The first one that cannot be started; those before it are killed.
     pub fn start_all(&self, relay: &mut Relay) -> Result<Started, Failure> {
-        let mut started = Started { pids: Vec::new(), stdin_pipes: Vec::new() };
+        let mut started =
+            Started { pids: Vec::new(), stdin_pipes: Vec::new(), pmi_sockets: Vec::new() };
         let mut files = Files { plan: self.plan, opened: HashMap::new() };
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| system("cannot open /dev/null", errno.into()))?;
@@ -103,14 +117,10 @@ impl Starter<'_> {
             Stdin::Copy(Some(list)) => list.contains(&rank),
             _ => false,
         };
-        let mut own_stdin = None;
-        if copies {
-            let (read, write) = pipe()?;
-            rustix::io::ioctl_fionbio(&write, true)
-                .map_err(|errno| system("cannot set up a pipe", errno.into()))?;
-            started.stdin_pipes.push(write);
-            own_stdin = Some(read);
-        }
+        let own_stdin = match copies {
+            true => Some(started.add_stdin(pipe()?)?),
+            false => None,
+        };
         let stdin = match &own_stdin {
             Some(read) => Some(read.as_fd()),
             None if options.stdin == Stdin::Inherit(rank) => None,
@@ -118,7 +128,9 @@ impl Starter<'_> {
         };
         let out_file = files.open(options.out_file.as_deref(), rank, index, relay)?;
         let err_file = files.open(options.err_file.as_deref(), rank, index, relay)?;
-        let env = environment::of_rank(self.facts, rank);
+        let (pmi_ours, pmi_theirs) =
+            pmi::pair().map_err(|errno| system("cannot make a socket", errno.into()))?;
+        let env = environment::of_rank(self.facts, rank, pmi_theirs.as_raw_fd());
         let start = Start {
             path: &prepared.path,
             argv: &prepared.argv,
@@ -126,7 +138,7 @@ impl Starter<'_> {
             directory: prepared.directory.as_deref(),
             stdin,
             outputs: [out_write.as_fd(), err_write.as_fd()],
-            kept: self.kept,
+            kept: [self.node, pmi_theirs.as_fd()],
             processors: self.plan.processors[local_rank as usize].as_deref(),
         };
         let pid = self
@@ -134,6 +146,7 @@ impl Starter<'_> {
             .start(&start)
             .map_err(|(step, error)| self.explain(rank, index, step, &error))?;
         started.pids.push(pid);
+        started.pmi_sockets.push(pmi_ours);
         let meaning = Meaning { rank, host: &self.plan.host, pid, program: index };
         let label =
             options.label.as_ref().map_or(String::new(), |pattern| expand(pattern, &meaning));

@@ -90,6 +90,11 @@ pub fn ranks_named(ranks: &[u32]) -> String {
     format!("{} {}", if ranks.len() == 1 { "rank" } else { "ranks" }, rank_set(ranks))
 }
 
+/// Processors as the kernel lists them, such as `0-3,8`; `None` for anything else.
+pub fn processor_list(text: &str) -> Option<Vec<u32>> {
+    rank_list("processors", text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

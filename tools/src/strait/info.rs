@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::probe;
-use crate::mpiexec::allowed_processors;
+use crate::machine::Machine;
+use crate::mpiexec::{BindTo, Cores, allowed_processors, binding_sets};
 use crate::prefix::{MPICH_FACE, Prefix, STANDARD_FACE};
+use clap::{Args, ValueEnum};
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Everything that is told, in the order it is told.
@@ -52,7 +55,7 @@ fn gather() -> Info {
             library(MPICH_FACE, "MPICH ABI (the mpi4py wheel)"),
         ],
         lanes: LANES,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: host(),
         kernel: probe::kernel(),
         architecture: std::env::consts::ARCH,
         processors_allowed: allowed_processors().len(),
@@ -60,8 +63,60 @@ fn gather() -> Info {
     }
 }
 
+/// How ranks are bound, as mpiexec's `-bind-to`.
+#[derive(Clone, Copy, ValueEnum)]
+enum Binding {
+    None,
+    Core,
+    Hwthread,
+}
+
+/// What to tell.
+#[derive(Args)]
+pub struct Options {
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Draw what this host is made of: packages, NUMA nodes, caches, cores, cards.
+    #[arg(long)]
+    topology: bool,
+    /// With --topology: so many ranks in the drawing, as mpiexec would bind them.
+    #[arg(short = 'n', long, default_value_t = 0, requires = "topology")]
+    ranks: u32,
+    /// With -n: how they are bound.
+    #[arg(long, value_enum, default_value = "core", requires = "topology")]
+    bind_to: Binding,
+}
+
 /// Runs it.
-pub fn run(json: bool) -> ExitCode {
+pub fn run(options: &Options) -> ExitCode {
+    if options.topology { topology(options) } else { facts(options.json) }
+}
+
+fn topology(options: &Options) -> ExitCode {
+    let machine = Machine::read(Path::new("/sys"), &allowed_processors());
+    if options.json {
+        let text = serde_json::to_string_pretty(&machine).expect("numbers become JSON");
+        super::print(&format!("{text}\n"));
+        return ExitCode::SUCCESS;
+    }
+    let how = match options.bind_to {
+        Binding::None => BindTo::None,
+        Binding::Core => BindTo::Core,
+        Binding::Hwthread => BindTo::HardwareThread,
+    };
+    let cores = Cores::of_this_process();
+    // Only a list of the user's can be wrong.
+    let sets = binding_sets(&how, options.ranks, &cores).unwrap_or_default();
+    super::print(&machine.draw(&host(), &sets));
+    ExitCode::SUCCESS
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn facts(json: bool) -> ExitCode {
     let info = gather();
     if json {
         let text = serde_json::to_string_pretty(&info).expect("strings and numbers become JSON");

@@ -25,12 +25,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Version, build, lanes, installed libraries, facts of this host.
-    Info {
-        /// As one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Version, build, lanes, installed libraries, facts of this host; what it is made of.
+    Info(info::Options),
     /// What this machine permits, and which MPI library each Python would load.
     Doctor {
         /// As one JSON array.
@@ -76,7 +72,7 @@ const CODE_NOT_BUILT: u8 = 3;
 /// Runs the command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Info { json } => info::run(json),
+        Command::Info(options) => info::run(&options),
         Command::Doctor { json, pairs } => doctor::run(json, &pairs),
         Command::Params { json } => params::run(json),
         Command::PeerHold => peer::hold(),

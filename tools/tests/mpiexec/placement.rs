@@ -44,13 +44,69 @@ fn binding() {
     assert!(ran.out.lines().all(|line| line == format!("{cpus:?}")), "{}", ran.out);
 }
 
+/// What MPICH's library does to find its peers, in both dialects of PMI.
+const PMI_ONE: &str = r#"
+import os
+fd, rank, size = (int(os.environ[name]) for name in ("PMI_FD", "PMI_RANK", "PMI_SIZE"))
+def ask(line):
+    os.write(fd, (line + "\n").encode())
+    answer = b""
+    while not answer.endswith(b"\n"):
+        answer += os.read(fd, 1)
+    return dict(word.split("=", 1) for word in answer.decode().split())
+assert ask("cmd=init pmi_version=1 pmi_subversion=1")["rc"] == "0"
+name = ask("cmd=get_my_kvsname")["kvsname"]
+mapping = ask("cmd=get kvsname=%s key=PMI_process_mapping" % name)["value"]
+assert mapping == "(vector,(0,1,%d))" % size, mapping
+assert ask("cmd=put kvsname=%s key=k%d value=v%d" % (name, rank, rank))["rc"] == "0"
+assert ask("cmd=barrier_in")["cmd"] == "barrier_out"
+print(ask("cmd=get kvsname=%s key=k%d" % (name, (rank + 1) % size))["value"])
+END
+"#;
+const PMI_TWO: &str = r#"
+import os
+fd, rank, size = (int(os.environ[name]) for name in ("PMI_FD", "PMI_RANK", "PMI_SIZE"))
+os.write(fd, b"cmd=init pmi_version=2 pmi_subversion=0\n")
+while os.read(fd, 1) != b"\n":
+    pass
+def ask(text):
+    os.write(fd, b"%6d" % len(text) + text.encode())
+    answer = os.read(fd, int(os.read(fd, 6))).decode()
+    return dict(field.split("=", 1) for field in answer.split(";") if field)
+assert ask("cmd=fullinit;pmirank=%d;threaded=FALSE;" % rank)["size"] == str(size)
+assert ask("cmd=kvs-put;key=k%d;value=v%d;" % (rank, rank))["rc"] == "0"
+assert ask("cmd=kvs-fence;")["rc"] == "0"
+print(ask("cmd=kvs-get;srcid=-1;key=k%d;" % ((rank + 1) % size))["value"])
+END
+"#;
+
 #[test]
-fn a_program_that_speaks_pmi_is_a_named_error() {
+fn pmi_is_served_on_one_host() {
+    for (client, end) in [(PMI_ONE, "cmd=finalize"), (PMI_TWO, "cmd=finalize;")] {
+        let script = client.replace("END", &format!("ask(\"{end}\")"));
+        let ran = run(&["-n", "3", "python3", "-c", &script]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+        let mut lines: Vec<&str> = ran.out.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["v0", "v1", "v2"]);
+    }
+    // Who leaves in the middle has failed: the others wait for it.
+    let script =
+        PMI_ONE.replace("END", "raise SystemExit(0) if rank == 1 else ask('cmd=barrier_in')");
+    let ran = run(&["-n", "3", "python3", "-c", &script]);
+    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("rank 1"), "{}", ran.err);
+}
+
+#[test]
+fn a_program_that_speaks_pmi_on_several_hosts_is_a_named_error() {
     let script = "import os, time; os.write(int(os.environ['PMI_FD']), b'cmd=init pmi_version=1 \
                   pmi_subversion=1\\n'); time.sleep(30)";
-    let ran = run(&["-n", "2", "python3", "-c", script]);
+    let hosts = ["-launcher", "fork", "-hosts", "one,two"];
+    let ran = run(&[&hosts[..], &["-n", "2", "python3", "-c", script]].concat());
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(ran.err.contains("error[S0009]: 2 processes were started"), "{}", ran.err);
+    assert!(ran.err.contains("PMI to the ranks of one host"), "{}", ran.err);
     assert_eq!(ran.err.matches("error[").count(), 1);
 }
 

@@ -46,11 +46,18 @@ const NETWORK: &[Need] = &[
 ];
 
 /// What the lane over libfabric is tested with; only the tests need it.
-const FABRICS: &[Need] = &[Need {
-    what: "libfabric, with its headers",
-    met: || Path::new("/usr/include/rdma/fabric.h").exists(),
-    package: "libfabric-dev",
-}];
+const FABRICS: &[Need] = &[
+    Need {
+        what: "libfabric, with its headers",
+        met: || Path::new("/usr/include/rdma/fabric.h").exists(),
+        package: "libfabric-dev",
+    },
+    Need {
+        what: "hwloc-calc, to compare with",
+        met: || in_path("hwloc-calc"),
+        package: "hwloc-nox",
+    },
+];
 
 /// A SLURM of one node.
 const SLURM: &[Need] = &[

@@ -137,7 +137,9 @@ impl Job<'_> {
         let missing: Vec<u32> = missing.map(|rank| rank.pid).take(count).collect();
         let found = tree::with_descendants(&missing)
             .into_iter()
-            .find_map(|pid| foreign::look(pid, lib.as_deref()));
+            .filter_map(|pid| foreign::look(pid, lib.as_deref()))
+            // What speaks PMI finds its place on one host.
+            .find(|found| !(found.speaks_pmi() && self.is_whole_job()));
         if let Some(found) = found {
             self.end(Cause::Foreign(foreign::describe(self.plan.job_size, Some(&found))));
         }

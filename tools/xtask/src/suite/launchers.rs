@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Other launchers start our ranks: MPICH's hydra on one host and on three, and srun of a SLURM
-//! that runs on this machine for the time of the tests. What cannot be had here is skipped, and
-//! said so.
+//! that runs on this machine for the time of the tests. Our mpiexec starts ranks that use MPICH's
+//! library. What cannot be had here is skipped, and said so.
 
 use super::cases::{self, Case};
 use super::{Face, Suite, Tally, expected, programs, scripts};
@@ -25,6 +25,9 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let here = [hydra.display().to_string()];
     run_with(suite, "hydra", &here, &mut tally)?;
     hydra_on_hosts(suite, &hydra, &mut tally);
+    let python = suite.python(Face::Mpich)?;
+    let case = Case::new("MPICH's library np=3 by our mpiexec", || theirs(suite, &hydra, &python));
+    cases::run(&[case], 1, &mut tally);
     setup::network_tools()?;
     let slurm = setup::slurm().and_then(|()| Slurm::up(&suite.places.scratch().join("slurm")));
     match slurm {
@@ -97,6 +100,17 @@ fn run_with(
 
 fn said(outcome: Outcome, text: &str) -> Result<(), String> {
     if outcome.success() && outcome.out == text { Ok(()) } else { Err(outcome.describe()) }
+}
+
+/// Our mpiexec tells ranks that bring MPICH's library their places, by PMI.
+fn theirs(suite: &Suite, hydra: &Path, python: &Path) -> Result<(), String> {
+    const SCRIPT: &str = "from mpi4py import MPI\nc = MPI.COMM_WORLD\n\
+        total = c.allreduce(c.rank + 1)\nc.Barrier()\n\
+        print(MPI.Get_library_version().split()[0], c.size, total, flush=True)";
+    let library = hydra.with_file_name("../lib/libmpi.so.12");
+    let task = suite.mpiexec(3, super::Lanes::Shm).arg(python).args(["-c", SCRIPT]);
+    let outcome = task.env("MPI4PY_LIBMPI", library).limit(60).run()?;
+    said(outcome, &"MPICH 3 6\n".repeat(3))
 }
 
 fn hydra_on_hosts(suite: &Suite, hydra: &Path, tally: &mut Tally) {
