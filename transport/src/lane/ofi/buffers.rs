@@ -20,7 +20,7 @@ pub const SEND_COUNT: usize = 64;
 pub const GET_COUNT: usize = 64;
 /// Buffers for many messages each, where the provider can do that ...
 const MULTI_COUNT: usize = 4;
-const MULTI_BYTES: usize = 256 * 1024;
+const MULTI_BYTES: usize = 512 * 1024;
 /// ... and for one each where it cannot.
 const SINGLE_COUNT: usize = 64;
 

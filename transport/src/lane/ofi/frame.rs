@@ -17,7 +17,7 @@ pub const PREFIX_BYTES: usize = 16;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES;
 /// Longest message ...
-const FRAME_BYTES: usize = 64 * 1024;
+const FRAME_BYTES: usize = 64 * 1024 + 64;
 /// ... and where one provider lies above another, or cuts messages itself: below the 16 KiB up to
 /// which `ofi_rxm` sends at once, its own headers included.
 const FRAME_BYTES_LAYERED: usize = 16 * 1024 - 128;

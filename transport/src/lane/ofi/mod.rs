@@ -426,7 +426,7 @@ impl Lane for OfiLane {
         // Software: tcp of 2.5.1 over the loopback of the development machine (docs/ofi.md).
         let (latency_ns, fragment_bytes_per_us, get_ns, get_bytes_per_us) = match facts.hardware {
             true => (1_500, 6_000, 1_500, 11_000),
-            false => (4_500, 3_700, 6_000, 7_000),
+            false => (4_500, 3_700, 14_000, 7_000),
         };
         Capabilities {
             short_bytes_max: SHORT_BYTES_MAX,
