@@ -154,6 +154,16 @@ pub const KNOBS: &[Knob] = &[
                several networks.",
     },
     Knob {
+        name: "TCP_PORTS",
+        value: Value::Text,
+        default: "any",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Ports that ranks may listen on, such as 5000-5100: for firewalls that let these \
+               through. Each rank of a host that uses TCP needs one.",
+    },
+    Knob {
         name: "TUNING",
         value: Value::Text,
         default: "",

@@ -9,9 +9,10 @@ use strait_transport::envelope::Peer;
 use strait_transport::error::Submit;
 use strait_transport::lane::Lane;
 use strait_transport::lane::directory::{Directory, MemoryDirectory};
-use strait_transport::lane::tcp::QUEUE_BYTES_MAX;
 use strait_transport::lane::tcp::address::Address;
 use strait_transport::lane::tcp::frame::Control;
+use strait_transport::lane::tcp::ports::Ports;
+use strait_transport::lane::tcp::{QUEUE_BYTES_MAX, Settings, TcpLane};
 use strait_transport::wire::codec;
 use strait_transport::wire::header::{Header, MessageKind};
 use tcp::*;
@@ -412,4 +413,29 @@ fn a_slow_member_is_waited_for() {
     assert!(lines.lock().expect("no panics").is_empty());
     until(&mut all, "it arrived", |all| all[0].got.messages.len() == 1);
     assert!(all.iter().all(|end| end.got.lost.is_empty()));
+}
+
+#[test]
+fn ranks_take_ports_of_a_range_and_say_when_there_is_none() {
+    // Three ports that were free a moment ago, so that two ranks fit whatever else runs here.
+    let probe = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let first = probe().local_addr().expect("its address").port().min(65_000);
+    let range = format!("{first}-{}", first + 2);
+    let mut lanes = Vec::new();
+    let refused = loop {
+        let mut settings = Settings::new(lanes.len() as u32, 9, JOB, KEY);
+        settings.ports = Ports::parse(&range).expect("a range");
+        let directory = Box::new(MemoryDirectory::all(9).swap_remove(lanes.len()));
+        match TcpLane::with_directory(settings, directory) {
+            Ok(lane) => lanes.push(lane),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!((1..=3).contains(&lanes.len()), "{} of three ports", lanes.len());
+    let mut taken: Vec<u16> = lanes.iter().map(|lane| lane.address().socket.port()).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), lanes.len(), "each has its own");
+    assert!(taken.iter().all(|port| (first..=first + 2).contains(port)), "{taken:?} of {range}");
+    assert!(refused.contains(&range) && refused.contains("STRAIT_TCP_PORTS"), "{refused}");
 }

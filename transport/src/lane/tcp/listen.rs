@@ -24,6 +24,7 @@ use super::connections::ConnectionId;
 use super::frame::Control;
 use super::link::LinkState;
 use super::poll::{self, Poller};
+use super::ports::Ports;
 use super::{LISTENER, TcpLane};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result};
@@ -54,12 +55,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Source addresses that are reported; strangers from more are dropped silently.
 const REPORTED_MAX: usize = 16;
 
-/// Makes the listening socket, on this address only, and registers it.
-pub fn listen(poller: &Poller, ip: Ipv4Addr) -> Result<(OwnedFd, SocketAddrV4)> {
+/// Makes the listening socket, on this address and a port of these only, and registers it.
+pub fn listen(poller: &Poller, ip: Ipv4Addr, ports: Ports) -> Result<(OwnedFd, SocketAddrV4)> {
     let error = |what: &str, errno| poll::system(format!("{what} on {ip}"), errno);
     let socket = socket().map_err(|errno| error("cannot make a socket", errno))?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(ip, 0))
-        .map_err(|errno| error("cannot bind a socket", errno))?;
+    if ports != Ports::ANY {
+        // A port of the range may have served a job a moment ago.
+        sockopt::set_socket_reuseaddr(&socket, true)
+            .map_err(|errno| error("cannot set up a socket", errno))?;
+    }
+    let mut bound = false;
+    for port in ports.from(std::process::id() as u16) {
+        match rustix::net::bind(&socket, &SocketAddrV4::new(ip, port)) {
+            Ok(()) => bound = true,
+            Err(Errno::ADDRINUSE) if ports != Ports::ANY => continue,
+            Err(errno) => return Err(error("cannot bind a socket", errno)),
+        }
+        break;
+    }
+    if !bound {
+        return Err(ports.all_taken(ip));
+    }
     rustix::net::listen(&socket, LISTEN_BACKLOG).map_err(|errno| error("cannot listen", errno))?;
     poller
         .add(socket.as_fd(), LISTENER, false)

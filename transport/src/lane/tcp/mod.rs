@@ -26,6 +26,7 @@ pub(in crate::lane) mod link;
 mod listen;
 
 mod poll;
+pub mod ports;
 mod progress;
 mod send_queue;
 
@@ -43,6 +44,7 @@ use connections::{ConnectionId, Connections};
 use hot::Hot;
 use link::{Link, LinkState, Links};
 use poll::Poller;
+use ports::Ports;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub host: String,
     /// The address to listen on.
     pub ip: Ipv4Addr,
+    /// ... at one of these ports.
+    pub ports: Ports,
     /// Size of the sockets' buffers; `None` lets the kernel adapt them.
     pub socket_bytes: Option<usize>,
     /// Takes the line about a dropped stranger.
@@ -90,6 +94,7 @@ impl Settings {
             identity: Identity { job, key, rank, size, build, version: auth::WIRE_VERSION },
             host: "localhost".into(),
             ip: Ipv4Addr::LOCALHOST,
+            ports: Ports::ANY,
             socket_bytes: None,
             report: Box::new(|line| eprintln!("{line}")),
         }
@@ -149,12 +154,14 @@ impl TcpLane {
     /// The lane of this process of a job; its address is published in the node's memory.
     ///
     /// # Errors
-    /// `STRAIT_TCP_INTERFACE` names nothing, or the system refuses a socket.
+    /// `STRAIT_TCP_INTERFACE` names nothing, no port of `STRAIT_TCP_PORTS` is free, or the system
+    /// refuses a socket.
     pub fn new(job: &Job) -> Result<TcpLane> {
         let wanted = std::env::var(interface::ENV_INTERFACE).ok();
         let ip = interface::choose(wanted.as_deref(), job.local_size == job.size)?;
         let own = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
-        let settings = Settings { host: job.host.clone(), ip, ..own };
+        let ports = Ports::from_environment()?;
+        let settings = Settings { host: job.host.clone(), ip, ports, ..own };
         TcpLane::with_directory(settings, Box::new(NodeDirectory::new(job)))
     }
 
@@ -164,7 +171,7 @@ impl TcpLane {
     /// The system refuses a socket.
     pub fn with_directory(settings: Settings, directory: Box<dyn Directory>) -> Result<TcpLane> {
         let poller = Poller::new()?;
-        let (listener, socket) = listen::listen(&poller, settings.ip)?;
+        let (listener, socket) = listen::listen(&poller, settings.ip, settings.ports)?;
         let address = Address { socket, listener: listen::nonce()? };
         directory.publish(&address.encode());
         Ok(TcpLane {
