@@ -103,8 +103,7 @@ impl Circle {
                 result = result.and(Err(error));
             }
         }
-        entry.let_messages_leave();
-        result
+        result.and(entry.let_messages_leave())
     }
 
     /// All members' bytes, in order; every member gives as many.

@@ -243,21 +243,29 @@ impl Entry {
 
     /// At the end of a blocking call that sent: what it sent is under way, not waiting here for a
     /// first contact with its peer, which would last until this process calls MPI again.
+    ///
+    /// # Errors
+    /// The peer turned out to be out of reach: what waited for it is gone.
     #[inline]
-    pub fn let_messages_leave(&mut self) {
-        if self.worker.has_network() {
-            self.let_network_messages_leave();
-        }
+    pub fn let_messages_leave(&mut self) -> Result {
+        if self.worker.has_network() { self.let_network_messages_leave() } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn let_network_messages_leave(&mut self) {
+    fn let_network_messages_leave(&mut self) -> Result {
         if self.worker.is_holding() {
             self.worker.release();
         }
         if self.worker.is_connecting() {
+            let (before, _) = self.worker.losses();
             self.wait_until(|runtime| !runtime.worker.is_connecting());
+            if let (after, Some(error)) = self.worker.losses()
+                && after != before
+            {
+                return Err(error.clone().into());
+            }
         }
+        Ok(())
     }
 
     /// Whether no other thread has ever called: close looks may keep the lock.

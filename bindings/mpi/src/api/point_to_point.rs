@@ -130,10 +130,7 @@ pub(crate) fn finish_send(entry: &mut Entry, sent: Option<Sent>) -> Result {
             entry.worker.attend(id);
             finish(entry, id, false).error.map_or(Ok(()), Err)
         }
-        _ => {
-            entry.let_messages_leave();
-            Ok(())
-        }
+        _ => entry.let_messages_leave(),
     }
 }
 
@@ -170,7 +167,10 @@ unsafe fn blocking<A: Abi>(
         // SAFETY: the caller's promise.
         && unsafe { short::send::<A>(&mut entry, buffer, to, comm) }
     {
-        entry.let_messages_leave();
+        if let Err(error) = entry.let_messages_leave() {
+            drop(entry);
+            return on_comm::<A>(name, comm, |_, _| Err(error));
+        }
         return 0;
     }
     // SAFETY: the caller's promise.

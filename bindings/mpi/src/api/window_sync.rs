@@ -143,8 +143,7 @@ pub unsafe fn MPI_Win_post<A: Abi>(group: A::Handle, assert: c_int, win: A::Hand
             }
         }
         win.epochs.borrow_mut().exposed = Some(awaited);
-        entry.let_messages_leave();
-        Ok(())
+        entry.let_messages_leave()
     })
 }
 
@@ -175,8 +174,7 @@ pub unsafe fn MPI_Win_complete<A: Abi>(win: A::Handle) -> c_int {
         for target in targets {
             tell(entry, win, target, COMPLETE_TAG);
         }
-        entry.let_messages_leave();
-        flushed
+        flushed.and(entry.let_messages_leave())
     })
 }
 

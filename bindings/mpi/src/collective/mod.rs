@@ -174,8 +174,7 @@ impl Running {
                 Progress::Failed(failure) => return Err(error_of(&self.comm, failure)),
                 Progress::Done | Progress::Pending => {
                     self.copy_last();
-                    entry.let_messages_leave();
-                    return Ok(());
+                    return entry.let_messages_leave();
                 }
             }
         }

@@ -20,15 +20,10 @@ struct Extent {
     /// Hosts and ranks of the Python programs and the benchmarks.
     others: (usize, usize),
     mpi4py: &'static [&'static str],
-    is_long: bool,
 }
 
-const SHORT: Extent = Extent {
-    programs: (2, 3),
-    others: (3, 6),
-    mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"],
-    is_long: false,
-};
+const SHORT: Extent =
+    Extent { programs: (2, 3), others: (3, 6), mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"] };
 const MPI4PY_LONG: &[&str] = &[
     "p2p_obj",
     "p2p_buf",
@@ -67,7 +62,6 @@ pub fn command(places: Places, count: usize) -> Result<bool, String> {
             programs: (hosts, 3.max(hosts.min(7))),
             others: (hosts, ranks),
             mpi4py: if ranks <= 8 { MPI4PY_LONG } else { &["p2p_obj"] },
-            is_long: true,
         };
         let tally = run(&suite, hosts, &extent)?;
         println!(
@@ -140,14 +134,10 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         Case::new("a network that ends in the middle", || cut(suite, network)),
         Case::new("mpiexec is killed", || mpiexec_killed(suite, network)),
         Case::new("the wrong interface is named", || wrong_interface(suite, network)),
+        // It takes the half minute that a call has.
+        Case::new("a network that drops what one host sends", || dropped(suite, network)),
     ];
     cases::run(&ends, 1, &mut tally);
-    if extent.is_long {
-        // It takes the half minute that a call has.
-        let silent =
-            Case::new("a network that drops what one host sends", || dropped(suite, network));
-        cases::run(&[silent], 1, &mut tally);
-    }
     Ok(tally)
 }
 

@@ -250,6 +250,11 @@ impl TcpLane {
         };
         let phase = Phase::Dialing(Box::new(initiator));
         let id = self.connections.insert(|id| Connection::new(id, socket, address.socket, phase));
+        if !is_here(self.address.socket.ip(), address.socket.ip()) {
+            // What a firewall drops is not waited for as long as the kernel would.
+            self.calls.push_back((Instant::now() + CALL_TIME, id));
+            self.set_timer();
+        }
         let link = self.links.entry(peer.0).or_default();
         link.state = LinkState::Dialing(id);
         link.dial = Some(id);
@@ -282,14 +287,19 @@ impl TcpLane {
         why
     }
 
+    /// A call has had its time: if the other host's kernel has not answered it, nobody will. A peer
+    /// that was reached and only computes is waited for.
+    pub(super) fn end_call(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let is_dialing = matches!(connection.phase, Phase::Dialing(_));
+        if is_dialing && rustix::net::getpeername(&connection.socket).is_err() {
+            self.ended(id, Some(Errno::TIMEDOUT));
+        }
+    }
+
     fn connect(&self, address: SocketAddrV4) -> std::result::Result<OwnedFd, Errno> {
         let socket = socket()?;
         self.tune(&socket, address.ip())?;
-        if !is_here(self.address.socket.ip(), address.ip()) {
-            // What a firewall drops is not waited for as long as the kernel would. `open` takes it
-            // back, for the reason that `tune` names.
-            sockopt::set_tcp_user_timeout(&socket, CALL_TIME.as_millis() as u32)?;
-        }
         match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno),

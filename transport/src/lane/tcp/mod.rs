@@ -130,6 +130,8 @@ pub struct TcpLane {
     look_up_pause: Duration,
     /// Peers whose own call is awaited, and until when.
     awaiting: VecDeque<(Instant, Peer)>,
+    /// Our calls to other hosts, and until when each may stay without an answer.
+    calls: VecDeque<(Instant, ConnectionId)>,
     accept_again_at: Option<Instant>,
     timer_due: Cell<Option<Instant>>,
     /// When to wake who waits for acknowledgements, of which the kernel says nothing by itself.
@@ -191,6 +193,7 @@ impl TcpLane {
             look_up_at: None,
             look_up_pause: Duration::ZERO,
             awaiting: VecDeque::new(),
+            calls: VecDeque::new(),
             accept_again_at: None,
             timer_due: Cell::new(None),
             flush_look_at: Cell::new(None),

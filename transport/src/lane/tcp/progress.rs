@@ -10,7 +10,7 @@ use super::connection::{Connection, Drained, Phase};
 use super::connections::ConnectionId;
 use super::frame::Control;
 use super::link::LinkState;
-use super::listen::{AWAIT_TIME, is_here, may_call_again};
+use super::listen::{AWAIT_TIME, may_call_again};
 use super::poll::{self, EVENTS_MAX, Readiness, TIMER};
 use super::{EXPECT_BYTES, LISTENER, RECEIVE_BYTES, TcpLane};
 use crate::envelope::Peer;
@@ -209,11 +209,6 @@ impl TcpLane {
         let waiting = std::mem::take(&mut link.waiting);
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.phase = Phase::Open;
-        if is_ours && !is_here(self.address.socket.ip(), connection.address.ip()) {
-            // The call was answered: it has all the time it needs (`connect` gave it a limit). A
-            // connection that is gone will be found so.
-            let _ = rustix::net::sockopt::set_tcp_user_timeout(&connection.socket, 0);
-        }
         // A bulk message may wait for this with its sender, who tries again.
         self.settled += 1;
         if !waiting.is_empty() {
@@ -366,6 +361,7 @@ impl TcpLane {
             || self.look_up_at.is_some()
             || !self.awaiting.is_empty()
             || self.accept_again_at.is_some()
+            || !self.calls.is_empty()
             || self.flush_look_at.get().is_some()
     }
 
@@ -389,6 +385,12 @@ impl TcpLane {
         {
             self.awaiting.pop_front();
             self.stop_awaiting(now, peer);
+        }
+        while let Some((at, id)) = self.calls.front().copied()
+            && (at <= now || self.connections.get_mut(id).is_none())
+        {
+            self.calls.pop_front();
+            self.end_call(id);
         }
         if self.accept_again_at.is_some_and(|at| at <= now) {
             self.resume_accepting();
@@ -435,11 +437,12 @@ impl TcpLane {
     }
 
     /// Sets the timer to the next deadline.
-    fn set_timer(&self) {
+    pub(super) fn set_timer(&self) {
         let strangers = self.strangers.front().map(|(at, _)| *at);
         let awaiting = self.awaiting.front().map(|(at, _)| *at);
         let flush = self.flush_look_at.get();
-        let due = [strangers, awaiting, flush, self.look_up_at, self.accept_again_at];
+        let calls = self.calls.front().map(|(at, _)| *at);
+        let due = [strangers, awaiting, calls, flush, self.look_up_at, self.accept_again_at];
         let due = due.into_iter().flatten().min();
         let expired = self.timer_due.get().is_some_and(|at| at <= Instant::now());
         if due != self.timer_due.get() || expired {
