@@ -81,8 +81,14 @@ pub fn of_program(
         }
     }
     for_python(&mut variables, prefix);
+    // Debian's libfabric brings PSM's library, which would catch SIGSEGV in every program: it
+    // writes a file to the working directory and makes an exit with code 1 of it.
+    variables.entry(NO_PSM_HANDLER.into()).or_insert_with(|| "1".into());
     variables
 }
+
+/// The variable that keeps PSM's library from catching signals.
+const NO_PSM_HANDLER: &str = "IPATH_NO_BACKTRACE";
 
 /// What Python and mpi4py's loader need; values of the user stay.
 ///
@@ -165,8 +171,9 @@ mod tests {
         let mut own = EnvRules { inherit: Some(Inherit::None), ..EnvRules::default() };
         own.set.push(("C".into(), Some("4".into())));
         let got = of_program(&ours, &all, &own, None);
-        assert_eq!(got, variables(&[("B", "2"), ("C", "4"), ("PYTHONUNBUFFERED", "1")]));
+        let always = [("IPATH_NO_BACKTRACE", "1"), ("PYTHONUNBUFFERED", "1")];
+        assert_eq!(got, variables(&[&[("B", "2"), ("C", "4")], &always[..]].concat()));
         let got = of_program(&ours, &EnvRules::default(), &EnvRules::default(), None);
-        assert_eq!(got, variables(&[("A", "1"), ("B", "2"), ("PYTHONUNBUFFERED", "1")]));
+        assert_eq!(got, variables(&[&[("A", "1"), ("B", "2")], &always[..]].concat()));
     }
 }

@@ -45,6 +45,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         way("2.5 shm", "shm", Some(&newer)),
     ];
     let built = programs::built(suite, &mut tally)?;
+    let crash = suite.python(Face::Mpich)?;
     let mut list = Vec::new();
     for program in &built {
         let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= 3).min();
@@ -76,6 +77,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         let words = ["no provider named nonesuch", "STRAIT_OFI_PROVIDER", "fi_info"];
         refused(suite, &words, ("STRAIT_OFI_PROVIDER", "nonesuch"))
     }));
+    list.push(Case::new("a crash is told as what it is", || crashed(suite, &crash)));
     list.push(Case::new("not asked for, not opened", || unopened(suite)));
     list.push(Case::new("strait doctor tries providers", || {
         let outcome = Task::new(suite.bin("strait")).arg("doctor").limit(120).run()?;
@@ -145,6 +147,20 @@ fn refused(suite: &Suite, words: &[&str], (name, value): (&str, &str)) -> Result
         (false, None) => Ok(()),
         (_, missing) => Err(format!("no {missing:?}: {}", outcome.describe())),
     }
+}
+
+/// libfabric brings libraries that would catch a crash and leave a file.
+fn crashed(suite: &Suite, python: &Path) -> Result<(), String> {
+    const SCRIPT: &str = "from mpi4py import MPI\nimport os, signal\nc = MPI.COMM_WORLD\n\
+        c.barrier()\nif c.rank == 1: os.kill(os.getpid(), signal.SIGSEGV)\nc.barrier()";
+    let place = suite.places.scratch().join("log/fabrics/crash");
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+    let task = suite.mpiexec(2, Lanes::Ofi).dir(&place).arg(python).args(["-c", SCRIPT]);
+    let outcome = task.limit(60).run()?;
+    let left = std::fs::read_dir(&place).map_err(|e| e.to_string())?.count();
+    let told = outcome.err.contains("died by SIGSEGV") && outcome.code == Some(139);
+    if told && left == 0 { Ok(()) } else { Err(format!("{left} files: {}", outcome.describe())) }
 }
 
 /// On one host, and on two without a fabric's hardware, libfabric is not even looked for.
