@@ -25,6 +25,9 @@ use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+/// How long the launcher has to pass on what was written before an abort.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Longest answer: a value of 4096 bytes and some words.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
@@ -232,6 +235,9 @@ pub(super) fn finalize() {
 
 /// Asks the launcher to end the job. It may end us at once.
 pub(super) fn abort(code: i32) {
+    // The launcher ends its helpers at once, with what they have read of our last words and not
+    // passed on: they get a moment for it.
+    std::thread::sleep(LAST_WORDS);
     with(|pmi| pmi.say(&format!("cmd=abort exitcode={code}")));
 }
 

@@ -45,16 +45,16 @@ pub struct Lanes {
     /// Some peer is reached by a network: one look for all who ask on the way of a short message.
     has_network: bool,
     /// Polls until TCP is polled again, if there is shared memory too.
-    tcp_due: u32,
+    network_due: u32,
 }
 
 /// Messages that one poll of one lane delivers at most: enough to amortise the poll, few enough
 /// that replies leave soon.
 const BUDGET: usize = 64;
 /// The same where each poll of shared memory is a row of close looks.
-const WATCHES_PER_TCP: u32 = 3;
+const WATCHES_PER_NETWORK: u32 = 3;
 /// Polls of shared memory between two of TCP: 16 polls cost about what one `epoll_wait` does.
-const POLLS_PER_TCP: u32 = 16;
+const POLLS_PER_NETWORK: u32 = 16;
 
 impl Lanes {
     /// The lanes of this process, and the kind for each peer.
@@ -78,7 +78,7 @@ impl Lanes {
         let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
         let loopback = Loopback::new(Peer(job.rank));
         let has_network = tcp.is_some() || ofi.is_some();
-        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, has_network, tcp_due: 0 }, kinds))
+        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, has_network, network_due: 0 }, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -100,7 +100,7 @@ impl Lanes {
                 ofi: None,
                 sim: Some(sim),
                 has_network: false,
-                tcp_due: 0,
+                network_due: 0,
             },
             kinds,
         )
@@ -320,7 +320,7 @@ impl Lanes {
         }
         count += self.loopback.poll(inbox, BUDGET);
         if self.has_network {
-            count += self.poll_outer(inbox);
+            count += self.poll_network(inbox);
         }
         if let Some(sim) = &mut self.sim {
             count += sim.poll(inbox, BUDGET);
@@ -336,8 +336,8 @@ impl Lanes {
 
     /// Close looks at shared memory come between the polls: those of sockets come earlier.
     #[inline]
-    pub(crate) fn hasten_tcp(&mut self) {
-        self.tcp_due = self.tcp_due.min(WATCHES_PER_TCP);
+    pub(crate) fn hasten_network(&mut self) {
+        self.network_due = self.network_due.min(WATCHES_PER_NETWORK);
     }
 
     /// Takes messages of this host, only where looking costs next to nothing.
@@ -349,9 +349,9 @@ impl Lanes {
     /// A poll of sockets is a system call: beside shared memory it is made now and then, and again
     /// at once while something comes.
     #[inline(never)]
-    fn poll_outer<I: Inbox>(&mut self, inbox: &mut I) -> usize {
-        if self.shm.is_some() && self.tcp_due > 0 {
-            self.tcp_due -= 1;
+    fn poll_network<I: Inbox>(&mut self, inbox: &mut I) -> usize {
+        if self.shm.is_some() && self.network_due > 0 {
+            self.network_due -= 1;
             return 0;
         }
         let mut count = 0;
@@ -361,7 +361,7 @@ impl Lanes {
         if let Some(ofi) = &mut self.ofi {
             count += ofi.poll(inbox, BUDGET) + ofi.take_settled();
         }
-        self.tcp_due = if count > 0 { 0 } else { POLLS_PER_TCP };
+        self.network_due = if count > 0 { 0 } else { POLLS_PER_NETWORK };
         count
     }
 
@@ -379,11 +379,11 @@ impl Lanes {
     /// Whether a lane holds short messages back until it is polled.
     #[inline]
     pub(crate) fn is_holding(&self) -> bool {
-        self.has_network && self.is_outer_holding()
+        self.has_network && self.is_network_holding()
     }
 
     #[inline(never)]
-    fn is_outer_holding(&self) -> bool {
+    fn is_network_holding(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_holding)
             || self.ofi.as_ref().is_some_and(|ofi| ofi.is_holding())
     }

@@ -429,7 +429,7 @@ impl Worker {
             std::hint::spin_loop();
             return 0;
         }
-        self.lanes.hasten_tcp();
+        self.lanes.hasten_network();
         for _ in 0..WATCH_LOOKS {
             let done = self.lanes.poll_news(&mut self.core);
             if done > 0 {

@@ -59,9 +59,12 @@ struct Courtesy {
     since: Instant,
 }
 
-/// How long the end of this process waits for peers to say that they have read everything, and how
-/// long it is tried to tell a peer.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the end of this process waits for peers to say that they have read everything: one that
+/// computes answers when it calls MPI again.
+const GOODBYE_TIME: Duration = Duration::from_secs(60);
+/// How long it is tried to tell a peer that its goodbye was read: it may be gone by now, and the
+/// provider calls it in vain for ever.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
 /// Pauses between two looks for an address that is not there.
 const LOOK_UP_FIRST: Duration = Duration::from_micros(200);
 const LOOK_UP_MOST: Duration = Duration::from_millis(50);
@@ -376,9 +379,16 @@ impl OfiLane {
         }
         for _ in 0..self.courtesies.len() {
             let Some(courtesy) = self.courtesies.pop_front() else { break };
-            // A peer that is gone takes no message, and the provider calls it in vain for ever.
-            let is_over = self.state(courtesy.peer).lost || courtesy.since.elapsed() > FAREWELL;
-            if !is_over && !self.send_courtesy(Peer(courtesy.peer), courtesy.kind) {
+            let Courtesy { peer, kind, since } = courtesy;
+            let state = self.state(peer);
+            let is_over = state.lost
+                || match kind {
+                    FrameKind::Farewell => since.elapsed() > FAREWELL_TIME,
+                    // Its sender would wait for it in vain: never given up.
+                    FrameKind::Count => state.departed,
+                    _ => false,
+                };
+            if !is_over && !self.send_courtesy(Peer(peer), kind) {
                 self.courtesies.push_back(courtesy);
             }
         }
@@ -539,7 +549,7 @@ impl Lane for OfiLane {
     fn is_flushed(&self) -> bool {
         let quiet = self.buffers.sends_out() == 0 && self.courtesies.is_empty();
         let Some(since) = self.closing else { return quiet };
-        if since.elapsed() > FAREWELL {
+        if since.elapsed() > GOODBYE_TIME {
             return true;
         }
         let waits =

@@ -233,7 +233,9 @@ impl TcpLane {
             return;
         };
         let Some(address) = Address::decode(&blob) else {
-            return self.lose(peer, "it published an address that this build cannot read".into());
+            let why = "it does not use TCP, as this rank does; all ranks need the same STRAIT_LANES, \
+                       and hosts alike";
+            return self.lose(peer, why.into());
         };
         let link = self.links.entry(peer.0).or_default();
         link.attempts += 1;
