@@ -17,16 +17,20 @@
 
 use super::{Job, Origin, enter, from_hex, inherited};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan};
+use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan, RankState};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long the launcher has to pass on what was written before an abort.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long the first rank of a host waits for the others after the fence, and between two looks.
+const OTHERS_TIME: Duration = Duration::from_secs(60);
+const OTHERS_PAUSE: Duration = Duration::from_micros(100);
 
 /// Longest answer: a value of 4096 bytes and some words.
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -113,7 +117,13 @@ impl Pmi {
         node.adopt(job.try_into().expect("16 bytes"), key.try_into().expect("32 bytes"));
         let local_rank = rank - first;
         match node.record(local_rank).claim() {
-            Claim::Won => enter(local_rank, node, Origin::Foreign),
+            Claim::Won => {
+                let job = enter(local_rank, node, Origin::Foreign)?;
+                if leads {
+                    await_others(&job)?;
+                }
+                Ok(job)
+            }
             other => refuse(format!("rank {rank} is there already: {other:?}")),
         }
     }
@@ -308,6 +318,24 @@ fn open_of(place: &str) -> Result<Node> {
              the program with the mpiexec of Strait"
         )),
     }
+}
+
+/// The others of this host open the memory through this process, which stays until they have: it
+/// could have ended before the slowest of them came.
+fn await_others(job: &Job) -> Result<()> {
+    let begun = Instant::now();
+    let is_absent = |rank: u32| job.node.record(rank).state() == RankState::Absent;
+    while let Some(rank) = (0..job.local_size).find(|rank| is_absent(*rank)) {
+        if begun.elapsed() > OTHERS_TIME {
+            return refuse(format!(
+                "rank {} of this host did not join within {} s",
+                job.first_local_rank + rank,
+                OTHERS_TIME.as_secs()
+            ));
+        }
+        std::thread::sleep(OTHERS_PAUSE);
+    }
+    Ok(())
 }
 
 fn to_hex(bytes: &[u8]) -> String {

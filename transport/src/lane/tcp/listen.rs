@@ -233,8 +233,8 @@ impl TcpLane {
             return;
         };
         let Some(address) = Address::decode(&blob) else {
-            let why = "it does not use TCP, as this rank does; all ranks need the same STRAIT_LANES, \
-                       and hosts alike";
+            let why = "it does not use TCP, as this rank does; all ranks need the same \
+                       STRAIT_LANES, and hosts alike";
             return self.lose(peer, why.into());
         };
         let link = self.links.entry(peer.0).or_default();
