@@ -429,6 +429,8 @@ fn wrong_bytes(suite: &Suite) -> Result<(), String> {
 /// The command of the README, over the real programs: a table, a session and a page.
 fn report(suite: &Suite) -> Result<(), String> {
     let dir = scratch(suite)?.join("report");
+    // Of the run before: a session is never overwritten.
+    let _ = std::fs::remove_dir_all(&dir);
     let task = Task::new(suite.places.bin("strait")).args(["bench", "latency", "--quick"]);
     let task = task.args(["--repeats", "1", "--no-probe", "-m", "8:64", "--out"]).arg(&dir);
     let outcome = task.limit(120).run()?;
