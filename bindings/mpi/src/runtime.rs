@@ -355,7 +355,8 @@ pub unsafe fn stop() {
     STATE.store(FINALIZED, Ordering::Release);
     // SAFETY: the caller's promise.
     let runtime = unsafe { (*PLACE.0.get()).take() };
-    if let Some(runtime) = runtime {
+    if let Some(mut runtime) = runtime {
+        runtime.worker.end();
         runtime.job.node.record(runtime.job.local_rank).set_state(RankState::Finalized);
         bootstrap::finalize(&runtime.job);
         // Deliberately not unmapped or freed: user memory may still be referenced by requests that

@@ -436,6 +436,11 @@ impl Lanes {
             && self.ofi.as_ref().is_none_or(|ofi| ofi.is_quiet())
     }
 
+    /// After the end: closes what leaves something behind in the system if its process just ends.
+    pub(crate) fn end(&mut self) {
+        self.ofi = None;
+    }
+
     /// The orderly end: tells the peers that the ends of connections are no losses.
     pub(crate) fn close(&mut self) {
         if let Some(tcp) = &mut self.tcp {

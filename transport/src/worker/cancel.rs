@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Cancellation, and the loss of a peer.
+//! Cancellation, the loss of a peer, and the end of all.
 
-use super::{Action, Core};
+use super::{Action, Core, Worker};
 use crate::endpoint::{Assembly, List};
 use crate::envelope::Peer;
 use crate::error::Error;
@@ -74,5 +74,19 @@ impl Core {
         }
         self.loss_count += 1;
         self.lost.push((Peer(peer), error));
+    }
+}
+
+impl Worker {
+    /// How many peers were lost so far, and why the newest one was, while nobody has asked
+    /// [`Worker::lost`] since.
+    pub fn losses(&self) -> (u32, Option<&Error>) {
+        (self.core.loss_count, self.core.lost.last().map(|(_, error)| error))
+    }
+
+    /// After [`Worker::close`] and the last flush, instead of a drop: nothing is sent or received
+    /// any more, and nothing is left in the system (libfabric's shm has files).
+    pub fn end(&mut self) {
+        self.lanes.end();
     }
 }

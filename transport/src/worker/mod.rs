@@ -445,12 +445,6 @@ impl Worker {
         std::mem::take(&mut self.core.lost)
     }
 
-    /// How many peers were lost so far, and why the newest one was, while nobody has asked
-    /// [`Worker::lost`] since.
-    pub fn losses(&self) -> (u32, Option<&Error>) {
-        (self.core.loss_count, self.core.lost.last().map(|(_, error)| error))
-    }
-
     /// Whether all that was accepted has left this process (Finalize waits for it). A detached send
     /// that its receiver has not taken yet counts as not left. While the last answer was `false`,
     /// [`Worker::arm`] refuses: such a wait has no bell.
