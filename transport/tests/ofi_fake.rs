@@ -46,13 +46,8 @@ fn lanes(count: u32) -> Vec<OfiLane> {
     let one = |(rank, directory): (usize, MemoryDirectory)| {
         let wanted = Wanted { provider: Some("fake".into()), ..Wanted::default() };
         let fabric = Fabric::open(fake::library(), &wanted).expect("the fake");
-        let settings = Settings {
-            rank: rank as u32,
-            size: count,
-            job: [1; 16],
-            key: [2; 32],
-            report: Box::new(|line| panic!("no strangers here: {line}")),
-        };
+        let mut settings = Settings::new(rank as u32, count, [1; 16], [2; 32]);
+        settings.report = Box::new(|line| panic!("no strangers here: {line}"));
         OfiLane::with_directory(fabric, settings, Box::new(directory)).expect("a lane")
     };
     MemoryDirectory::all(count).into_iter().enumerate().map(one).collect()

@@ -19,6 +19,7 @@ enum { PLAIN, BEFORE, WILD, TWIN, CANCELLED, LONG, KINDS };
 
 struct place {
     long pid, address;
+    char host[MPI_MAX_PROCESSOR_NAME];
 };
 
 static void nap(void) {
@@ -27,8 +28,10 @@ static void nap(void) {
 }
 
 // Whether this rank may read the memory of its partner, without which nobody can copy for it.
-static int may_read(const struct place *from) {
+// (Hosts of the tests are namespaces: the kernel would let it read there, too.)
+static int may_read(const struct place *own, const struct place *from) {
     char byte;
+    if (strcmp(own->host, from->host)) return 0;
     struct iovec here = {&byte, 1}, there = {(void *)from->address, 1};
     return process_vm_readv((pid_t)from->pid, &here, 1, &there, 1, 0) == 1;
 }
@@ -37,7 +40,9 @@ static int is_ours(void) {
     char text[MPI_MAX_LIBRARY_VERSION_STRING];
     int length;
     MPI_Get_library_version(text, &length);
-    return strstr(text, "Strait") != NULL;
+    const char *lanes = getenv("STRAIT_LANES");
+    int away = lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi"));
+    return strstr(text, "Strait") != NULL && !away;
 }
 
 static void receive(int other, int round, size_t bytes, int kind, int filled) {
@@ -114,12 +119,14 @@ static void send(int other, int round, size_t bytes, int kind) {
 int main(int argc, char **argv) {
     static const size_t lengths[] = {LONGEST, 128 << 10, 300001, 200000};
     begin(&argc, &argv);
-    int other = rank ^ 1, apart = over_network();
+    int other = rank ^ 1;
     if (other < size) {
-        struct place mine = {(long)getpid(), (long)&lengths}, theirs;
+        struct place mine = {(long)getpid(), (long)&lengths, ""}, theirs;
+        int length;
+        MUST(MPI_Get_processor_name(mine.host, &length));
         MUST(MPI_Sendrecv(&mine, sizeof mine, MPI_BYTE, other, 1, &theirs, sizeof theirs, MPI_BYTE,
                           other, 1, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
-        int filled = is_ours() && !apart && may_read(&theirs);
+        int filled = is_ours() && may_read(&mine, &theirs);
         for (int round = 0; round < ROUNDS; round++) {
             size_t bytes = lengths[round / KINDS];
             if (rank % 2)

@@ -101,11 +101,8 @@ impl Machine {
         let online = list(&cpus.join("online")).unwrap_or_else(|| allowed.to_vec());
         let processor = |number: u32| {
             let place = cpus.join(format!("cpu{number}"));
-            let mut core = list(&place.join("topology/thread_siblings_list")).unwrap_or_default();
+            let mut core = core_of(&cpus, number);
             core.retain(|other| online.contains(other));
-            if !core.contains(&number) {
-                core = vec![number];
-            }
             let node = nodes.iter().find(|node| node.processors.contains(&number));
             Processor {
                 number,
@@ -142,6 +139,12 @@ impl Machine {
         all.dedup();
         all.len()
     }
+}
+
+/// The threads of a processor's core, itself included; `cpus` is /sys/devices/system/cpu.
+pub fn core_of(cpus: &Path, number: u32) -> Vec<u32> {
+    let threads = list(&cpus.join(format!("cpu{number}/topology/thread_siblings_list")));
+    threads.filter(|core| core.contains(&number)).unwrap_or_else(|| vec![number])
 }
 
 fn text(path: &Path) -> Option<String> {

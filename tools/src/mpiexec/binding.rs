@@ -5,6 +5,8 @@
 use super::failure::Failure;
 use super::request::BindTo;
 use super::values::rank_set;
+use crate::machine;
+use std::path::Path;
 
 /// The processors that this process may use, as sets of hardware threads that form a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +21,8 @@ impl Cores {
             if cores.iter().any(|core| core.contains(cpu)) {
                 continue;
             }
-            let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
-            let siblings = std::fs::read_to_string(path)
-                .ok()
-                .and_then(|text| super::values::processor_list(text.trim()))
-                .unwrap_or_else(|| vec![*cpu]);
-            cores.push(siblings.into_iter().filter(|cpu| allowed.contains(cpu)).collect());
+            let threads = machine::core_of(Path::new("/sys/devices/system/cpu"), *cpu);
+            cores.push(threads.into_iter().filter(|cpu| allowed.contains(cpu)).collect());
         }
         Cores(cores)
     }

@@ -10,6 +10,12 @@ use crate::bootstrap::{Job, pmi};
 use crate::envelope::Peer;
 use crate::node::Node;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Pauses between two looks for an address that is not there yet: the first, and the longest, to
+/// which each doubles.
+pub(super) const LOOK_UP_PAUSE_MIN: Duration = Duration::from_micros(200);
+pub(super) const LOOK_UP_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Publishes this process's address blob, finds those of others.
 pub trait Directory: Send {

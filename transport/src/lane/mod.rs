@@ -4,6 +4,7 @@
 
 mod allowed;
 pub mod any;
+mod by_rank;
 pub mod directory;
 pub mod loopback;
 pub mod ofi;

@@ -51,13 +51,8 @@ impl<P: Provider> World for OfiWorld<P> {
             };
             let library = Library::open().expect("libfabric1 is installed by `cargo xtask test`");
             let fabric = Fabric::open(library, &wanted).expect(P::NAME);
-            let settings = Settings {
-                rank: rank as u32,
-                size: peers,
-                job: [1; 16],
-                key: [2; 32],
-                report: Box::new(|line| panic!("no strangers here: {line}")),
-            };
+            let mut settings = Settings::new(rank as u32, peers, [1; 16], [2; 32]);
+            settings.report = Box::new(|line| panic!("no strangers here: {line}"));
             Some(OfiLane::with_directory(fabric, settings, Box::new(directory)).expect(P::NAME))
         });
         OfiWorld { lanes: lanes.collect(), directory, provider: PhantomData }

@@ -174,7 +174,6 @@ unsafe extern "C" fn getinfo(
         let multi = if character.multi_receive { FI_MULTI_RECV } else { 0 };
         (*found).caps = FI_MSG | FI_RMA | multi;
         (*(*found).domain_attr).mr_mode = character.memory_mode;
-        (*(*found).domain_attr).mr_key_size = 8;
         (*(*found).domain_attr).name = c"nowhere".as_ptr().cast_mut();
         (*(*found).fabric_attr).prov_name = c"fake".as_ptr().cast_mut();
         (*(*found).ep_attr).max_msg_size = 100_000;

@@ -114,8 +114,7 @@ impl OfiLane {
                 let state = self.state(peer);
                 // Whoever said goodbye, or heard ours, may be gone: nothing is missing then.
                 if !(state.departed || state.answered) {
-                    let reason = self.failed_to_send(&failure.reason);
-                    self.lose(Peer(peer), reason);
+                    self.lose_unsent(Peer(peer), &failure.reason);
                 }
                 0
             }

@@ -9,7 +9,6 @@
 //! 2. A held message has been sent, as far as its sender can see: its frame was taken.
 
 use super::OfiLane;
-use super::fabric::Posted;
 use super::frame::{FrameKind, PREFIX_BYTES, write_prefix};
 use crate::envelope::Peer;
 use crate::error::Submit;
@@ -56,10 +55,8 @@ impl OfiLane {
         }
         if state.batch.is_none() {
             state.burst = state.burst.saturating_add(1);
-            if state.burst <= DIRECT || bytes > HELD_BODY_MAX {
-                return false;
-            }
-        } else if bytes > HELD_BODY_MAX {
+        }
+        if bytes > HELD_BODY_MAX || (state.batch.is_none() && state.burst <= DIRECT) {
             return false;
         }
         let batch = match self.state(peer.0).batch {
@@ -92,10 +89,8 @@ impl OfiLane {
         let frame = self.buffers.frame(batch.number);
         write_prefix(frame, FrameKind::Message, from, seen, tag);
         self.transfers.sends[batch.number] = (peer.0, batch.used as u32);
-        let posted = match to {
-            Some(to) => self.post_send(batch.number, to),
-            None => Posted::Again,
-        };
+        let to = to.expect("messages are held for peers that were reached");
+        let posted = self.post_send(batch.number, to);
         self.settle_send(peer, FrameKind::Message, batch.number, posted)
     }
 

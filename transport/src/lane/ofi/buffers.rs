@@ -69,7 +69,7 @@ impl Buffers {
             0 => None,
             _ => {
                 let access = sys::FI_SEND | sys::FI_RECV;
-                // SAFETY: the memory goes after the endpoint (the lane's fields are in that order).
+                // SAFETY: the lane forgets the registration before the memory goes (its drop).
                 let made = unsafe { fabric.register(memory.as_mut_ptr(), bytes, access) };
                 Some(made.map_err(|why| {
                     let text = format!(

@@ -14,7 +14,7 @@ use super::provider::{Info, Wanted, choose};
 use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
 use crate::error::Result;
 use std::ffi::{c_int, c_void};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 
 /// Room for completions: more than operations of ours can be under way.
@@ -43,8 +43,6 @@ pub struct Facts {
     pub multi_receive: bool,
     /// Memory of a peer can be read.
     pub reads: bool,
-    /// Bytes of a registration's key.
-    pub key_bytes: usize,
     /// Lost packets are sent again by whoever polls: a process with unanswered sends may not sleep.
     pub needs_polls: bool,
 }
@@ -478,15 +476,7 @@ impl Fabric {
             ((*(*self.fabric).ops).trywait)(self.fabric, waited.as_mut_ptr(), 1) == 0
         }
     }
-}
 
-impl AsFd for Fabric {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wait_fd().expect("asked only where there is one")
-    }
-}
-
-impl Fabric {
     /// Ends all operations: nothing works on memory of ours afterwards, and nothing can be posted.
     pub(super) fn close_endpoint(&mut self) {
         let endpoint = std::mem::replace(&mut self.endpoint, ptr::null_mut());
@@ -533,7 +523,6 @@ fn facts(info: &Info) -> Facts {
         // before, 2.5 wants to hear it before, and reads messages into no room at all otherwise.
         multi_receive: raw.caps & sys::FI_MULTI_RECV != 0 && provider != "shm",
         reads: raw.caps & sys::FI_RMA != 0,
-        key_bytes: domain.mr_key_size,
         needs_polls: provider.ends_with("ofi_rxd"),
         provider,
     }

@@ -28,7 +28,7 @@ mod transfer;
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
-use crate::lane::directory::{Directory, NodeDirectory};
+use crate::lane::directory::{Directory, LOOK_UP_PAUSE_MIN, NodeDirectory};
 use crate::lane::tcp::interface;
 use crate::lane::{Capabilities, Get, Inbox, Lane, Loan, RemoteRange, is_answer};
 use crate::protocol::share::Unit;
@@ -51,6 +51,13 @@ const SHORT_BYTES_MAX: usize = 8 * 1024;
 const INJECT_BYTES_MAX: usize = 512;
 /// Completions that one look takes.
 const LOOK_ENTRIES: usize = 16;
+/// How long the end of this process waits for peers to say that they have read everything: one that
+/// computes answers when it calls MPI again.
+const GOODBYE_TIME: Duration = Duration::from_secs(60);
+/// How long it is tried to tell a peer that its goodbye was read: it may be gone by now, and the
+/// provider calls it in vain for ever.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
+
 /// A frame without a message.
 #[derive(Clone, Copy)]
 struct Courtesy {
@@ -58,16 +65,6 @@ struct Courtesy {
     kind: FrameKind,
     since: Instant,
 }
-
-/// How long the end of this process waits for peers to say that they have read everything: one that
-/// computes answers when it calls MPI again.
-const GOODBYE_TIME: Duration = Duration::from_secs(60);
-/// How long it is tried to tell a peer that its goodbye was read: it may be gone by now, and the
-/// provider calls it in vain for ever.
-const FAREWELL_TIME: Duration = Duration::from_secs(5);
-/// Pauses between two looks for an address that is not there.
-const LOOK_UP_FIRST: Duration = Duration::from_micros(200);
-const LOOK_UP_MOST: Duration = Duration::from_millis(50);
 
 /// What a lane needs to know.
 pub struct Settings {
@@ -83,9 +80,15 @@ pub struct Settings {
     pub report: Box<dyn FnMut(&str) + Send>,
 }
 
-/// The lane.
+impl Settings {
+    /// Strangers are reported on standard error.
+    pub fn new(rank: u32, size: u32, job: [u8; 16], key: [u8; 32]) -> Settings {
+        Settings { rank, size, job, key, report: Box::new(|line| eprintln!("{line}")) }
+    }
+}
+
+/// The lane. Its drop (transfer.rs) says in which order its parts go.
 pub struct OfiLane {
-    // Closed first: nothing works on the memory of the others afterwards.
     fabric: Fabric,
     buffers: Buffers,
     transfers: Transfers,
@@ -131,8 +134,7 @@ impl OfiLane {
     /// # Errors
     /// libfabric cannot be used; the message says why, and what to do.
     pub fn new(job: &Job, hardware: bool) -> Result<Option<OfiLane>> {
-        let wanted_interface = std::env::var(interface::ENV_INTERFACE).ok();
-        let ip = interface::choose(wanted_interface.as_deref(), job.local_size == job.size)?;
+        let ip = interface::of_job(job)?;
         let provider = crate::config::text("OFI_PROVIDER")?;
         let hardware = hardware && provider.is_none();
         let wanted = Wanted { provider, hardware, ip: Some(ip) };
@@ -141,13 +143,7 @@ impl OfiLane {
             Err(_) if hardware => return Ok(None),
             opened => opened?,
         };
-        let settings = Settings {
-            rank: job.rank,
-            size: job.size,
-            job: job.node.plan().job,
-            key: job.key,
-            report: Box::new(|line| eprintln!("{line}")),
-        };
+        let settings = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
         OfiLane::with_directory(fabric, settings, Box::new(NodeDirectory::new(job))).map(Some)
     }
 
@@ -174,7 +170,7 @@ impl OfiLane {
             full: Vec::new(),
             stuck: false,
             look_up_at: None,
-            look_up_pause: LOOK_UP_FIRST,
+            look_up_pause: LOOK_UP_PAUSE_MIN,
             turn: 0,
             holding: Vec::new(),
             unread: VecDeque::new(),
@@ -262,12 +258,14 @@ impl OfiLane {
             let mut frame = [0; INJECT_BYTES_MAX];
             write_prefix(&mut frame, kind, from, seen, tag);
             fill(&mut frame[PREFIX_BYTES..bytes]);
-            let posted = self.fabric.inject(to, &frame[..bytes]);
-            let answer = self.outcome(peer, posted);
-            if answer == Submit::Sent {
-                self.count_sent(peer, kind, seen);
-            }
-            return answer;
+            return match self.fabric.inject(to, &frame[..bytes]) {
+                Posted::Yes => self.count_sent(peer, kind),
+                Posted::Again => self.no_room(peer),
+                Posted::No(reason) => {
+                    self.lose_unsent(peer, &reason);
+                    Submit::Lost
+                }
+            };
         }
         let Some(number) = self.buffers.take_send() else { return self.no_room(peer) };
         let frame = self.buffers.frame(number);
@@ -286,40 +284,37 @@ impl OfiLane {
         number: usize,
         posted: Posted,
     ) -> Submit {
-        let seen = self.state(peer.0).seen;
         match posted {
-            Posted::Yes => self.count_sent(peer, kind, seen),
+            Posted::Yes => {}
             Posted::Again => {
                 // What was filled in counts as sent: it waits here.
                 self.state(peer.0).waiting = Some(number);
-                self.count_sent(peer, kind, seen);
                 self.waiting.push_back(peer.0);
                 self.stuck = true;
             }
             Posted::No(reason) => {
                 self.buffers.put_send(number);
-                self.lose(peer, self.failed_to_send(&reason));
+                self.lose_unsent(peer, &reason);
                 return Submit::Lost;
             }
         }
+        self.count_sent(peer, kind)
+    }
+
+    /// A frame has left, or will before any other to this peer: it told what we have seen.
+    fn count_sent(&mut self, peer: Peer, kind: FrameKind) -> Submit {
+        let state = self.state(peer.0);
+        state.sent = state.sent.wrapping_add(u16::from(kind == FrameKind::Message));
+        (state.told, state.met) = (state.seen, true);
         Submit::Sent
     }
 
-    fn count_sent(&mut self, peer: Peer, kind: FrameKind, told: u16) {
-        let state = self.state(peer.0);
-        state.sent = state.sent.wrapping_add(u16::from(kind == FrameKind::Message));
-        (state.told, state.met) = (told, true);
-    }
-
-    fn outcome(&mut self, peer: Peer, posted: Posted) -> Submit {
-        match posted {
-            Posted::Yes => Submit::Sent,
-            Posted::Again => self.no_room(peer),
-            Posted::No(reason) => {
-                self.lose(peer, self.failed_to_send(&reason));
-                Submit::Lost
-            }
-        }
+    /// The provider cannot send to this peer.
+    #[cold]
+    fn lose_unsent(&mut self, peer: Peer, reason: &str) {
+        let provider = &self.fabric.facts.provider;
+        let reason = format!("libfabric's {provider} cannot send to it: {reason}");
+        self.lose(peer, reason);
     }
 
     #[cold]
@@ -357,10 +352,6 @@ impl OfiLane {
                 self.fabric.facts.provider
             )))),
         }
-    }
-
-    fn failed_to_send(&self, reason: &str) -> String {
-        format!("libfabric's {} cannot send to it: {reason}", self.fabric.facts.provider)
     }
 
     /// What had no room before the last look.
@@ -407,10 +398,7 @@ impl OfiLane {
                 self.waiting.push_back(peer);
                 self.stuck = true;
             }
-            Posted::No(reason) => {
-                let reason = self.failed_to_send(&reason);
-                self.lose(Peer(peer), reason);
-            }
+            Posted::No(reason) => self.lose_unsent(Peer(peer), &reason),
         }
     }
 
@@ -476,11 +464,12 @@ impl Lane for OfiLane {
             return Submit::Sent;
         }
         if self.is_holding() {
-            match self.post_batch(peer) {
-                Submit::Sent if self.state(peer.0).waiting.is_none() => {}
-                Submit::Lost => return Submit::Lost,
+            if self.post_batch(peer) == Submit::Lost {
+                return Submit::Lost;
+            }
+            if self.state(peer.0).waiting.is_some() {
                 // What was held waits, and this one behind it.
-                Submit::Sent | Submit::Full => return Submit::Full,
+                return Submit::Full;
             }
         }
         self.transmit(peer, to, FrameKind::Message, HEAD_BYTES + bytes, &mut |into| {

@@ -7,13 +7,12 @@
 
 use super::batch::Batch;
 use super::frame::{self, Frame, FrameKind};
-use super::{LOOK_UP_FIRST, LOOK_UP_MOST, OfiLane, Settings};
+use super::{OfiLane, Settings};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
-use crate::lane::tcp::link::RankHasher;
+use crate::lane::by_rank::ByRank;
+use crate::lane::directory::{LOOK_UP_PAUSE_MAX, LOOK_UP_PAUSE_MIN};
 use crate::lane::{FINALIZED, Inbox};
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
 
 /// Messages that a peer may not have had yet. Providers keep what comes and finds no buffer, each
@@ -108,7 +107,7 @@ impl State {
     }
 }
 
-pub(super) type States = HashMap<u32, State, BuildHasherDefault<RankHasher>>;
+pub(super) type States = ByRank<State>;
 
 impl OfiLane {
     pub(super) fn state(&mut self, peer: u32) -> &mut State {
@@ -168,10 +167,10 @@ impl OfiLane {
         }
         let Some(blob) = self.directory.lookup(peer) else {
             self.look_up_at = Some(Instant::now() + self.look_up_pause);
-            self.look_up_pause = (self.look_up_pause * 2).min(LOOK_UP_MOST);
+            self.look_up_pause = (self.look_up_pause * 2).min(LOOK_UP_PAUSE_MAX);
             return None;
         };
-        (self.look_up_at, self.look_up_pause) = (None, LOOK_UP_FIRST);
+        (self.look_up_at, self.look_up_pause) = (None, LOOK_UP_PAUSE_MIN);
         let provider = &self.fabric.facts.provider;
         let entered = frame::decode_blob(&blob, provider).map(<[u8]>::to_vec).and_then(|name| {
             self.fabric.enter(&name).map_err(|why| {

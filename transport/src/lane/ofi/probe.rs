@@ -72,8 +72,8 @@ pub fn try_provider(name: &str) -> Result<Works> {
     let mut lanes = Vec::new();
     for (rank, directory) in (0..2).zip(MemoryDirectory::all(2)) {
         let fabric = Fabric::open(library, &wanted)?;
-        let report = Box::new(|_: &str| {});
-        let settings = Settings { rank, size: 2, job: [0; 16], key: [0; 32], report };
+        let mut settings = Settings::new(rank, 2, [0; 16], [0; 32]);
+        settings.report = Box::new(|_| {});
         lanes.push(OfiLane::with_directory(fabric, settings, Box::new(directory))?);
     }
     let mut heard = [Heard::default(), Heard::default()];

@@ -102,13 +102,25 @@ fn provider_of(info: &fi_info) -> String {
     text(unsafe { (*info.fabric_attr).prov_name })
 }
 
-fn known(name: &str) -> Option<&'static Known> {
-    PREFERENCE.iter().find(|known| known.name == name)
+/// Its place in the table.
+fn place_of(name: &str) -> Option<usize> {
+    PREFERENCE.iter().position(|known| known.name == name)
+}
+
+/// The names in a list, each once.
+fn names_in(found: &Info) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in each(found.raw).map(provider_of) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// Whether this provider moves data in hardware.
 pub fn is_hardware(name: &str) -> bool {
-    known(name).is_some_and(|known| known.hardware)
+    place_of(name).is_some_and(|at| PREFERENCE[at].hardware)
 }
 
 /// Every provider that libfabric lists for reliable messages, the best first.
@@ -116,28 +128,22 @@ pub fn is_hardware(name: &str) -> bool {
 /// # Errors
 /// It lists none.
 pub fn names(library: Library) -> Result<Vec<String>> {
-    let found = list(library, &None, None)?;
-    let mut names: Vec<String> = Vec::new();
-    for name in each(found.raw).map(provider_of) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let place = |name: &String| PREFERENCE.iter().position(|known| known.name == name);
-    names.sort_by_key(|name| place(name).unwrap_or(PREFERENCE.len()));
+    let mut names = names_in(&list(library, &None, None)?);
+    names.sort_by_key(|name| place_of(name).unwrap_or(PREFERENCE.len()));
     Ok(names)
 }
 
 /// How good a provider is; `None`: not wanted.
 fn rank_of(name: &str, wanted: &Wanted) -> Option<usize> {
-    let place = PREFERENCE.iter().position(|known| known.name == name);
     match &wanted.provider {
         Some(asked) if name == asked => Some(0),
         // `tcp` stands for `tcp;ofi_rxm` where there is nothing simpler of that name.
         Some(asked) => {
             name.strip_prefix(asked.as_str()).is_some_and(|rest| rest.starts_with(';')).then_some(1)
         }
-        None => place.filter(|at| PREFERENCE[*at].hardware || !wanted.hardware).map(|at| at + 2),
+        None => place_of(name)
+            .filter(|at| PREFERENCE[*at].hardware || !wanted.hardware)
+            .map(|at| at + 2),
     }
 }
 
@@ -147,21 +153,11 @@ fn rank_of(name: &str, wanted: &Wanted) -> Option<usize> {
 /// There is none that fits: the message lists those that libfabric has.
 pub fn choose(library: Library, wanted: &Wanted) -> Result<Info> {
     let found = list(library, &wanted.provider, None)?;
-    let mut best: Option<(usize, *const fi_info)> = None;
-    let mut names: Vec<String> = Vec::new();
-    for info in each(found.raw) {
-        let name = provider_of(info);
-        if let Some(rank) = rank_of(&name, wanted)
-            && best.is_none_or(|(least, _)| rank < least)
-        {
-            best = Some((rank, info));
-        }
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let Some((_, best)) = best else {
-        return Err(none_fits(library, wanted, &names));
+    // Of equally good ones the first.
+    let ranked =
+        each(found.raw).filter_map(|info| Some((rank_of(&provider_of(info), wanted)?, info)));
+    let Some((_, best)) = ranked.min_by_key(|(rank, _)| *rank) else {
+        return Err(none_fits(library, wanted, &names_in(&found)));
     };
     // SAFETY: it is an element of the list that `found` owns; the copy is ours.
     let chosen = Info { library, raw: unsafe { (library.dupinfo)(best) } };

@@ -38,7 +38,6 @@ pub const FI_MR_ENDPOINT: c_int = 1 << 9;
 pub const FI_ORDER_SAS: u64 = 1 << 8;
 
 pub const FI_THREAD_DOMAIN: c_int = 3;
-pub const FI_RM_ENABLED: c_int = 2;
 pub const FI_AV_TABLE: c_int = 2;
 pub const FI_EP_RDM: c_int = 3;
 pub const FI_SOCKADDR_IN: u32 = 2;
@@ -56,7 +55,6 @@ pub const FI_EAGAIN: isize = 11;
 pub const FI_EAVAIL: isize = 259;
 
 pub const FI_ADDR_UNSPEC: u64 = u64::MAX;
-pub const FI_KEY_NOTAVAIL: u64 = u64::MAX;
 
 #[repr(C)]
 pub struct fi_tx_attr {
@@ -98,7 +96,6 @@ pub struct fi_domain_attr {
     pub resource_mgmt: c_int,
     pub av_type: c_int,
     pub mr_mode: c_int,
-    pub mr_key_size: usize,
 }
 
 #[repr(C)]
@@ -387,7 +384,6 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         fi_ep_attr: type; fi_ep_attr: max_msg_size;
         fi_domain_attr: name; fi_domain_attr: threading; fi_domain_attr: data_progress;
         fi_domain_attr: resource_mgmt; fi_domain_attr: av_type; fi_domain_attr: mr_mode;
-        fi_domain_attr: mr_key_size;
         fi_fabric_attr: name; fi_fabric_attr: prov_name; fi_fabric_attr: prov_version;
         fi_info: next; fi_info: caps; fi_info: mode; fi_info: addr_format;
         fi_info: src_addrlen; fi_info: src_addr; fi_info: tx_attr; fi_info: rx_attr;
@@ -438,7 +434,6 @@ pub const VALUES: &[(&str, u64)] = {
         FI_MR_ENDPOINT,
         FI_ORDER_SAS,
         FI_THREAD_DOMAIN,
-        FI_RM_ENABLED,
         FI_AV_TABLE,
         FI_EP_RDM,
         FI_SOCKADDR_IN,

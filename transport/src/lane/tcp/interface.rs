@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::poll;
+use crate::bootstrap::Job;
 use crate::error::{Error, Kind, Result};
 use std::net::Ipv4Addr;
 
@@ -20,6 +21,14 @@ pub struct Interface {
     pub name: String,
     /// Its address.
     pub address: Ipv4Addr,
+}
+
+/// The address of this host that a job uses.
+///
+/// # Errors
+/// As [`choose`].
+pub fn of_job(job: &Job) -> Result<Ipv4Addr> {
+    choose(std::env::var(ENV_INTERFACE).ok().as_deref(), job.local_size == job.size)
 }
 
 /// The address to listen on. `wanted` is the variable's value; `one_host` whether all processes of

@@ -4,8 +4,7 @@
 
 use super::connections::ConnectionId;
 use super::send_queue::SendQueue;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::lane::by_rank::ByRank;
 
 /// Where the pair is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,24 +44,4 @@ pub struct Link {
 }
 
 /// The peers with which there was any contact, by rank.
-pub type Links = HashMap<u32, Link, BuildHasherDefault<RankHasher>>;
-
-/// Ranks are small numbers that nobody can choose to our harm: one multiplication spreads them.
-#[derive(Default)]
-pub struct RankHasher(u64);
-
-impl Hasher for RankHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, rank: u32) {
-        self.0 = (self.0 ^ u64::from(rank)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
-    }
-}
+pub type Links = ByRank<Link>;

@@ -22,7 +22,7 @@ mod connections;
 pub mod frame;
 mod hot;
 pub mod interface;
-pub(in crate::lane) mod link;
+mod link;
 mod listen;
 
 mod poll;
@@ -159,8 +159,7 @@ impl TcpLane {
     /// `STRAIT_TCP_INTERFACE` names nothing, no port of `STRAIT_TCP_PORTS` is free, or the system
     /// refuses a socket.
     pub fn new(job: &Job) -> Result<TcpLane> {
-        let wanted = std::env::var(interface::ENV_INTERFACE).ok();
-        let ip = interface::choose(wanted.as_deref(), job.local_size == job.size)?;
+        let ip = interface::of_job(job)?;
         let own = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
         let ports = Ports::from_environment()?;
         let settings = Settings { host: job.host.clone(), ip, ports, ..own };

@@ -17,6 +17,7 @@ use crate::envelope::Peer;
 use crate::error::{Error, Kind};
 use crate::lane::FINALIZED;
 use crate::lane::Inbox;
+use crate::lane::directory::{LOOK_UP_PAUSE_MAX, LOOK_UP_PAUSE_MIN};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -25,9 +26,6 @@ use std::time::{Duration, Instant};
 const READS_MAX: usize = 4;
 /// Pause between two looks at what is not acknowledged. A kernel may wait 40 ms with its answer.
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
-/// Shortest and longest pause between looks for an address that is not published yet.
-const LOOK_UP_PAUSE_MIN: Duration = Duration::from_micros(200);
-const LOOK_UP_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 impl TcpLane {
     /// Delivers up to `budget` messages; returns how many.
