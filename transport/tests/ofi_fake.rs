@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use strait_transport::envelope::Peer;
 use strait_transport::error::{Error, Submit};
 use strait_transport::lane::directory::MemoryDirectory;
-use strait_transport::lane::ofi::fabric::Fabric;
+use strait_transport::lane::fabric::Settings;
+use strait_transport::lane::ofi::objects::Objects;
 use strait_transport::lane::ofi::provider::Wanted;
 use strait_transport::lane::ofi::sys::{
     FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR,
 };
-use strait_transport::lane::ofi::{OfiLane, Settings};
+use strait_transport::lane::ofi::{OfiLane, OfiPort};
 use strait_transport::lane::{Get, Inbox, Lane};
 use strait_transport::wire::header::{Header, MessageKind};
 
@@ -45,10 +46,11 @@ impl Inbox for Heard {
 fn lanes(count: u32) -> Vec<OfiLane> {
     let one = |(rank, directory): (usize, MemoryDirectory)| {
         let wanted = Wanted { provider: Some("fake".into()), ..Wanted::default() };
-        let fabric = Fabric::open(fake::library(), &wanted).expect("the fake");
+        let objects = Objects::open(fake::library(), &wanted).expect("the fake");
+        let port = OfiPort::new(objects).expect("the fake");
         let mut settings = Settings::new(rank as u32, count, [1; 16], [2; 32]);
         settings.report = Box::new(|line| panic!("no strangers here: {line}"));
-        OfiLane::with_directory(fabric, settings, Box::new(directory)).expect("a lane")
+        OfiLane::with_directory(port, settings, Box::new(directory))
     };
     MemoryDirectory::all(count).into_iter().enumerate().map(one).collect()
 }

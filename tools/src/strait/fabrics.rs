@@ -7,6 +7,7 @@ use super::doctor::{Finding, Verdict, finding};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
+use strait_transport::lane::fabric::probe::Works;
 use strait_transport::lane::ofi::probe;
 
 /// What the child prints.
@@ -21,8 +22,8 @@ const WHAT: &str = "libfabric";
 /// `strait fabric-provider NAME`: tries this one.
 pub fn try_provider(name: &str) -> ExitCode {
     let answer = match probe::try_provider(name) {
-        Ok(probe::Works { domain, microseconds, reads }) => {
-            Answer::Works { domain, microseconds, reads }
+        Ok(Works { device, microseconds, reads }) => {
+            Answer::Works { domain: device, microseconds, reads }
         }
         Err(error) => Answer::Fails(error.to_string()),
     };

@@ -433,7 +433,7 @@ impl Lanes {
         self.loopback.is_flushed()
             && self.shm.as_mut().is_none_or(ShmLane::is_quiet)
             && !self.tcp.as_ref().is_some_and(TcpLane::has_work)
-            && self.ofi.as_ref().is_none_or(|ofi| ofi.is_quiet())
+            && self.ofi.as_mut().is_none_or(|ofi| ofi.is_quiet())
     }
 
     /// After the end: closes what leaves something behind in the system if its process just ends.

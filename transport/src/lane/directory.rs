@@ -3,7 +3,7 @@
 //!
 //! A process publishes one blob, before it makes its first connection; who wants to reach it looks
 //! the blob up, as often as it takes until it is there. Its first byte says which lane wrote it
-//! (tcp/address.rs, ofi/frame.rs). No names are resolved anywhere.
+//! (tcp/address.rs, ofi/blob.rs). No names are resolved anywhere.
 #![forbid(unsafe_code)]
 
 use crate::bootstrap::{Job, pmi};

@@ -6,6 +6,7 @@ mod allowed;
 pub mod any;
 mod by_rank;
 pub mod directory;
+pub mod fabric;
 pub mod loopback;
 pub mod ofi;
 pub mod shm;

@@ -7,10 +7,11 @@ use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 use strait_transport::envelope::Peer;
 use strait_transport::lane::directory::MemoryDirectory;
-use strait_transport::lane::ofi::fabric::Fabric;
+use strait_transport::lane::fabric::Settings;
 use strait_transport::lane::ofi::library::Library;
+use strait_transport::lane::ofi::objects::Objects;
 use strait_transport::lane::ofi::provider::Wanted;
-use strait_transport::lane::ofi::{OfiLane, Settings};
+use strait_transport::lane::ofi::{OfiLane, OfiPort};
 
 pub trait Provider {
     const NAME: &str;
@@ -50,10 +51,11 @@ impl<P: Provider> World for OfiWorld<P> {
                 ip: Some(Ipv4Addr::LOCALHOST),
             };
             let library = Library::open().expect("libfabric1 is installed by `cargo xtask test`");
-            let fabric = Fabric::open(library, &wanted).expect(P::NAME);
+            let objects = Objects::open(library, &wanted).expect(P::NAME);
+            let port = OfiPort::new(objects).expect(P::NAME);
             let mut settings = Settings::new(rank as u32, peers, [1; 16], [2; 32]);
             settings.report = Box::new(|line| panic!("no strangers here: {line}"));
-            Some(OfiLane::with_directory(fabric, settings, Box::new(directory)).expect(P::NAME))
+            Some(OfiLane::with_directory(port, settings, Box::new(directory)))
         });
         OfiWorld { lanes: lanes.collect(), directory, provider: PhantomData }
     }

@@ -6,7 +6,7 @@
 //! 1. A context names its operation by its place, and is in use from post to completion.
 //! 2. Nothing here moves or goes before the endpoint is closed.
 
-use super::fabric::{Fabric, Registration};
+use super::objects::{Objects, Registration};
 use super::sys;
 use crate::error::{Error, Kind, Result};
 use memmap2::MmapMut;
@@ -55,9 +55,9 @@ impl Buffers {
     ///
     /// # Errors
     /// No memory, or no registration.
-    pub fn new(fabric: &mut Fabric) -> Result<Buffers> {
-        let frame_bytes = fabric.facts.frame_bytes;
-        let (receive_count, receive_bytes) = match fabric.facts.multi_receive {
+    pub fn new(objects: &mut Objects) -> Result<Buffers> {
+        let frame_bytes = objects.facts.frame_bytes;
+        let (receive_count, receive_bytes) = match objects.facts.multi_receive {
             true => (MULTI_COUNT, MULTI_BYTES),
             false => (SINGLE_COUNT, frame_bytes),
         };
@@ -65,17 +65,17 @@ impl Buffers {
         let mut memory = MmapMut::map_anon(bytes).map_err(|error| {
             Error::system("memory for libfabric", error.raw_os_error().unwrap_or(0))
         })?;
-        let registration = match fabric.facts.memory_mode & sys::FI_MR_LOCAL {
+        let registration = match objects.facts.memory_mode & sys::FI_MR_LOCAL {
             0 => None,
             _ => {
                 let access = sys::FI_SEND | sys::FI_RECV;
                 // SAFETY: the lane forgets the registration before the memory goes (its drop).
-                let made = unsafe { fabric.register(memory.as_mut_ptr(), bytes, access) };
+                let made = unsafe { objects.register(memory.as_mut_ptr(), bytes, access) };
                 Some(made.map_err(|why| {
                     let text = format!(
                         "libfabric's {} refuses to register {bytes} bytes of memory ({why}); the \
                          limit of locked memory (ulimit -l) may be too low",
-                        fabric.facts.provider
+                        objects.facts.provider
                     );
                     Error::new(Kind::Config(text))
                 })?)

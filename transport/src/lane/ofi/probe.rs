@@ -1,57 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What libfabric can do on this machine, by doing it: two lanes in this process exchange messages
-//! over each provider, and one reads the other's memory.
+//! What libfabric can do on this machine, by doing it, provider by provider.
 
-use super::fabric::Fabric;
+use super::OfiPort;
 use super::library::Library;
+use super::objects::Objects;
 pub use super::provider::is_hardware;
 use super::provider::{self, Wanted};
-use super::{OfiLane, Settings};
-use crate::envelope::Peer;
-use crate::error::{Error, Kind, Result, Submit};
-use crate::lane::directory::MemoryDirectory;
-use crate::lane::{Get, Inbox, Lane};
-use crate::wire::header::{Header, MessageKind};
-use std::time::{Duration, Instant};
-
-/// Messages there and back.
-const TRIPS: u32 = 200;
-/// Bytes of the read.
-const READ_BYTES: usize = 64 * 1024;
-/// A provider that has not done it by then does not work.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What a provider did.
-#[derive(Clone, Debug)]
-pub struct Works {
-    /// Device or interface.
-    pub domain: String,
-    /// A message of 8 bytes, one way.
-    pub microseconds: f64,
-    /// Memory was read.
-    pub reads: bool,
-}
-
-#[derive(Default)]
-struct Heard {
-    messages: u32,
-    read: Option<bool>,
-    lost: Option<Error>,
-}
-
-impl Inbox for Heard {
-    fn message(&mut self, _from: Peer, _header: &Header, _body: &[u8]) {
-        self.messages += 1;
-    }
-
-    fn lost(&mut self, _peer: Peer, error: Error) {
-        self.lost = Some(error);
-    }
-
-    fn fetched(&mut self, _token: u64, end: Get) {
-        self.read = Some(matches!(end, Get::Done));
-    }
-}
+use crate::error::Result;
+use crate::lane::fabric::probe::{Works, try_ports};
 
 /// Version of libfabric, and its providers of reliable messages, the best first.
 ///
@@ -69,73 +25,5 @@ pub fn providers() -> Result<(String, Vec<String>)> {
 pub fn try_provider(name: &str) -> Result<Works> {
     let library = Library::open()?;
     let wanted = Wanted { provider: Some(name.to_owned()), ..Wanted::default() };
-    let mut lanes = Vec::new();
-    for (rank, directory) in (0..2).zip(MemoryDirectory::all(2)) {
-        let fabric = Fabric::open(library, &wanted)?;
-        let mut settings = Settings::new(rank, 2, [0; 16], [0; 32]);
-        settings.report = Box::new(|_| {});
-        lanes.push(OfiLane::with_directory(fabric, settings, Box::new(directory))?);
-    }
-    let mut heard = [Heard::default(), Heard::default()];
-    // The first trips connect the two.
-    exchange(&mut lanes, &mut heard, 10)?;
-    let begun = Instant::now();
-    exchange(&mut lanes, &mut heard, TRIPS)?;
-    let one_way = begun.elapsed().as_secs_f64() * 1e6 / f64::from(2 * TRIPS);
-    let reads = read(&mut lanes, &mut heard)?;
-    Ok(Works { domain: lanes[0].facts().domain.clone(), microseconds: one_way, reads })
-}
-
-fn exchange(lanes: &mut [OfiLane], heard: &mut [Heard; 2], trips: u32) -> Result<()> {
-    let mut header = Header::with_token(MessageKind::Eager, 1);
-    header.body = 8;
-    for _ in 0..trips {
-        for from in 0..2 {
-            let (to, target) = (1 - from, heard[1 - from].messages + 1);
-            let mut sent = false;
-            until(lanes, heard, |lanes, heard| {
-                sent |=
-                    !sent && lanes[from].short(Peer(to as u32), &header, &[7; 8]) == Submit::Sent;
-                heard[to].messages >= target
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn read(lanes: &mut [OfiLane], heard: &mut [Heard; 2]) -> Result<bool> {
-    let (source, mut into) = (vec![0x5a_u8; READ_BYTES], vec![0_u8; READ_BYTES]);
-    let Some(loan) = lanes[0].lend(1, source.as_ptr(), READ_BYTES) else { return Ok(false) };
-    // SAFETY: `into` is left alone until the end was heard; if it never is, it is leaked below.
-    let begun = unsafe { lanes[1].get(Peer(0), loan.range, into.as_mut_ptr(), 2) };
-    let ended = match begun {
-        Get::Begun => until(lanes, heard, |_, heard| heard[1].read.is_some()),
-        _ => Ok(()),
-    };
-    if ended.is_err() {
-        std::mem::forget(into);
-        return ended.map(|()| false);
-    }
-    lanes[0].take_back(1);
-    Ok(heard[1].read == Some(true) && into == source)
-}
-
-fn until(
-    lanes: &mut [OfiLane],
-    heard: &mut [Heard; 2],
-    mut holds: impl FnMut(&mut [OfiLane], &[Heard; 2]) -> bool,
-) -> Result<()> {
-    let begun = Instant::now();
-    while !holds(lanes, heard) {
-        for (lane, heard) in lanes.iter_mut().zip(heard.iter_mut()) {
-            lane.poll(heard, 16);
-        }
-        if let Some(error) = heard.iter().find_map(|heard| heard.lost.clone()) {
-            return Err(error);
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err(Error::new(Kind::Protocol(format!("nothing came within {PATIENCE:?}"))));
-        }
-    }
-    Ok(())
+    try_ports(|| OfiPort::new(Objects::open(library, &wanted)?))
 }

@@ -9,13 +9,13 @@
 //! The provider keeps its own cache of registrations where they are dear (it watches the allocator,
 //! which we do not); here a registration lives as long as its loan or its read.
 
-use super::OfiLane;
+use super::OfiPort;
 use super::buffers::{GET_COUNT, Role, SEND_COUNT};
-use super::fabric::{Posted, Registration};
+use super::objects::Registration;
 use super::sys;
 use crate::envelope::Peer;
-use crate::error::Error;
-use crate::lane::{Get, Inbox, Loan, RemoteRange};
+use crate::lane::fabric::port::{Posted, Sink};
+use crate::lane::{Get, Loan, RemoteRange};
 use std::collections::{HashMap, VecDeque};
 use std::ptr;
 
@@ -27,6 +27,7 @@ const READ_BYTES_MAX: usize = 256 << 20;
 /// A read that was begun.
 struct Read {
     peer: Peer,
+    to: u64,
     token: u64,
     /// What is left.
     address: u64,
@@ -42,8 +43,8 @@ struct Read {
 
 /// What is under way besides receives.
 pub(super) struct Transfers {
-    /// By frame: to whom, and how many bytes.
-    pub(super) sends: Vec<(u32, u32)>,
+    /// By frame: to whom.
+    pub(super) sends: Vec<u32>,
     /// Receive buffers that the provider had no room for.
     pub(super) unposted: Vec<usize>,
     reads: Vec<Option<Read>>,
@@ -59,7 +60,7 @@ pub(super) struct Transfers {
 impl Default for Transfers {
     fn default() -> Transfers {
         Transfers {
-            sends: vec![(0, 0); SEND_COUNT],
+            sends: vec![0; SEND_COUNT],
             unposted: Vec::new(),
             reads: (0..GET_COUNT).map(|_| None).collect(),
             to_post: VecDeque::new(),
@@ -80,24 +81,24 @@ impl Transfers {
     }
 }
 
-impl Drop for OfiLane {
+impl Drop for OfiPort {
     fn drop(&mut self) {
         // Memory that is bound to the endpoint goes before it; else nothing may work on the memory
         // any more when it goes.
-        if self.fabric.facts.memory_mode & sys::FI_MR_ENDPOINT == 0 {
-            self.fabric.close_endpoint();
+        if self.objects.facts.memory_mode & sys::FI_MR_ENDPOINT == 0 {
+            self.objects.close_endpoint();
         }
         let Transfers { loans, reads, queue, .. } = &mut self.transfers;
         let lent = loans.drain().map(|(_, (registration, _))| registration);
         let begun = reads.drain(..).flatten().chain(queue.drain(..));
         let read = begun.filter_map(|read| read.registration);
         for registration in lent.chain(read).chain(self.buffers.take_registration()) {
-            self.fabric.forget(registration);
+            self.objects.forget(registration);
         }
     }
 }
 
-impl OfiLane {
+impl OfiPort {
     pub(super) fn register_loan(
         &mut self,
         token: u64,
@@ -107,17 +108,17 @@ impl OfiLane {
         if let Some((_, loan)) = self.transfers.loans.get(&token) {
             return Some(*loan);
         }
-        let facts = &self.fabric.facts;
+        let facts = &self.objects.facts;
         if !facts.reads || bytes == 0 || self.transfers.loans.len() >= LOANS_MAX {
             return None;
         }
         let is_virtual = facts.memory_mode & sys::FI_MR_VIRT_ADDR != 0;
         // SAFETY: who posted the send keeps its memory until it ends, and the loan ends then.
-        let made = unsafe { self.fabric.register(base, bytes, sys::FI_REMOTE_READ) };
+        let made = unsafe { self.objects.register(base, bytes, sys::FI_REMOTE_READ) };
         let registration = made.ok()?;
         let Ok(key) = u32::try_from(registration.key()) else {
             // It would not fit the announcement.
-            self.fabric.forget(registration);
+            self.objects.forget(registration);
             return None;
         };
         let address = if is_virtual { base.expose_provenance() as u64 } else { 0 };
@@ -128,7 +129,7 @@ impl OfiLane {
 
     pub(super) fn end_loan(&mut self, token: u64) {
         if let Some((registration, _)) = self.transfers.loans.remove(&token) {
-            self.fabric.forget(registration);
+            self.objects.forget(registration);
         }
     }
 
@@ -137,23 +138,25 @@ impl OfiLane {
     pub(super) unsafe fn begin_get(
         &mut self,
         peer: Peer,
+        to: u64,
         from: RemoteRange,
         into: *mut u8,
         token: u64,
     ) -> Get {
-        if !self.fabric.facts.reads {
+        if !self.objects.facts.reads {
             return Get::Refused;
         }
         let mut registration = None;
-        if self.fabric.facts.memory_mode & sys::FI_MR_LOCAL != 0 {
+        if self.objects.facts.memory_mode & sys::FI_MR_LOCAL != 0 {
             // SAFETY: the caller keeps the memory until the read has ended.
-            match unsafe { self.fabric.register(into, from.bytes, sys::FI_READ) } {
+            match unsafe { self.objects.register(into, from.bytes, sys::FI_READ) } {
                 Ok(made) => registration = Some(made),
                 Err(_) => return Get::Refused,
             }
         }
         let read = Read {
             peer,
+            to,
             token,
             address: from.address,
             key: u64::from(from.key),
@@ -164,13 +167,25 @@ impl OfiLane {
             answered: false,
         };
         self.transfers.queue.push_back(read);
-        self.stuck = true;
-        self.retry_gets();
+        self.post_reads();
         Get::Begun
     }
 
+    /// What had no room, and what failed when it was posted.
+    pub(super) fn retry(&mut self, sink: &mut dyn Sink) {
+        for number in std::mem::take(&mut self.transfers.unposted) {
+            if let Err(error) = self.post_receive(number) {
+                sink.broken(error.to_string());
+            }
+        }
+        for number in std::mem::take(&mut self.transfers.failed) {
+            self.end_get(sink, number, Get::Refused);
+        }
+        self.post_reads();
+    }
+
     /// Posts what can be posted now.
-    pub(super) fn retry_gets(&mut self) {
+    fn post_reads(&mut self) {
         while !self.transfers.queue.is_empty()
             && let Some(number) = self.transfers.reads.iter().position(Option::is_none)
         {
@@ -181,37 +196,32 @@ impl OfiLane {
             let Some(number) = self.transfers.to_post.pop_front() else { break };
             self.post_read(number);
         }
-        self.stuck |= !self.transfers.is_idle();
     }
 
     fn post_read(&mut self, number: usize) {
         let Some(read) = &self.transfers.reads[number] else { return };
-        let (peer, remote, into) = (read.peer, (read.address, read.key), read.into);
-        let bytes = read.bytes.min(READ_BYTES_MAX).min(self.fabric.facts.message_bytes_max);
+        let (to, remote, into) = (read.to, (read.address, read.key), read.into);
+        let bytes = read.bytes.min(READ_BYTES_MAX).min(self.objects.facts.message_bytes_max);
         let descriptor =
             read.registration.as_ref().map_or(ptr::null_mut(), Registration::descriptor);
-        let Some(to) = self.look_up(peer) else {
-            self.transfers.to_post.push_back(number);
-            return;
-        };
         let context = self.buffers.context(Role::Get(number));
         // SAFETY: the memory is as the caller of `get` promised; the context is taken by this read.
-        let posted = unsafe { self.fabric.read(to, remote, (into, bytes), descriptor, context) };
+        let posted = unsafe { self.objects.read(to, remote, (into, bytes), descriptor, context) };
         match posted {
             Posted::Yes => {
                 if let Some(read) = &mut self.transfers.reads[number] {
                     read.posted = bytes;
                 }
             }
-            Posted::Again => self.transfers.to_post.push_back(number),
-            // Reported at the next poll: there is no inbox here.
+            Posted::Again | Posted::Longer => self.transfers.to_post.push_back(number),
+            // Reported at the next look: there is no sink here.
             Posted::No(_) => self.transfers.failed.push(number),
         }
     }
 
-    /// A post of this read is complete; returns what the inbox was told.
-    pub(super) fn got<I: Inbox>(&mut self, inbox: &mut I, number: usize) -> usize {
-        let Some(read) = &mut self.transfers.reads[number] else { return 0 };
+    /// A post of this read is complete.
+    pub(super) fn got(&mut self, sink: &mut dyn Sink, number: usize) {
+        let Some(read) = &mut self.transfers.reads[number] else { return };
         read.address += read.posted as u64;
         read.bytes -= read.posted;
         // SAFETY: the bytes up to here lie within the range that the caller of `get` gave.
@@ -219,53 +229,45 @@ impl OfiLane {
         read.posted = 0;
         if read.bytes > 0 && !read.answered {
             self.transfers.to_post.push_back(number);
-            self.stuck = true;
-            return 0;
+            return;
         }
-        self.end_get(inbox, number, Get::Done)
+        self.end_get(sink, number, Get::Done);
     }
 
-    /// The provider could not do it: the message comes in fragments instead.
-    pub(super) fn get_failed<I: Inbox>(&mut self, inbox: &mut I, number: usize) -> usize {
-        self.end_get(inbox, number, Get::Refused)
+    /// A read is over. If it was refused, the message comes in fragments instead.
+    pub(super) fn end_get(&mut self, sink: &mut dyn Sink, number: usize, end: Get) {
+        if let Some(token) = self.free_read(number) {
+            sink.fetched(token, end);
+        }
     }
 
-    /// Reads that the provider refused when they were posted.
-    pub(super) fn report_failed_gets<I: Inbox>(&mut self, inbox: &mut I) -> usize {
-        let failed = std::mem::take(&mut self.transfers.failed);
-        failed.into_iter().map(|number| self.get_failed(inbox, number)).sum()
-    }
-
-    fn end_get<I: Inbox>(&mut self, inbox: &mut I, number: usize, end: Get) -> usize {
-        let Some(read) = self.transfers.reads[number].take() else { return 0 };
+    /// Frees the place of a read; its token, if nobody has heard of its end yet.
+    fn free_read(&mut self, number: usize) -> Option<u64> {
+        let read = self.transfers.reads[number].take()?;
         if let Some(registration) = read.registration {
-            self.fabric.forget(registration);
+            self.objects.forget(registration);
         }
-        self.stuck |= !self.transfers.queue.is_empty();
-        if read.answered {
-            return 0;
-        }
-        inbox.fetched(read.token, end);
-        1
+        (!read.answered).then_some(read.token)
     }
 
     /// A peer is gone: nobody waits for what was read from it.
-    pub(super) fn abandon_gets<I: Inbox>(&mut self, inbox: &mut I, peer: Peer, error: &Error) {
+    pub(super) fn abandon_gets(&mut self, peer: Peer) -> Vec<u64> {
+        let mut tokens = Vec::new();
         for number in 0..self.transfers.reads.len() {
             let Some(read) = &mut self.transfers.reads[number] else { continue };
             if read.peer != peer || std::mem::replace(&mut read.answered, true) {
                 continue;
             }
-            let token = read.token;
+            tokens.push(read.token);
             match read.posted {
                 0 => {
                     self.transfers.to_post.retain(|waiting| *waiting != number);
-                    self.end_get(inbox, number, Get::Done);
+                    self.transfers.failed.retain(|failed| *failed != number);
+                    self.free_read(number);
                 }
                 // SAFETY: the read was posted with this context.
-                _ => unsafe { self.fabric.cancel(self.buffers.context(Role::Get(number))) },
+                _ => unsafe { self.objects.cancel(self.buffers.context(Role::Get(number))) },
             }
-            inbox.fetched(token, Get::Lost(error.clone()));
         }
         let (gone, kept) = std::mem::take(&mut self.transfers.queue)
             .into_iter()
@@ -273,9 +275,10 @@ impl OfiLane {
         self.transfers.queue = kept;
         for read in gone {
             if let Some(registration) = read.registration {
-                self.fabric.forget(registration);
+                self.objects.forget(registration);
             }
-            inbox.fetched(read.token, Get::Lost(error.clone()));
+            tokens.push(read.token);
         }
+        tokens
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Short messages that follow each other to one peer leave in one frame: each post costs the
-//! provider a system call or a work request, whatever it carries.
+//! library a system call or a work request, whatever it carries.
 //!
 //! Invariants:
 //! 1. The first [`DIRECT`] messages between two polls are posted at once, so that no single
@@ -8,8 +8,9 @@
 //!    the same peer, or when there is enough of it.
 //! 2. A held message has been sent, as far as its sender can see: its frame was taken.
 
-use super::OfiLane;
-use super::frame::{FrameKind, PREFIX_BYTES, write_prefix};
+use super::frame::{FrameKind, PREFIX_BYTES};
+use super::port::Port;
+use super::{Body, FabricLane};
 use crate::envelope::Peer;
 use crate::error::Submit;
 use crate::wire::header::HEADER_BYTES;
@@ -39,17 +40,17 @@ impl Batch {
     }
 }
 
-impl OfiLane {
+impl<P: Port> FabricLane<P> {
     /// Holds a message, if it is one of many; `false`: it is to be posted.
     pub(super) fn hold(
         &mut self,
         peer: Peer,
         head: &[u8; HEADER_BYTES],
         bytes: usize,
-        fill: &mut dyn FnMut(&mut [u8]),
+        body: &mut Body<'_>,
     ) -> bool {
-        let turn = self.turn;
-        let state = self.state(peer.0);
+        let turn = self.core.turn;
+        let state = self.core.state(peer.0);
         if state.turn != turn {
             (state.turn, state.burst) = (turn, 0);
         }
@@ -59,20 +60,23 @@ impl OfiLane {
         if bytes > HELD_BODY_MAX || (state.batch.is_none() && state.burst <= DIRECT) {
             return false;
         }
-        let batch = match self.state(peer.0).batch {
+        let batch = match self.core.state(peer.0).batch {
             Some(batch) => batch,
             None => {
-                let Some(number) = self.buffers.take_send() else { return false };
-                self.holding.push(peer.0);
+                let Some(number) = self.port.take_frame() else { return false };
+                self.core.holding.push(peer.0);
                 Batch { number, used: PREFIX_BYTES, count: 0 }
             }
         };
         let (begin, end) = (batch.used, batch.used + HEADER_BYTES + bytes);
-        let into = &mut self.buffers.frame(batch.number)[begin..end];
+        let into = &mut self.port.frame(batch.number)[begin..end];
         into[..HEADER_BYTES].copy_from_slice(head);
-        fill(&mut into[HEADER_BYTES..]);
+        match body {
+            Body::Slice(whole) => into[HEADER_BYTES..].copy_from_slice(whole),
+            Body::Filled(fill) => fill(&mut into[HEADER_BYTES..]),
+        }
         let batch = Batch { used: end, count: batch.count + 1, ..batch };
-        self.state(peer.0).batch = Some(batch);
+        self.core.state(peer.0).batch = Some(batch);
         if batch.count >= COUNT_MAX || batch.used >= BYTES_MAX {
             // What the provider does not take now waits as any frame does.
             let _ = self.post_batch(peer);
@@ -82,27 +86,25 @@ impl OfiLane {
 
     /// Posts what is held for a peer.
     pub(super) fn post_batch(&mut self, peer: Peer) -> Submit {
-        let from = self.settings.rank;
-        let state = self.state(peer.0);
+        let state = self.core.state(peer.0);
         let Some(batch) = state.batch.take() else { return Submit::Sent };
-        let (seen, tag, to) = (state.seen, state.tag_out, state.number);
-        let frame = self.buffers.frame(batch.number);
-        write_prefix(frame, FrameKind::Message, from, seen, tag);
-        self.transfers.sends[batch.number] = (peer.0, batch.used as u32);
+        let to = state.number;
+        let prefix = self.core.prefix(peer, FrameKind::Message);
+        prefix.write(self.port.frame(batch.number));
         let to = to.expect("messages are held for peers that were reached");
-        let posted = self.post_send(batch.number, to);
-        self.settle_send(peer, FrameKind::Message, batch.number, posted)
+        let posted = self.port.send(peer, to, batch.number, batch.used);
+        self.settle_send(peer, FrameKind::Message, (batch.number, batch.used), posted)
     }
 
     /// Whether something is held.
     #[inline]
     pub fn is_holding(&self) -> bool {
-        !self.holding.is_empty()
+        !self.core.holding.is_empty()
     }
 
     /// Posts all that is held.
     pub fn release(&mut self) {
-        for peer in std::mem::take(&mut self.holding) {
+        for peer in std::mem::take(&mut self.core.holding) {
             let _ = self.post_batch(Peer(peer));
         }
     }

@@ -3,16 +3,16 @@
 //! of addresses, and registered memory.
 //!
 //! Invariants:
-//! 1. Objects are closed once, those that use others first ([`Fabric`]'s drop).
+//! 1. Objects are closed once, those that use others first ([`Objects`]'s drop).
 //! 2. One thread at a time uses them: the caller holds the worker (FI_THREAD_DOMAIN).
 //! 3. Memory of an operation stays valid until its completion was read, or the endpoint is closed:
 //!    the lane owns it, or who posted the transfer promised it.
 
-use super::frame::frame_bytes_max;
 use super::library::{Library, refused};
 use super::provider::{Info, Wanted, choose};
 use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
 use crate::error::Result;
+use crate::lane::fabric::port::Posted;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
@@ -21,6 +21,11 @@ use std::ptr;
 const QUEUE_ENTRIES: usize = 1024;
 /// Longest address of an endpoint.
 pub const NAME_BYTES_MAX: usize = 56;
+/// Longest message ...
+const FRAME_BYTES: usize = 64 * 1024 + 64;
+/// ... and where one provider lies above another, or cuts messages itself: below the 16 KiB up to
+/// which `ofi_rxm` sends at once, its own headers included.
+const FRAME_BYTES_LAYERED: usize = 16 * 1024 - 128;
 
 /// What the provider can do.
 #[derive(Clone, Debug)]
@@ -48,7 +53,7 @@ pub struct Facts {
 }
 
 /// The objects.
-pub struct Fabric {
+pub struct Objects {
     library: Library,
     info: Info,
     fabric: *mut fid_fabric,
@@ -62,7 +67,7 @@ pub struct Fabric {
     pub facts: Facts,
 }
 
-/// A piece of memory that the provider knows; closed by [`Fabric::forget`], or leaked.
+/// A piece of memory that the provider knows; closed by [`Objects::forget`], or leaked.
 #[derive(Debug)]
 pub struct Registration(*mut fid_mr);
 
@@ -101,25 +106,15 @@ pub enum Seen {
     Broken(String),
 }
 
-/// The answer to a post.
-pub enum Posted {
-    /// It is under way.
-    Yes,
-    /// Try again after a look at the queue.
-    Again,
-    /// It cannot be.
-    No(String),
-}
-
-impl Fabric {
+impl Objects {
     /// Opens the best provider.
     ///
     /// # Errors
     /// None fits, or one of its objects cannot be made: the message names provider and call.
-    pub fn open(library: Library, wanted: &Wanted) -> Result<Fabric> {
+    pub fn open(library: Library, wanted: &Wanted) -> Result<Objects> {
         let info = choose(library, wanted)?;
         let facts = facts(&info);
-        let mut fabric = Fabric {
+        let mut fabric = Objects {
             library,
             info,
             fabric: ptr::null_mut(),
@@ -485,7 +480,7 @@ impl Fabric {
     }
 }
 
-impl Drop for Fabric {
+impl Drop for Objects {
     fn drop(&mut self) {
         self.close_endpoint();
         // SAFETY: each is open or null, and closed once; what uses others goes first.
@@ -505,6 +500,12 @@ unsafe fn close(object: *mut fid) {
         // SAFETY: every object begins with a `fid` that has its table; the rest is the caller's.
         unsafe { ((*(*object).ops).close)(object) };
     }
+}
+
+/// Longest message over this provider.
+fn frame_bytes_max(provider: &str) -> usize {
+    let layered = provider.contains(';') || provider == "shm";
+    if layered { FRAME_BYTES_LAYERED } else { FRAME_BYTES }
 }
 
 fn facts(info: &Info) -> Facts {

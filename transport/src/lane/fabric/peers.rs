@@ -5,17 +5,20 @@
 //! 1. A peer is entered in the table of addresses when it is first needed.
 //! 2. A peer is reported as lost once, after what had arrived from it by then.
 
+use super::arrivals::Early;
 use super::batch::Batch;
-use super::frame::{self, Frame, FrameKind};
-use super::{OfiLane, Settings};
+use super::frame::{self, FrameKind};
+use super::port::Port;
+use super::{Core, FabricLane, Settings};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Submit};
 use crate::lane::by_rank::ByRank;
 use crate::lane::directory::{LOOK_UP_PAUSE_MAX, LOOK_UP_PAUSE_MIN};
-use crate::lane::{FINALIZED, Inbox};
+use crate::lane::{FINALIZED, Get, Inbox};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Messages that a peer may not have had yet. Providers keep what comes and finds no buffer, each
+/// Frames of messages that a peer may not have had yet. Libraries keep what comes and finds no buffer, each
 /// in 16 KiB (`ofi_rxm`): so that this stays some megabytes a pair, however little the receiver
 /// looks.
 const WINDOW: u16 = 512;
@@ -32,14 +35,18 @@ pub(super) struct State {
     pub(super) number: Option<u64>,
     pub(super) tag_out: u64,
     pub(super) tag_in: u64,
-    /// The frame that the provider did not take yet.
-    pub(super) waiting: Option<usize>,
+    /// The frame that the library did not take yet, and its bytes.
+    pub(super) waiting: Option<(usize, usize)>,
     /// Messages to it, those of them that it has had, messages from it, and how many of those it
     /// was told of; all modulo 65536.
     pub(super) sent: u16,
     pub(super) had: u16,
     pub(super) seen: u16,
     pub(super) told: u16,
+    /// Places of the next frame to it and from it, and what came before its place.
+    pub(super) place_out: u32,
+    pub(super) place_in: u32,
+    pub(super) early: BTreeMap<u32, Early>,
     /// Messages since the poll of this number, and those that are held.
     pub(super) turn: u32,
     pub(super) burst: u16,
@@ -69,6 +76,9 @@ impl State {
             had: 0,
             seen: 0,
             told: 0,
+            place_out: 0,
+            place_in: 0,
+            early: BTreeMap::new(),
             turn: 0,
             burst: 0,
             batch: None,
@@ -85,9 +95,9 @@ impl State {
 impl State {
     /// What a frame of it says about counts, and that it came.
     #[inline]
-    pub(super) fn take_count(&mut self, frame: &Frame<'_>) {
-        self.had = frame.seen;
-        self.seen = self.seen.wrapping_add(u16::from(frame.kind == FrameKind::Message));
+    pub(super) fn take_count(&mut self, kind: FrameKind, seen: u16) {
+        self.had = seen;
+        self.seen = self.seen.wrapping_add(u16::from(kind == FrameKind::Message));
     }
 
     /// Whether it waits for a count that no message has told it. Said once a while.
@@ -109,16 +119,19 @@ impl State {
 
 pub(super) type States = ByRank<State>;
 
-impl OfiLane {
+impl Core {
+    #[inline]
     pub(super) fn state(&mut self, peer: u32) -> &mut State {
         let settings = &self.settings;
         self.states.entry(peer).or_insert_with(|| State::new(settings, peer))
     }
+}
 
+impl<P: Port> FabricLane<P> {
     /// The number of a peer that may be sent a frame now.
     #[inline]
     pub(super) fn reach(&mut self, peer: Peer, answer: bool) -> std::result::Result<u64, Submit> {
-        if let Some(state) = self.states.get(&peer.0)
+        if let Some(state) = self.core.states.get(&peer.0)
             && let Some(number) = state.number
             && !(state.full || state.lost || state.departed)
             && state.waiting.is_none()
@@ -132,7 +145,7 @@ impl OfiLane {
     #[cold]
     #[inline(never)]
     fn reach_first(&mut self, peer: Peer, answer: bool) -> std::result::Result<u64, Submit> {
-        let state = self.state(peer.0);
+        let state = self.core.state(peer.0);
         if state.lost {
             return Err(Submit::Lost);
         }
@@ -149,9 +162,9 @@ impl OfiLane {
         }
         match self.look_up(peer) {
             Some(number) => Ok(number),
-            None if self.state(peer.0).lost => Err(Submit::Lost),
+            None if self.core.state(peer.0).lost => Err(Submit::Lost),
             None => {
-                self.stuck = true;
+                self.core.stuck = true;
                 Err(Submit::Full)
             }
         }
@@ -159,28 +172,21 @@ impl OfiLane {
 
     /// The number of a peer in the table of addresses, where it is entered when first needed.
     pub(super) fn look_up(&mut self, peer: Peer) -> Option<u64> {
-        if let Some(number) = self.state(peer.0).number {
+        if let Some(number) = self.core.state(peer.0).number {
             return Some(number);
         }
-        if self.look_up_at.is_some_and(|at| Instant::now() < at) {
+        if self.core.look_up_at.is_some_and(|at| Instant::now() < at) {
             return None;
         }
-        let Some(blob) = self.directory.lookup(peer) else {
-            self.look_up_at = Some(Instant::now() + self.look_up_pause);
-            self.look_up_pause = (self.look_up_pause * 2).min(LOOK_UP_PAUSE_MAX);
+        let Some(blob) = self.core.directory.lookup(peer) else {
+            self.core.look_up_at = Some(Instant::now() + self.core.look_up_pause);
+            self.core.look_up_pause = (self.core.look_up_pause * 2).min(LOOK_UP_PAUSE_MAX);
             return None;
         };
-        (self.look_up_at, self.look_up_pause) = (None, LOOK_UP_PAUSE_MIN);
-        let provider = &self.fabric.facts.provider;
-        let entered = frame::decode_blob(&blob, provider).map(<[u8]>::to_vec).and_then(|name| {
-            self.fabric.enter(&name).map_err(|why| {
-                let provider = &self.fabric.facts.provider;
-                format!("libfabric's {provider} refuses its address: {why}")
-            })
-        });
-        match entered {
+        (self.core.look_up_at, self.core.look_up_pause) = (None, LOOK_UP_PAUSE_MIN);
+        match self.port.enter(peer, &blob) {
             Ok(number) => {
-                self.state(peer.0).number = Some(number);
+                self.core.state(peer.0).number = Some(number);
                 Some(number)
             }
             Err(reason) => {
@@ -192,27 +198,28 @@ impl OfiLane {
 
     /// Marks a peer as lost and reports it, once.
     pub(super) fn lose(&mut self, peer: Peer, reason: String) {
-        let state = self.state(peer.0);
+        let state = self.core.state(peer.0);
         if std::mem::replace(&mut state.lost, true) {
             return;
         }
         let (waiting, batch) = (state.waiting.take(), state.batch.take());
-        if let Some(number) = waiting {
-            self.buffers.put_send(number);
-            self.waiting.retain(|waiting| *waiting != peer.0);
+        state.early.clear();
+        if let Some((number, _)) = waiting {
+            self.port.put_frame(number);
+            self.core.waiting.retain(|waiting| *waiting != peer.0);
         }
         if let Some(batch) = batch {
-            self.buffers.put_send(batch.number());
+            self.port.put_frame(batch.number());
         }
-        self.losses.push_back((peer, Error::new(Kind::PeerLost { peer, reason })));
+        self.core.losses.push_back((peer, Error::new(Kind::PeerLost { peer, reason })));
     }
 
     /// Nothing works any more.
     #[cold]
     pub(super) fn break_down(&mut self, reason: &str) {
-        let reason = format!("libfabric's {} broke: {reason}", self.fabric.facts.provider);
-        for peer in 0..self.settings.size {
-            if peer != self.settings.rank {
+        let reason = format!("{} broke: {reason}", self.core.library);
+        for peer in 0..self.core.settings.size {
+            if peer != self.core.settings.rank {
                 self.lose(Peer(peer), reason.clone());
             }
         }
@@ -220,28 +227,35 @@ impl OfiLane {
 
     /// Deaths that the launcher knows of, and losses that are due.
     pub(super) fn report_losses<I: Inbox>(&mut self, inbox: &mut I) -> usize {
-        if self.directory.losses() != self.losses_seen {
-            self.losses_seen = self.directory.losses();
+        if self.core.directory.losses() != self.core.losses_seen {
+            self.core.losses_seen = self.core.directory.losses();
             let until = Instant::now() + LAST_WORDS;
-            for peer in (0..self.settings.size).map(Peer) {
-                let is_known = self.states.get(&peer.0).is_some_and(|state| state.lost)
-                    || self.dying.iter().any(|(_, dying)| *dying == peer);
-                if !is_known && self.directory.is_lost(peer) {
-                    self.dying.push((until, peer));
+            for peer in (0..self.core.settings.size).map(Peer) {
+                let is_known = self.core.states.get(&peer.0).is_some_and(|state| state.lost)
+                    || self.core.dying.iter().any(|(_, dying)| *dying == peer);
+                if !is_known && self.core.directory.is_lost(peer) {
+                    self.core.dying.push((until, peer));
                 }
             }
         }
-        if !self.dying.is_empty() {
+        if !self.core.dying.is_empty() {
             let now = Instant::now();
             for (_, peer) in
-                self.dying.extract_if(.., |(until, _)| *until <= now).collect::<Vec<_>>()
+                self.core.dying.extract_if(.., |(until, _)| *until <= now).collect::<Vec<_>>()
             {
                 self.lose(peer, "its process ended".into());
             }
         }
         let mut count = 0;
-        while let Some((peer, error)) = self.losses.pop_front() {
-            self.abandon_gets(inbox, peer, &error);
+        for (peer, error) in std::mem::take(&mut self.core.losses) {
+            if self.core.has_unread(peer) {
+                self.core.losses.push_back((peer, error));
+                continue;
+            }
+            for token in self.abandon(peer) {
+                inbox.fetched(token, Get::Lost(error.clone()));
+                count += 1;
+            }
             inbox.lost(peer, error);
             count += 1;
         }
