@@ -95,10 +95,10 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Debugging,
         since: "0.1",
-        text: "Which lanes may be used: shm, ofi (libfabric), tcp. `tcp` or `ofi` alone is used \
-               between ranks of one host, too: for tests, and to tell a fault of shared memory \
-               from one of the program. Beside tcp, ofi is used where libfabric has a provider \
-               over hardware (docs/ofi.md). All ranks must say the same.",
+        text: "Which lanes may be used: shm, ucx, ofi (libfabric), tcp. `tcp`, `ofi` or `ucx` alone \
+               is used between ranks of one host, too: for tests, and to tell a fault of shared \
+               memory from one of the program. Beside tcp, ucx and ofi are used where there is a \
+               fabric's card (docs/ucx.md, docs/ofi.md). All ranks must say the same.",
     },
     Knob {
         name: "OFI_LIBRARY",
@@ -172,6 +172,16 @@ pub const KNOBS: &[Knob] = &[
         since: "0.1",
         text: "A file with rules that say which algorithm serves a collective (docs/selection.md). \
                They come before the shipped ones. All ranks must name the same rules.",
+    },
+    Knob {
+        name: "UCX_LIBRARY",
+        value: Value::Text,
+        default: "libucp.so.0",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Name or path of the UCX to open: for a site's own build, or another than the system's. \
+               UCX's own settings (`UCX_TLS`, `UCX_NET_DEVICES`...) hold as for any program.",
     },
 ];
 

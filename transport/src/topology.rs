@@ -15,6 +15,16 @@ pub fn has_fabric_devices() -> bool {
         .any(|class| std::fs::read_dir(class).is_ok_and(|mut devices| devices.next().is_some()))
 }
 
+/// Whether one of these cards is one for which UCX was made (Mellanox, now NVIDIA: PCI vendor
+/// 0x15b3).
+pub fn has_ucx_devices() -> bool {
+    let Ok(devices) = std::fs::read_dir("/sys/class/infiniband") else { return false };
+    devices.flatten().any(|device| {
+        let vendor = std::fs::read_to_string(device.path().join("device/vendor"));
+        vendor.is_ok_and(|vendor| vendor.trim() == "0x15b3")
+    })
+}
+
 /// Words of a core set: 1024 cores.
 pub const CORE_WORDS: usize = 16;
 

@@ -16,6 +16,8 @@ mod sim;
 mod suite;
 #[path = "conformance/tcp.rs"]
 mod tcp;
+#[path = "conformance/ucx.rs"]
+mod ucx;
 
 conformance!(over_loopback, crate::loopback::LoopbackWorld);
 conformance!(over_ofi_shm, crate::ofi::OfiWorld<crate::ofi::Shm>);
@@ -24,9 +26,15 @@ conformance!(over_ofi_udp, crate::ofi::OfiWorld<crate::ofi::Udp>);
 conformance!(over_shm, crate::shm::ShmWorld);
 conformance!(over_sim, crate::sim::SimWorld);
 conformance!(over_tcp, crate::tcp::TcpWorld);
+conformance!(over_ucx_posix, crate::ucx::UcxWorld<crate::ucx::Posix>);
+conformance!(over_ucx_sysv, crate::ucx::UcxWorld<crate::ucx::Sysv>);
+conformance!(over_ucx_tcp, crate::ucx::UcxWorld<crate::ucx::Tcp>);
 conformance_of_many!(many_over_ofi_shm, crate::ofi::OfiWorld<crate::ofi::Shm>);
 conformance_of_many!(many_over_ofi_tcp, crate::ofi::OfiWorld<crate::ofi::Tcp>);
 conformance_of_many!(many_over_ofi_udp, crate::ofi::OfiWorld<crate::ofi::Udp>);
 conformance_of_many!(many_over_shm, crate::shm::ShmWorld);
 conformance_of_many!(many_over_sim, crate::sim::SimWorld);
 conformance_of_many!(many_over_tcp, crate::tcp::TcpWorld);
+conformance_of_many!(many_over_ucx_posix, crate::ucx::UcxWorld<crate::ucx::Posix>);
+conformance_of_many!(many_over_ucx_sysv, crate::ucx::UcxWorld<crate::ucx::Sysv>);
+conformance_of_many!(many_over_ucx_tcp, crate::ucx::UcxWorld<crate::ucx::Tcp>);

@@ -14,9 +14,10 @@ use strait_transport::request::{Completion, Outcome, RequestId};
 use strait_transport::worker::{Next, SendMode, Sent, Waiter, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SHM: Allowed = Allowed { shm: true, tcp: false, ofi: false };
-const OFI: Allowed = Allowed { shm: false, tcp: false, ofi: true };
-const TCP: Allowed = Allowed { shm: false, tcp: true, ofi: false };
+const SHM: Allowed = Allowed { shm: true, tcp: false, ofi: false, ucx: false };
+const UCX: Allowed = Allowed { shm: false, tcp: false, ofi: false, ucx: true };
+const OFI: Allowed = Allowed { shm: false, tcp: false, ofi: true, ucx: false };
+const TCP: Allowed = Allowed { shm: false, tcp: true, ofi: false, ucx: false };
 
 fn jobs(size: u32) -> Vec<Job> {
     world(size).1
@@ -293,13 +294,18 @@ programs! {
     ofi_flood_of_4: 4, OFI, flood;
     ofi_ping_pong: 4, OFI, ping_pong;
     ofi_crossfire_of_3: 3, OFI, crossfire;
+    ucx_ring_of_2: 2, UCX, fetched_ring;
+    ucx_ring_of_5: 5, UCX, fetched_ring;
+    ucx_flood_of_4: 4, UCX, flood;
+    ucx_ping_pong: 4, UCX, ping_pong;
+    ucx_crossfire_of_3: 3, UCX, crossfire;
     alone: 1, Allowed::ALL, ring;
 }
 
 #[test]
 fn one_host_needs_shm_or_tcp() {
     let jobs = jobs(2);
-    let none = Allowed { shm: false, tcp: false, ofi: false };
+    let none = Allowed { shm: false, tcp: false, ofi: false, ucx: false };
     let error = Worker::with_allowed(&jobs[0], none).err().expect("no lane").to_string();
     assert!(error.contains("rank 1") && error.contains("STRAIT_LANES"), "{error}");
 }
@@ -359,6 +365,11 @@ fn a_loss_wakes_over_shm() {
 #[test]
 fn a_loss_wakes_over_ofi() {
     a_loss_wakes(OFI);
+}
+
+#[test]
+fn a_loss_wakes_over_ucx() {
+    a_loss_wakes(UCX);
 }
 
 #[test]

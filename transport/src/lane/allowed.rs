@@ -13,14 +13,16 @@ pub struct Allowed {
     pub tcp: bool,
     /// libfabric.
     pub ofi: bool,
+    /// UCX.
+    pub ucx: bool,
 }
 
 /// Names that `STRAIT_LANES` knows.
-const NAMES: [&str; 4] = ["shm", "ofi", "tcp", "self"];
+const NAMES: [&str; 5] = ["shm", "ucx", "ofi", "tcp", "self"];
 
 impl Allowed {
     /// All lanes.
-    pub const ALL: Allowed = Allowed { shm: true, tcp: true, ofi: true };
+    pub const ALL: Allowed = Allowed { shm: true, tcp: true, ofi: true, ucx: true };
 
     /// From the environment; unset or empty allows all.
     pub fn from_environment() -> Result<Allowed> {
@@ -36,12 +38,13 @@ impl Allowed {
         if list.trim().is_empty() {
             return Ok(Allowed::ALL);
         }
-        let mut allowed = Allowed { shm: false, tcp: false, ofi: false };
+        let mut allowed = Allowed { shm: false, tcp: false, ofi: false, ucx: false };
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match name {
                 "shm" => allowed.shm = true,
                 "tcp" => allowed.tcp = true,
                 "ofi" => allowed.ofi = true,
+                "ucx" => allowed.ucx = true,
                 "self" => {}
                 _ => return Err(unknown(name)),
             }
@@ -70,12 +73,12 @@ mod tests {
     #[test]
     fn lists_of_lanes() {
         assert_eq!(Allowed::parse("").expect("empty"), Allowed::ALL);
-        assert_eq!(Allowed::parse("shm, tcp,self,ofi").expect("all"), Allowed::ALL);
+        assert_eq!(Allowed::parse("shm, tcp,self,ofi,ucx").expect("all"), Allowed::ALL);
         let only = Allowed::parse("tcp").expect("one");
-        assert_eq!(only, Allowed { shm: false, tcp: true, ofi: false });
+        assert_eq!(only, Allowed { shm: false, tcp: true, ofi: false, ucx: false });
         let error = Allowed::parse("smh").expect_err("unknown").to_string();
         assert!(error.contains("smh") && error.contains("did you mean \"shm\""), "{error}");
         let error = Allowed::parse("infiniband").expect_err("unknown").to_string();
-        assert!(error.contains("known are shm, ofi, tcp, self"), "{error}");
+        assert!(error.contains("known are shm, ucx, ofi, tcp, self"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use super::ofi::OfiLane;
 use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
+use super::ucx::UcxLane;
 use super::{Bulk, Capabilities, Get, Inbox, Lane, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Pattern, Peer};
@@ -31,6 +32,8 @@ pub enum LaneKind {
     Tcp,
     /// The same, where libfabric has a provider for it.
     Ofi,
+    /// The same, where UCX has a transport for it.
+    Ucx,
     /// The simulated network.
     Sim,
 }
@@ -41,6 +44,7 @@ pub struct Lanes {
     shm: Option<ShmLane>,
     tcp: Option<TcpLane>,
     ofi: Option<Box<OfiLane>>,
+    ucx: Option<Box<UcxLane>>,
     sim: Option<SimLane>,
     /// Some peer is reached by a network: one look for all who ask on the way of a short message.
     has_network: bool,
@@ -61,14 +65,13 @@ impl Lanes {
     pub fn new(job: &Job, allowed: Allowed) -> Result<(Lanes, Vec<LaneKind>)> {
         let is_local = |peer: u32| peer.wrapping_sub(job.first_local_rank) < job.local_size;
         let is_outer = |peer: u32| peer != job.rank && !(allowed.shm && is_local(peer));
-        let ofi = match (0..job.size).any(is_outer) {
-            true => ofi_lane(job, allowed)?,
-            false => None,
-        };
+        let needs_network = (0..job.size).any(is_outer);
+        let (ucx, ofi) = if needs_network { fabric_lanes(job, allowed)? } else { (None, None) };
         let kinds = (0..job.size)
             .map(|peer| match peer {
                 _ if peer == job.rank => Ok(LaneKind::Loopback),
                 _ if !is_outer(peer) => Ok(LaneKind::Shm),
+                _ if ucx.is_some() => Ok(LaneKind::Ucx),
                 _ if ofi.is_some() => Ok(LaneKind::Ofi),
                 _ if allowed.tcp => Ok(LaneKind::Tcp),
                 _ => Err(unreachable(peer, is_local(peer))),
@@ -77,8 +80,9 @@ impl Lanes {
         let shm = kinds.contains(&LaneKind::Shm).then(|| ShmLane::new(job)).transpose()?;
         let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
         let loopback = Loopback::new(Peer(job.rank));
-        let has_network = tcp.is_some() || ofi.is_some();
-        Ok((Lanes { loopback, shm, tcp, ofi, sim: None, has_network, network_due: 0 }, kinds))
+        let has_network = tcp.is_some() || ofi.is_some() || ucx.is_some();
+        let lanes = Lanes { loopback, shm, tcp, ofi, ucx, sim: None, has_network, network_due: 0 };
+        Ok((lanes, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -98,6 +102,7 @@ impl Lanes {
                 shm: None,
                 tcp: None,
                 ofi: None,
+                ucx: None,
                 sim: Some(sim),
                 has_network: false,
                 network_due: 0,
@@ -118,6 +123,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.short(peer, header, body),
             LaneKind::Shm => present(&mut self.shm).short(peer, header, body),
             LaneKind::Ofi => present(&mut self.ofi).short(peer, header, body),
+            LaneKind::Ucx => present(&mut self.ucx).short(peer, header, body),
             LaneKind::Tcp => present(&mut self.tcp).short(peer, header, body),
             LaneKind::Sim => present(&mut self.sim).short(peer, header, body),
         }
@@ -195,6 +201,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.fragment(peer, header, bytes, fill),
             LaneKind::Shm => present(&mut self.shm).fragment(peer, header, bytes, fill),
             LaneKind::Ofi => present(&mut self.ofi).fragment(peer, header, bytes, fill),
+            LaneKind::Ucx => present(&mut self.ucx).fragment(peer, header, bytes, fill),
             LaneKind::Tcp => present(&mut self.tcp).fragment(peer, header, bytes, fill),
             LaneKind::Sim => present(&mut self.sim).fragment(peer, header, bytes, fill),
         }
@@ -212,6 +219,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.bulk(peer, lead, header, body),
             LaneKind::Shm => present(&mut self.shm).bulk(peer, lead, header, body),
             LaneKind::Ofi => present(&mut self.ofi).bulk(peer, lead, header, body),
+            LaneKind::Ucx => present(&mut self.ucx).bulk(peer, lead, header, body),
             LaneKind::Tcp => present(&mut self.tcp).bulk(peer, lead, header, body),
             LaneKind::Sim => present(&mut self.sim).bulk(peer, lead, header, body),
         }
@@ -233,6 +241,7 @@ impl Lanes {
                 LaneKind::Loopback => self.loopback.get(peer, from, into, token),
                 LaneKind::Shm => present(&mut self.shm).get(peer, from, into, token),
                 LaneKind::Ofi => present(&mut self.ofi).get(peer, from, into, token),
+                LaneKind::Ucx => present(&mut self.ucx).get(peer, from, into, token),
                 LaneKind::Tcp => present(&mut self.tcp).get(peer, from, into, token),
                 LaneKind::Sim => present(&mut self.sim).get(peer, from, into, token),
             }
@@ -254,6 +263,7 @@ impl Lanes {
                 LaneKind::Loopback => self.loopback.put(peer, from, to),
                 LaneKind::Shm => present(&mut self.shm).put(peer, from, to),
                 LaneKind::Ofi => present(&mut self.ofi).put(peer, from, to),
+                LaneKind::Ucx => present(&mut self.ucx).put(peer, from, to),
                 LaneKind::Tcp => present(&mut self.tcp).put(peer, from, to),
                 LaneKind::Sim => present(&mut self.sim).put(peer, from, to),
             }
@@ -279,6 +289,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.lend(token, base, bytes),
             LaneKind::Shm => present(&mut self.shm).lend(token, base, bytes),
             LaneKind::Ofi => present(&mut self.ofi).lend(token, base, bytes),
+            LaneKind::Ucx => present(&mut self.ucx).lend(token, base, bytes),
             LaneKind::Tcp => present(&mut self.tcp).lend(token, base, bytes),
             LaneKind::Sim => present(&mut self.sim).lend(token, base, bytes),
         }
@@ -289,6 +300,9 @@ impl Lanes {
         if let Some(ofi) = &mut self.ofi {
             ofi.take_back(token);
         }
+        if let Some(ucx) = &mut self.ucx {
+            ucx.take_back(token);
+        }
     }
 
     /// As [`Lane::cells`].
@@ -297,6 +311,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.cells(owner),
             LaneKind::Shm => self.shm.as_ref()?.cells(owner),
             LaneKind::Ofi => self.ofi.as_ref()?.cells(owner),
+            LaneKind::Ucx => self.ucx.as_ref()?.cells(owner),
             LaneKind::Tcp => self.tcp.as_ref()?.cells(owner),
             LaneKind::Sim => self.sim.as_ref()?.cells(owner),
         }
@@ -307,6 +322,7 @@ impl Lanes {
             LaneKind::Loopback => self.loopback.capabilities(peer),
             LaneKind::Shm => present(&mut self.shm).capabilities(peer),
             LaneKind::Ofi => present(&mut self.ofi).capabilities(peer),
+            LaneKind::Ucx => present(&mut self.ucx).capabilities(peer),
             LaneKind::Tcp => present(&mut self.tcp).capabilities(peer),
             LaneKind::Sim => present(&mut self.sim).capabilities(peer),
         }
@@ -361,6 +377,9 @@ impl Lanes {
         if let Some(ofi) = &mut self.ofi {
             count += ofi.poll(inbox, BUDGET) + ofi.take_settled();
         }
+        if let Some(ucx) = &mut self.ucx {
+            count += ucx.poll(inbox, BUDGET) + ucx.take_settled();
+        }
         self.network_due = if count > 0 { 0 } else { POLLS_PER_NETWORK };
         count
     }
@@ -386,6 +405,7 @@ impl Lanes {
     fn is_network_holding(&self) -> bool {
         self.tcp.as_ref().is_some_and(TcpLane::is_holding)
             || self.ofi.as_ref().is_some_and(|ofi| ofi.is_holding())
+            || self.ucx.as_ref().is_some_and(|ucx| ucx.is_holding())
     }
 
     /// Sends what is held back.
@@ -396,6 +416,9 @@ impl Lanes {
         if let Some(ofi) = &mut self.ofi {
             ofi.release();
         }
+        if let Some(ucx) = &mut self.ucx {
+            ucx.release();
+        }
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
@@ -403,6 +426,7 @@ impl Lanes {
             && self.shm.as_ref().is_none_or(Lane::is_flushed)
             && self.tcp.as_ref().is_none_or(Lane::is_flushed)
             && self.ofi.as_ref().is_none_or(|ofi| ofi.is_flushed())
+            && self.ucx.as_ref().is_none_or(|ucx| ucx.is_flushed())
             && self.sim.as_ref().is_none_or(Lane::is_flushed)
     }
 
@@ -411,10 +435,11 @@ impl Lanes {
         if let Some(tcp) = &self.tcp {
             sleepers.watch(tcp.epoll_fd())?;
         }
-        match self.ofi.as_ref().and_then(|ofi| ofi.wait_fd()) {
-            Some(descriptor) => sleepers.watch(descriptor),
-            None => Ok(()),
-        }
+        let descriptors = [
+            self.ofi.as_ref().and_then(|ofi| ofi.wait_fd()),
+            self.ucx.as_ref().and_then(|ucx| ucx.wait_fd()),
+        ];
+        descriptors.into_iter().flatten().try_for_each(|descriptor| sleepers.watch(descriptor))
     }
 
     /// Before the bell is armed: says which room this process is about to sleep for.
@@ -434,11 +459,12 @@ impl Lanes {
             && self.shm.as_mut().is_none_or(ShmLane::is_quiet)
             && !self.tcp.as_ref().is_some_and(TcpLane::has_work)
             && self.ofi.as_mut().is_none_or(|ofi| ofi.is_quiet())
+            && self.ucx.as_mut().is_none_or(|ucx| ucx.is_quiet())
     }
 
     /// After the end: closes what leaves something behind in the system if its process just ends.
     pub(crate) fn end(&mut self) {
-        self.ofi = None;
+        (self.ofi, self.ucx) = (None, None);
     }
 
     /// The orderly end: tells the peers that the ends of connections are no losses.
@@ -449,25 +475,46 @@ impl Lanes {
         if let Some(ofi) = &mut self.ofi {
             ofi.close();
         }
+        if let Some(ucx) = &mut self.ucx {
+            ucx.close();
+        }
     }
 }
 
-/// The lane over libfabric, where it is wanted: alone or by the name of a provider, with any; with
-/// TCP beside it, only over hardware. Without hardware libfabric is not even looked for then.
-fn ofi_lane(job: &Job, allowed: Allowed) -> Result<Option<Box<OfiLane>>> {
-    if !allowed.ofi {
-        return Ok(None);
+/// The lane over a library of fabrics, one at most. Where TCP is allowed beside it, only over
+/// hardware, and without any the libraries are not even looked for, unless the user named a
+/// provider. Of the two the one whose makers made the card comes first.
+fn fabric_lanes(
+    job: &Job,
+    allowed: Allowed,
+) -> Result<(Option<Box<UcxLane>>, Option<Box<OfiLane>>)> {
+    let has_provider = crate::config::text("OFI_PROVIDER")?.is_some();
+    let must_be_fast = allowed.tcp && !has_provider;
+    if must_be_fast && !crate::topology::has_fabric_devices() {
+        return Ok((None, None));
     }
-    let is_choice = allowed.tcp && crate::config::text("OFI_PROVIDER")?.is_none();
-    if is_choice && !crate::topology::has_fabric_devices() {
-        return Ok(None);
+    let ucx_first = !has_provider && (!allowed.ofi || crate::topology::has_ucx_devices());
+    if allowed.ucx && ucx_first {
+        let is_choice = allowed.tcp || allowed.ofi;
+        if let Some(ucx) = UcxLane::new(job, is_choice)? {
+            return Ok((Some(Box::new(ucx)), None));
+        }
     }
-    Ok(OfiLane::new(job, is_choice)?.map(Box::new))
+    let ucx_last = allowed.ucx && !ucx_first && !has_provider;
+    if allowed.ofi
+        && let Some(ofi) = OfiLane::new(job, must_be_fast || ucx_last)?
+    {
+        return Ok((None, Some(Box::new(ofi))));
+    }
+    match ucx_last {
+        true => Ok((UcxLane::new(job, allowed.tcp)?.map(Box::new), None)),
+        false => Ok((None, None)),
+    }
 }
 
 #[cold]
 fn unreachable(peer: u32, is_local: bool) -> Error {
-    let names = if is_local { "shm, tcp or ofi" } else { "tcp or ofi" };
+    let names = if is_local { "shm, tcp, ofi or ucx" } else { "tcp, ofi or ucx" };
     Error::new(Kind::Config(format!("no lane reaches rank {peer}: STRAIT_LANES must name {names}")))
 }
 

@@ -12,6 +12,7 @@ pub mod ofi;
 pub mod shm;
 pub mod sim;
 pub mod tcp;
+pub mod ucx;
 
 use crate::envelope::Peer;
 use crate::error::{Error, Submit};

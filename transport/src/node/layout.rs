@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -35,7 +35,7 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 /// Longest report text of a rank.
 pub const REPORT_BYTES_MAX: usize = 2048;
 /// Longest address a rank can put on its board.
-pub const ADDRESS_BYTES_MAX: usize = 64;
+pub const ADDRESS_BYTES_MAX: usize = 1020;
 /// Bytes of a call name, with the closing zero byte.
 pub(crate) const CALL_NAME_BYTES: usize = 48;
 /// Entries of the table of call names. MPI 5 has about 660 functions.
@@ -107,7 +107,7 @@ pub(crate) const DESK_HEAD_BYTES: usize = PAGE_BYTES;
 pub(crate) const DESK_BYTES: usize = DESK_HEAD_BYTES + DESK_SLOT_COUNT as usize * DESK_BODY_BYTES;
 
 /// Longest address in the table of the ranks of other hosts.
-pub const FAR_ADDRESS_BYTES_MAX: usize = 60;
+pub const FAR_ADDRESS_BYTES_MAX: usize = ADDRESS_BYTES_MAX;
 
 /// An entry of that table.
 #[repr(C)]
@@ -158,7 +158,7 @@ pub(crate) struct RankPage {
     pub(crate) call: Line<CallSlot>,
     /// 0 awake; else how to wake the rank. See lane::shm::bell.
     pub(crate) bell: Line<AtomicU32>,
-    /// Where the rank can be reached by TCP.
+    /// Where the rank can be reached, beyond shared memory.
     pub(crate) board: Line<Board>,
     /// 1: the launcher saw the process die.
     pub(crate) lost: Line<AtomicU32>,
@@ -211,7 +211,7 @@ pub(crate) struct Report {
 
 const _: () = assert!(size_of::<HeaderPage>() <= PAGE_BYTES);
 const _: () = assert!(size_of::<RankPage>() <= PAGE_BYTES);
-const _: () = assert!(size_of::<Line<Identity>>() == 128 && size_of::<Line<Board>>() == 128);
+const _: () = assert!(size_of::<Line<Identity>>() == 128);
 
 /// Offsets and sizes of one node's memory, from the number of its ranks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -428,7 +428,8 @@ impl<'a> Record<'a> {
         Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
-    /// Puts the owner's address on its board (owner only, once; at most 64 bytes, not empty).
+    /// Puts the owner's address on its board (owner only, once; at most
+    /// [`ADDRESS_BYTES_MAX`] bytes, not empty).
     pub fn publish_address(&self, address: &[u8]) {
         assert!((1..=ADDRESS_BYTES_MAX).contains(&address.len()), "an address fits the board");
         let board = &self.page.board.0;

@@ -162,11 +162,7 @@ impl<I: Inbox> Sink for Arrivals<'_, I> {
     #[cold]
     fn failed(&mut self, peer: Peer, reason: String) {
         self.core.settled += 1;
-        // Whoever said goodbye, or heard ours, may be gone: nothing is missing then.
-        let state = self.core.state(peer.0);
-        if !(state.departed || state.answered) {
-            self.core.failures.push((peer, reason));
-        }
+        self.core.failures.push((peer, reason));
     }
 
     #[cold]

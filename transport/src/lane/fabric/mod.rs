@@ -200,9 +200,8 @@ impl<P: Port> FabricLane<P> {
 
     /// Whether there is nothing to do before the descriptor is readable.
     pub fn is_quiet(&mut self) -> bool {
-        !self.core.has_work()
-            && !(self.port.facts().needs_polls && self.port.frames_out() > 0)
-            && self.port.may_sleep()
+        let must_poll = self.port.facts().needs_polls && self.port.frames_out() > 0;
+        !must_poll && !self.core.has_work() && self.port.may_sleep()
     }
 
     /// As `TcpLane::take_settled`.
@@ -315,6 +314,11 @@ impl<P: Port> FabricLane<P> {
     /// The library cannot send to this peer.
     #[cold]
     fn lose_unsent(&mut self, peer: Peer, reason: &str) {
+        let state = self.core.state(peer.0);
+        // Whoever said goodbye, or heard ours, may be gone: nothing is missing then.
+        if state.departed || state.answered {
+            return;
+        }
         let reason = format!("{} cannot send to it: {reason}", self.core.library);
         self.lose(peer, reason);
     }

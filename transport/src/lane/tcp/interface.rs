@@ -31,6 +31,12 @@ pub fn of_job(job: &Job) -> Result<Ipv4Addr> {
     choose(std::env::var(ENV_INTERFACE).ok().as_deref(), job.local_size == job.size)
 }
 
+/// The name of the interface with this address.
+pub fn name_of(address: Ipv4Addr) -> Option<String> {
+    let all = poll::interfaces().ok()?;
+    all.into_iter().find(|interface| interface.address == address).map(|interface| interface.name)
+}
+
 /// The address to listen on. `wanted` is the variable's value; `one_host` whether all processes of
 /// the job run here.
 ///
