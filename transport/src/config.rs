@@ -91,7 +91,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         name: "LANES",
         value: Value::List,
-        default: "shm,ofi,tcp",
+        default: "shm,ucx,ofi,tcp",
         unit: "",
         scope: Scope::Debugging,
         since: "0.1",

@@ -41,7 +41,7 @@ static int is_ours(void) {
     int length;
     MPI_Get_library_version(text, &length);
     const char *lanes = getenv("STRAIT_LANES");
-    int away = lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi"));
+    int away = lanes && (strstr(lanes, "tcp") || strstr(lanes, "ofi") || strstr(lanes, "ucx"));
     return strstr(text, "Strait") != NULL && !away;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! libfabric's providers, each tried by a process of its own: one that crashes takes nothing with
-//! it, and one that hangs is given up.
+//! libfabric's providers and UCX's transports, each tried by a process of its own: one that crashes
+//! takes nothing with it, and one that hangs is given up.
 #![forbid(unsafe_code)]
 
 use super::doctor::{Finding, Verdict, finding};
@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
 use strait_transport::lane::fabric::probe::Works;
 use strait_transport::lane::ofi::probe;
+use strait_transport::lane::ucx;
 
 /// What the child prints.
 #[derive(Serialize, Deserialize)]
@@ -19,9 +20,19 @@ enum Answer {
 
 const WHAT: &str = "libfabric";
 
+/// What is tried of UCX; `all` is what it would choose by itself.
+const TRANSPORTS: &[&str] = &["all", "tcp", "posix,cma", "sysv"];
+const UCX: &str = "UCX";
+/// Before the names of UCX's transports, among those of libfabric's providers.
+const UCX_NAME: &str = "ucx:";
+
 /// `strait fabric-provider NAME`: tries this one.
 pub fn try_provider(name: &str) -> ExitCode {
-    let answer = match probe::try_provider(name) {
+    let tried = match name.strip_prefix(UCX_NAME) {
+        Some(transports) => ucx::probe::try_transports(transports),
+        None => probe::try_provider(name),
+    };
+    let answer = match tried {
         Ok(Works { device, microseconds, reads }) => {
             Answer::Works { domain: device, microseconds, reads }
         }
@@ -34,6 +45,49 @@ pub fn try_provider(name: &str) -> ExitCode {
 /// The doctor's lines. No provider is needed: what does not work is worth a note only where there
 /// is hardware for it.
 pub fn look() -> Vec<Finding> {
+    let mut found = look_at_libfabric();
+    found.extend(look_at_ucx());
+    found
+}
+
+fn look_at_ucx() -> Vec<Finding> {
+    let has_card = strait_transport::topology::has_fabric_devices();
+    match ucx::probe::version() {
+        Ok(version) => TRANSPORTS.iter().map(|names| judge_ucx(&version, names)).collect(),
+        Err(error) if strait_transport::topology::has_ucx_devices() => {
+            let text = format!("this host has a card for which UCX is made, and {error}");
+            vec![finding(Verdict::Note, UCX, text)]
+        }
+        Err(_) if has_card => {
+            vec![finding(Verdict::Good, UCX, "none here that can be used; libfabric serves")]
+        }
+        Err(_) => {
+            let text = "none here that can be used, and no card that needs it";
+            vec![finding(Verdict::Good, UCX, text)]
+        }
+    }
+}
+
+fn judge_ucx(version: &str, names: &str) -> Finding {
+    let what = format!("{UCX} {version}, {names}");
+    match ask(&format!("{UCX_NAME}{names}")) {
+        Answer::Works { microseconds, reads, .. } => {
+            let reads = if reads { "memory can be fetched" } else { "memory cannot be fetched" };
+            let text = format!(
+                "works on this host: 8 bytes in {microseconds:.2} us one way within a process, \
+                 {reads}"
+            );
+            finding(Verdict::Good, what, text)
+        }
+        Answer::Fails(why) => {
+            let is_needed = names == "all" && strait_transport::topology::has_ucx_devices();
+            let verdict = if is_needed { Verdict::Note } else { Verdict::Good };
+            finding(verdict, what, format!("does not work here: {why}"))
+        }
+    }
+}
+
+fn look_at_libfabric() -> Vec<Finding> {
     let has_card = strait_transport::topology::has_fabric_devices();
     match probe::providers() {
         Ok((version, names)) => names.iter().map(|name| judge(&version, name)).collect(),

@@ -141,9 +141,10 @@ fn soak_option(options: &mut suite::soak::Options, name: &str, value: &str) -> R
         "dev-shm" => options.dev_shm = Some(number()? as u32),
         "refuse" => options.refused.push(value.to_string()),
         "lanes" => {
-            let lanes = [suite::Lanes::Shm, suite::Lanes::Tcp, suite::Lanes::Ofi];
+            let lanes =
+                [suite::Lanes::Shm, suite::Lanes::Tcp, suite::Lanes::Ofi, suite::Lanes::Ucx];
             let lanes = lanes.into_iter().find(|lanes| lanes.name() == value);
-            options.lanes = Some(lanes.ok_or("--lanes is shm, tcp or ofi")?);
+            options.lanes = Some(lanes.ok_or("--lanes is shm, tcp, ofi or ucx")?);
         }
         _ => return Err(format!("soak has no option '--{name}'; see `cargo xtask --help`")),
     }

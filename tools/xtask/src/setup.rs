@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 pub const MPI4PY: &str = "4.1.2";
 const MPICH: &str = "5.0.2";
+/// The newest UCX that the tests use.
+const UCX: &str = "1.22.0";
 
 /// A need, how to see that it is met, and the Debian package that meets it.
 struct Need {
@@ -45,12 +47,17 @@ const NETWORK: &[Need] = &[
     Need { what: "hostname", met: || in_path("hostname"), package: "hostname" },
 ];
 
-/// What the lane over libfabric is tested with; only the tests need it.
+/// What the lanes over libfabric and UCX are tested with; only the tests need it.
 const FABRICS: &[Need] = &[
     Need {
         what: "libfabric, with its headers",
         met: || Path::new("/usr/include/rdma/fabric.h").exists(),
         package: "libfabric-dev",
+    },
+    Need {
+        what: "UCX, with its headers",
+        met: || Path::new("/usr/include/ucp/api/ucp.h").exists(),
+        package: "libucx-dev",
     },
     Need {
         what: "hwloc-calc, to compare with",
@@ -82,7 +89,7 @@ pub fn network_tools() -> Result<(), String> {
     install_missing(NETWORK)
 }
 
-/// As [`packages`], for libfabric.
+/// As [`packages`], for libfabric and UCX.
 pub fn fabrics() -> Result<(), String> {
     install_missing(FABRICS)
 }
@@ -91,6 +98,25 @@ pub fn fabrics() -> Result<(), String> {
 pub fn newer_libfabric(places: &Places) -> Result<PathBuf, String> {
     let library = hydra(places)?.with_file_name("../lib/mpich/libfabric.so.1");
     if library.exists() { Ok(library) } else { Err(format!("no {}", library.display())) }
+}
+
+/// UCX newer than Debian's: the newest, and one with modules for InfiniBand and EFA, which is in
+/// MPICH's package.
+pub fn newer_ucx(places: &Places) -> Result<[PathBuf; 2], String> {
+    let dir = places.scratch().join("ucx");
+    once(&dir, &format!("libucx-cu12 {UCX}"), || {
+        println!("setup: {}: UCX {UCX} (43 MB)", dir.display());
+        wheel_venv(places)?;
+        let wanted = format!("libucx-cu12=={UCX}");
+        let target = dir.to_string_lossy().into_owned();
+        pip(&places.venv(), &["--no-deps", "--target", &target, &wanted]).run_visible()
+    })?;
+    let with_modules = hydra(places)?.with_file_name("../lib/mpich/libucp.so.0");
+    let found = [dir.join("libucx/lib/libucp.so.0"), with_modules];
+    match found.iter().find(|library| !library.exists()) {
+        None => Ok(found),
+        Some(library) => Err(format!("no {}", library.display())),
+    }
 }
 
 /// Installs SLURM, for a node of one that the tests start.

@@ -481,13 +481,13 @@ impl Lanes {
     }
 }
 
+/// At most one of them.
+type FabricLanes = (Option<Box<UcxLane>>, Option<Box<OfiLane>>);
+
 /// The lane over a library of fabrics, one at most. Where TCP is allowed beside it, only over
 /// hardware, and without any the libraries are not even looked for, unless the user named a
 /// provider. Of the two the one whose makers made the card comes first.
-fn fabric_lanes(
-    job: &Job,
-    allowed: Allowed,
-) -> Result<(Option<Box<UcxLane>>, Option<Box<OfiLane>>)> {
+fn fabric_lanes(job: &Job, allowed: Allowed) -> Result<FabricLanes> {
     let has_provider = crate::config::text("OFI_PROVIDER")?.is_some();
     let must_be_fast = allowed.tcp && !has_provider;
     if must_be_fast && !crate::topology::has_fabric_devices() {

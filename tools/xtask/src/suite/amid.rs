@@ -24,6 +24,7 @@ const WAYS: &[Way] = &[
     ("fragments", Lanes::Shm, &["process_vm_readv", "process_vm_writev"]),
     ("tcp", Lanes::Tcp, &[]),
     ("ofi", Lanes::Ofi, &[]),
+    ("ucx", Lanes::Ucx, &[]),
 ];
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Jobs over libfabric: its providers that work without hardware, two versions of the library, and
-//! what a user hears where it is not there.
+//! Jobs over libfabric and UCX: the providers and transports that work without hardware, several
+//! versions of the libraries, and what a user hears where they are not there.
 
 use super::cases::{self, Case};
 use super::hosts::quiet;
@@ -13,14 +13,58 @@ use std::path::{Path, PathBuf};
 const FEW: &[&str] = &["ring", "order", "large", "probe", "collectives", "rma_random"];
 const MPI4PY: &[&str] = &["p2p_obj", "p2p_buf", "cco_obj"];
 const BENCHMARKS: &[&str] = &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce"];
-/// Ranks that wait; each has some megabytes of libfabric's.
+/// Ranks that wait; each has some megabytes of the libraries'.
 const IDLE_RANKS: usize = 16;
 
-/// A library and a provider of it.
+/// The lanes of libraries.
+const LIBRARIES: [Lanes; 2] = [Lanes::Ofi, Lanes::Ucx];
+
+/// A version of a library, and a provider or transports of it.
 struct Way {
     name: &'static str,
+    lanes: Lanes,
     provider: &'static str,
     library: Option<PathBuf>,
+}
+
+impl Way {
+    fn of(&self, task: Task) -> Task {
+        let [provider, library] = match self.lanes {
+            Lanes::Ucx => ["UCX_TLS", "STRAIT_UCX_LIBRARY"],
+            _ => ["STRAIT_OFI_PROVIDER", "STRAIT_OFI_LIBRARY"],
+        };
+        let task = match self.provider {
+            "" => task,
+            name => task.env(provider, name),
+        };
+        match &self.library {
+            Some(path) => task.env(library, path),
+            None => task,
+        }
+    }
+}
+
+fn ways(suite: &Suite) -> Result<Vec<Way>, String> {
+    let fabric = setup::newer_libfabric(&suite.places)?;
+    let [ucx, with_modules] = setup::newer_ucx(&suite.places)?;
+    let way = |name, lanes, provider, library: Option<&Path>| Way {
+        name,
+        lanes,
+        provider,
+        library: library.map(Path::to_owned),
+    };
+    Ok(vec![
+        way("udp", Lanes::Ofi, "udp;ofi_rxd", None),
+        way("shm", Lanes::Ofi, "shm", None),
+        way("2.5 tcp", Lanes::Ofi, "tcp", Some(&fabric)),
+        way("2.5 rxm", Lanes::Ofi, "tcp;ofi_rxm", Some(&fabric)),
+        way("2.5 shm", Lanes::Ofi, "shm", Some(&fabric)),
+        way("ucx posix", Lanes::Ucx, "posix,cma", None),
+        way("ucx sysv", Lanes::Ucx, "sysv", None),
+        way("ucx 1.22 tcp", Lanes::Ucx, "tcp", Some(&ucx)),
+        way("ucx 1.22 all", Lanes::Ucx, "", Some(&ucx)),
+        way("ucx 1.20 all", Lanes::Ucx, "", Some(&with_modules)),
+    ])
 }
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
@@ -31,19 +75,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         return Ok(tally);
     }
     setup::fabrics()?;
-    let newer = setup::newer_libfabric(&suite.places)?;
-    let way = |name, provider, library: Option<&Path>| Way {
-        name,
-        provider,
-        library: library.map(Path::to_owned),
-    };
-    let ways = [
-        way("udp", "udp;ofi_rxd", None),
-        way("shm", "shm", None),
-        way("2.5 tcp", "tcp", Some(&newer)),
-        way("2.5 rxm", "tcp;ofi_rxm", Some(&newer)),
-        way("2.5 shm", "shm", Some(&newer)),
-    ];
+    let ways = ways(suite)?;
     let built = programs::built(suite, &mut tally)?;
     let crash = suite.python(Face::Mpich)?;
     let mut list = Vec::new();
@@ -51,64 +83,77 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= 3).min();
         let Some(ranks) = fits.or(program.ranks.iter().copied().max()) else { continue };
         if ranks > 1 {
-            list.push(case(suite, program, ranks, None));
+            list.extend(LIBRARIES.map(|lanes| case(suite, program, ranks, lanes, None)));
         }
         if FEW.contains(&program.name.as_str()) {
-            list.extend(ways.iter().map(|way| case(suite, program, ranks, Some(way))));
+            for way in &ways {
+                list.push(case(suite, program, ranks, way.lanes, Some(way)));
+            }
         }
     }
-    python(suite, &mut list)?;
-    for name in BENCHMARKS {
-        list.push(Case::new(format!("{name} np=2 ofi"), move || {
-            let task = suite.mpiexec(2, Lanes::Ofi).arg(suite.bin(name));
-            let task = task.args(["-c", "-i", "10", "-x", "2", "-m", "1:1048576"]);
-            quiet(task.limit(120).run()?).map(drop)
-        }));
+    for lanes in LIBRARIES {
+        python(suite, lanes, &mut list)?;
+        for name in BENCHMARKS {
+            list.push(Case::new(format!("{name} np=2 {}", lanes.name()), move || {
+                let task = suite.mpiexec(2, lanes).arg(suite.bin(name));
+                let task = task.args(["-c", "-i", "10", "-x", "2", "-m", "1:1048576"]);
+                quiet(task.limit(120).run()?).map(drop)
+            }));
+        }
+        let name = format!("a crash is told as what it is, {}", lanes.name());
+        let crash = crash.clone();
+        list.push(Case::new(name, move || crashed(suite, lanes, &crash)));
     }
-    list.push(Case::new("no library", || refused(suite, &["libfabric cannot be opened"], NO_FILE)));
-    list.push(Case::new("another library", || {
-        refused(
-            suite,
-            &["is no libfabric that Strait can use"],
-            ("STRAIT_OFI_LIBRARY", "libc.so.6"),
-        )
-    }));
-    list.push(Case::new("no such provider", || {
-        let words = ["no provider named nonesuch", "STRAIT_OFI_PROVIDER", "fi_info"];
-        refused(suite, &words, ("STRAIT_OFI_PROVIDER", "nonesuch"))
-    }));
-    list.push(Case::new("a crash is told as what it is", || crashed(suite, &crash)));
+    errors(suite, &mut list);
     list.push(Case::new("not asked for, not opened", || unopened(suite)));
     list.push(Case::new("strait doctor tries providers", || {
         let outcome = Task::new(suite.bin("strait")).arg("doctor").limit(120).run()?;
-        let works = |name: &str| outcome.out.contains(&format!("{name}: works on"));
-        let all = works("tcp;ofi_rxm") && works("udp;ofi_rxd") && works("shm");
-        if all { Ok(()) } else { Err(outcome.describe()) }
+        let names = ["tcp;ofi_rxm", "udp;ofi_rxd", "shm", "UCX 1.13.1, tcp"];
+        let works = |name: &&str| outcome.out.contains(&format!("{name}: works on"));
+        if names.iter().all(works) { Ok(()) } else { Err(outcome.describe()) }
     }));
     cases::run(&list, 2, &mut tally);
-    let waiting = idle::waiting(suite, Lanes::Ofi, IDLE_RANKS);
-    tally.record(&format!("{IDLE_RANKS} ranks that wait, ofi"), waiting);
+    for lanes in LIBRARIES {
+        let waiting = idle::waiting(suite, lanes, IDLE_RANKS);
+        tally.record(&format!("{IDLE_RANKS} ranks that wait, {}", lanes.name()), waiting);
+    }
     Ok(tally)
 }
 
-const NO_FILE: (&str, &str) = ("STRAIT_OFI_LIBRARY", "/nonexistent/libfabric.so.1");
+/// What is refused, and how.
+fn errors<'a>(suite: &'a Suite, list: &mut Vec<Case<'a>>) {
+    let mut case = |name, lanes, words: &'static [&'static str], set| {
+        list.push(Case::new(name, move || refused(suite, lanes, words, set)));
+    };
+    case("no libfabric", Lanes::Ofi, &["libfabric cannot be opened"], NO_LIBFABRIC);
+    case("no UCX", Lanes::Ucx, &["UCX cannot be opened", "STRAIT_UCX_LIBRARY"], NO_UCX);
+    let libc = |variable| (variable, "libc.so.6");
+    let words = &["is no libfabric that Strait can use"];
+    case("not libfabric", Lanes::Ofi, words, libc("STRAIT_OFI_LIBRARY"));
+    case("not UCX", Lanes::Ucx, &["is no UCX that Strait can use"], libc("STRAIT_UCX_LIBRARY"));
+    let words = &["no provider named nonesuch", "STRAIT_OFI_PROVIDER", "fi_info"];
+    case("no such provider", Lanes::Ofi, words, ("STRAIT_OFI_PROVIDER", "nonesuch"));
+    let words = &["UCX 1.13.1", "UCX_TLS", "ucx_info"];
+    case("no such transport", Lanes::Ucx, words, ("UCX_TLS", "nonesuch"));
+}
+
+const NO_LIBFABRIC: (&str, &str) = ("STRAIT_OFI_LIBRARY", "/nonexistent/libfabric.so.1");
+const NO_UCX: (&str, &str) = ("STRAIT_UCX_LIBRARY", "/nonexistent/libucp.so.0");
 
 fn case<'a>(
     suite: &'a Suite,
     program: &'a programs::Program,
     ranks: usize,
+    lanes: Lanes,
     way: Option<&'a Way>,
 ) -> Case<'a> {
-    let name = way.map_or("ofi", |way| way.name);
-    let name = format!("{} np={ranks} {name}", program.name);
-    Case::new(name, move || {
-        let mut task = suite.mpiexec(ranks, Lanes::Ofi);
-        if let Some(way) = way {
-            task = task.env("STRAIT_OFI_PROVIDER", way.provider);
-            if let Some(library) = &way.library {
-                task = task.env("STRAIT_OFI_LIBRARY", library);
-            }
-        }
+    let name = way.map_or(lanes.name(), |way| way.name);
+    Case::new(format!("{} np={ranks} {name}", program.name), move || {
+        let task = suite.mpiexec(ranks, lanes);
+        let task = match way {
+            Some(way) => way.of(task),
+            None => task,
+        };
         let outcome = task.arg(&program.binary).limit(program.seconds.max(90)).run()?;
         let good = outcome.success() && outcome.out == "ok\n";
         if good { Ok(()) } else { Err(outcome.describe()) }
@@ -116,12 +161,12 @@ fn case<'a>(
 }
 
 /// Examples, the course, and parts of mpi4py's suite.
-fn python<'a>(suite: &'a Suite, list: &mut Vec<Case<'a>>) -> Result<(), String> {
+fn python<'a>(suite: &'a Suite, lanes: Lanes, list: &mut Vec<Case<'a>>) -> Result<(), String> {
     let python = suite.python(Face::Mpich)?;
     for file in scripts::python_files(suite)? {
         let (python, stem) = (python.clone(), scripts::stem(&file));
-        list.push(Case::new(format!("{stem}.py np=4 ofi"), move || {
-            let task = suite.mpiexec(4, Lanes::Ofi).arg(&python).arg(&file);
+        list.push(Case::new(format!("{stem}.py np=4 {}", lanes.name()), move || {
+            let task = suite.mpiexec(4, lanes).arg(&python).arg(&file);
             let outcome = quiet(task.limit(120).run()?)?;
             expected::check(&stem, 4, &outcome.out)
         }));
@@ -129,9 +174,9 @@ fn python<'a>(suite: &'a Suite, list: &mut Vec<Case<'a>>) -> Result<(), String> 
     let tests = setup::mpi4py_tests(&suite.places)?;
     for file in MPI4PY {
         let (python, tests) = (python.clone(), tests.clone());
-        list.push(Case::new(format!("test_{file} np=3 ofi"), move || {
-            let records = suite.places.scratch().join("log/fabrics").join(file);
-            let task = suite.mpiexec(3, Lanes::Ofi);
+        list.push(Case::new(format!("test_{file} np=3 {}", lanes.name()), move || {
+            let records = suite.places.scratch().join("log/fabrics").join(lanes.name()).join(file);
+            let task = suite.mpiexec(3, lanes);
             mpi4py::one_file(suite, task, 3, &python, &tests, file, &records)
         }));
     }
@@ -139,8 +184,13 @@ fn python<'a>(suite: &'a Suite, list: &mut Vec<Case<'a>>) -> Result<(), String> 
 }
 
 /// A job that cannot have the lane ends with a sentence.
-fn refused(suite: &Suite, words: &[&str], (name, value): (&str, &str)) -> Result<(), String> {
-    let task = suite.mpiexec(2, Lanes::Ofi).env(name, value);
+fn refused(
+    suite: &Suite,
+    lanes: Lanes,
+    words: &[&str],
+    (name, value): (&str, &str),
+) -> Result<(), String> {
+    let task = suite.mpiexec(2, lanes).env(name, value);
     let outcome = task.arg(programs::scratch(suite, "hello")).limit(60).run()?;
     let missing = words.iter().find(|words| !outcome.err.contains(**words));
     match (outcome.success(), missing) {
@@ -149,24 +199,26 @@ fn refused(suite: &Suite, words: &[&str], (name, value): (&str, &str)) -> Result
     }
 }
 
-/// libfabric brings libraries that would catch a crash and leave a file.
-fn crashed(suite: &Suite, python: &Path) -> Result<(), String> {
+/// The libraries would catch a crash, and one of them leave a file.
+fn crashed(suite: &Suite, lanes: Lanes, python: &Path) -> Result<(), String> {
     const SCRIPT: &str = "from mpi4py import MPI\nimport os, signal\nc = MPI.COMM_WORLD\n\
         c.barrier()\nif c.rank == 1: os.kill(os.getpid(), signal.SIGSEGV)\nc.barrier()";
-    let place = suite.places.scratch().join("log/fabrics/crash");
+    let place = suite.places.scratch().join("log/fabrics/crash").join(lanes.name());
     let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
-    let task = suite.mpiexec(2, Lanes::Ofi).dir(&place).arg(python).args(["-c", SCRIPT]);
+    let task = suite.mpiexec(2, lanes).dir(&place).arg(python).args(["-c", SCRIPT]);
     let outcome = task.limit(60).run()?;
     let left = std::fs::read_dir(&place).map_err(|e| e.to_string())?.count();
     let told = outcome.err.contains("died by SIGSEGV") && outcome.code == Some(139);
+    let told = told && !outcome.err.contains("backtrace") && outcome.out.is_empty();
     if told && left == 0 { Ok(()) } else { Err(format!("{left} files: {}", outcome.describe())) }
 }
 
-/// On one host, and on two without a fabric's hardware, libfabric is not even looked for.
+/// On one host, and on two without a fabric's hardware, the libraries are not even looked for.
 fn unopened(suite: &Suite) -> Result<(), String> {
     let run = |words: &[&str]| -> Result<Outcome, String> {
-        let task: Task = suite.mpiexec(2, Lanes::Shm).args(words).env(NO_FILE.0, NO_FILE.1);
+        let task: Task = suite.mpiexec(2, Lanes::Shm).args(words).env(NO_UCX.0, NO_UCX.1);
+        let task = task.env(NO_LIBFABRIC.0, NO_LIBFABRIC.1);
         task.arg(programs::scratch(suite, "hello")).limit(60).run()
     };
     for words in [&[][..], &["-launcher", "fork", "-hosts", "one,two"]] {

@@ -72,6 +72,7 @@ fn names_that_stay(before: &BTreeSet<String>) -> Vec<String> {
 fn case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'a> {
     let lanes = match round % 10 {
         5 if suite.foreign.is_none() => Lanes::Ofi,
+        6 if suite.foreign.is_none() => Lanes::Ucx,
         _ => suite.lanes()[round as usize % suite.lanes().len()],
     };
     let who = match round % 10 {

@@ -147,7 +147,7 @@ impl Suite {
         let task = task.arg(self.bin("mpiexec")).arg("-n").arg(ranks.to_string());
         match lanes {
             Lanes::Shm => task.without_env("STRAIT_LANES"),
-            Lanes::Tcp | Lanes::Ofi => task.env("STRAIT_LANES", lanes.name()),
+            Lanes::Tcp | Lanes::Ofi | Lanes::Ucx => task.env("STRAIT_LANES", lanes.name()),
         }
     }
 
@@ -185,6 +185,8 @@ pub enum Lanes {
     Tcp,
     /// libfabric (fabrics.rs); not among [`Suite::lanes`].
     Ofi,
+    /// UCX; the same.
+    Ucx,
 }
 
 impl Lanes {
@@ -193,6 +195,7 @@ impl Lanes {
             Lanes::Shm => "shm",
             Lanes::Tcp => "tcp",
             Lanes::Ofi => "ofi",
+            Lanes::Ucx => "ucx",
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
 fn is_due(suite: &Suite, script: &Script, lanes: Lanes) -> bool {
     let other = match lanes {
         Lanes::Shm => Face::Standard,
-        Lanes::Tcp | Lanes::Ofi => Face::Mpich,
+        Lanes::Tcp | Lanes::Ofi | Lanes::Ucx => Face::Mpich,
     };
     !suite.is_whole || !script.name.ends_with(&format!(".py {}", other.name()))
 }

@@ -15,6 +15,7 @@ use crate::envelope::Peer;
 use crate::lane::fabric::port::{Posted, Sink};
 use crate::lane::{Get, Loan, RemoteRange};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Loans at a time: beyond it messages are sent in fragments.
 const LOANS_MAX: usize = 1024;
@@ -38,12 +39,13 @@ pub(super) struct Loans(HashMap<u64, Loaned>);
 impl Loans {
     pub(super) fn lend(&mut self, token: u64, base: *const u8, bytes: usize) -> Option<Loan> {
         let has_room = self.0.len() < LOANS_MAX && bytes > 0;
-        if !self.0.contains_key(&token) {
-            if !has_room {
-                return None;
+        match self.0.entry(token) {
+            Entry::Vacant(_) if !has_room => return None,
+            Entry::Vacant(entry) => {
+                let loaned = Loaned { base, bytes, sent: None, taken_back: false, orphan: false };
+                entry.insert(loaned);
             }
-            let loaned = Loaned { base, bytes, sent: None, taken_back: false, orphan: false };
-            self.0.insert(token, loaned);
+            Entry::Occupied(_) => {}
         }
         // Its name is the token; there is no key.
         Some(Loan { range: RemoteRange { address: token, bytes, key: 0 }, must_end: true })
