@@ -42,8 +42,8 @@ const MPI4PY_LONG: &[&str] = &[
     "rma_nb",
     "util_pkl5",
 ];
-/// Programs that also go over libfabric, between the hosts.
-const OVER_OFI: &[&str] = &["order", "collectives", "rma_random", "large"];
+/// Programs that also go over libfabric and UCX, between the hosts.
+const OVER_FABRICS: &[&str] = &["order", "collectives", "rma_random", "large"];
 const BENCHMARKS: &[&str] =
     &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce", "osu_ialltoall", "osu_put_latency"];
 
@@ -116,11 +116,12 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
             let good = outcome.success() && outcome.out == "ok\n";
             if good { Ok(()) } else { Err(outcome.describe()) }
         };
-        if OVER_OFI.contains(&program.name.as_str()) {
-            let run = run.clone();
-            list.push(Case::new(format!("{name} over ofi"), move || {
-                run(&[("STRAIT_LANES", "shm,ofi"), ("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm")])
-            }));
+        if OVER_FABRICS.contains(&program.name.as_str()) {
+            let ofi: &[_] = &[("STRAIT_LANES", "shm,ofi"), ("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm")];
+            for (library, lanes) in [("ofi", ofi), ("ucx", &[("STRAIT_LANES", "shm,ucx")])] {
+                let run = run.clone();
+                list.push(Case::new(format!("{name} over {library}"), move || run(lanes)));
+            }
         }
         list.push(Case::new(name, move || run(&[])));
     }

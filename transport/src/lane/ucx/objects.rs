@@ -82,12 +82,17 @@ impl Objects {
     }
 
     fn open_context(&mut self, wanted: &Wanted) -> Result<()> {
+        let size = wanted.size;
         let mut config = ptr::null_mut();
         // SAFETY: UCX reads the environment and fills in the pointer.
         let status = unsafe { (self.library.config_read)(ptr::null(), ptr::null(), &mut config) };
         self.check("ucp_config_read", status)?;
         let mut result = Ok(());
-        for (name, value) in &wanted.settings {
+        // A worker that sleeps before it has sent anything must hear of its first connection. With
+        // UCX's adaptive progress it does not (1.13 to 1.22: bytes stay unread in the socket).
+        let always = [("ADAPTIVE_PROGRESS", "n")];
+        let wanted = wanted.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in always.into_iter().chain(wanted) {
             if std::env::var_os(format!("UCX_{name}")).is_some() {
                 continue;
             }
@@ -102,7 +107,7 @@ impl Objects {
         let mut params: sys::ucp_params = unsafe { std::mem::zeroed() };
         params.field_mask = sys::UCP_PARAM_FIELD_FEATURES | sys::UCP_PARAM_FIELD_ESTIMATED_NUM_EPS;
         params.features = sys::UCP_FEATURE_AM | sys::UCP_FEATURE_WAKEUP;
-        params.estimated_num_eps = wanted.size as usize;
+        params.estimated_num_eps = size as usize;
         if result.is_ok() {
             let (major, minor) = API;
             // SAFETY: the parameters are those of the mask; UCX fills in the pointer.
