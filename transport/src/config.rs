@@ -95,10 +95,10 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Debugging,
         since: "0.1",
-        text: "Which lanes may be used: shm, ucx, ofi (libfabric), tcp. `tcp`, `ofi` or `ucx` alone \
-               is used between ranks of one host, too: for tests, and to tell a fault of shared \
-               memory from one of the program. Beside tcp, ucx and ofi are used where there is a \
-               fabric's card (docs/ucx.md, docs/ofi.md). All ranks must say the same.",
+        text: "Which lanes may be used: shm, ucx, ofi (libfabric), tcp. `tcp`, `ofi` or `ucx` \
+               alone is used between ranks of one host, too: for tests, and to tell a fault of \
+               shared memory from one of the program. Beside tcp, ucx and ofi are used where \
+               there is a fabric's card (docs/ucx.md, docs/ofi.md). All ranks must say the same.",
     },
     Knob {
         name: "OFI_LIBRARY",
@@ -180,8 +180,9 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Tuning,
         since: "0.1",
-        text: "Name or path of the UCX to open: for a site's own build, or another than the system's. \
-               UCX's own settings (`UCX_TLS`, `UCX_NET_DEVICES`...) hold as for any program.",
+        text: "Name or path of the UCX to open: for a site's own build, or another than the \
+               system's. UCX's own settings (`UCX_TLS`, `UCX_NET_DEVICES`...) hold as for any \
+               program.",
     },
 ];
 

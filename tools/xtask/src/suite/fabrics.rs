@@ -61,9 +61,9 @@ fn ways(suite: &Suite) -> Result<Vec<Way>, String> {
         way("2.5 shm", Lanes::Ofi, "shm", Some(&fabric)),
         way("ucx posix", Lanes::Ucx, "posix,cma", None),
         way("ucx sysv", Lanes::Ucx, "sysv", None),
-        way("ucx 1.22 tcp", Lanes::Ucx, "tcp", Some(&ucx)),
-        way("ucx 1.22 all", Lanes::Ucx, "", Some(&ucx)),
-        way("ucx 1.20 all", Lanes::Ucx, "", Some(&with_modules)),
+        way("ucx 1.22", Lanes::Ucx, "", Some(&ucx)),
+        way("ucx 1.22 all", Lanes::Ucx, "all", Some(&ucx)),
+        way("ucx 1.20", Lanes::Ucx, "", Some(&with_modules)),
     ])
 }
 

@@ -8,9 +8,10 @@
 //!    the same peer, or when there is enough of it.
 //! 2. A held message has been sent, as far as its sender can see: its frame was taken.
 
+use super::FabricLane;
 use super::frame::{FrameKind, PREFIX_BYTES};
 use super::port::Port;
-use super::{Body, FabricLane};
+use super::send::Body;
 use crate::envelope::Peer;
 use crate::error::Submit;
 use crate::wire::header::HEADER_BYTES;

@@ -18,9 +18,9 @@ use crate::lane::{FINALIZED, Get, Inbox};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Frames of messages that a peer may not have had yet. Libraries keep what comes and finds no buffer, each
-/// in 16 KiB (`ofi_rxm`): so that this stays some megabytes a pair, however little the receiver
-/// looks.
+/// Frames of messages that a peer may not have had yet. Libraries keep what comes and finds no
+/// buffer, each in 16 KiB (`ofi_rxm`): so that this stays some megabytes a pair, however little the
+/// receiver looks.
 const WINDOW: u16 = 512;
 /// After so many messages their sender is told, if no message tells it anyway.
 pub(super) const TELL_AFTER: u16 = WINDOW / 2;

@@ -143,8 +143,8 @@ fn accept(name: &str, (major, minor, release): (c_uint, c_uint, c_uint)) -> Resu
         return Ok(());
     }
     Err(refused(format!(
-        "{name} is UCX {major}.{minor}.{release}, and Strait works with 1.13 to 1.x; name another by \
-         STRAIT_UCX_LIBRARY, or leave ucx out of STRAIT_LANES"
+        "{name} is UCX {major}.{minor}.{release}, and Strait works with 1.13 to 1.x; name another \
+         by STRAIT_UCX_LIBRARY, or leave ucx out of STRAIT_LANES"
     )))
 }
 

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// The active messages of the lane: frames, and announcements with memory on loan.
 pub const FRAME: u32 = 1;
 pub const LENT: u32 = 2;
+/// What is not used unless `UCX_TLS` says so: memory that is shared. It does not notice the end of
+/// a peer, and a process that is killed early leaves a name of it behind.
+const TRANSPORTS: &str = "^posix,sysv,xpmem";
 /// How long the end waits for UCX to have sent what it took.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 
@@ -76,8 +79,9 @@ impl Objects {
         }
         let (version, why) = (self.library.version_text(), self.library.words(status));
         Err(refused(format!(
-            "UCX {version}: {what} failed: {why}. UCX_TLS and UCX_NET_DEVICES choose transports and \
-             devices (`ucx_info -d` lists them, UCX_LOG_LEVEL=info tells more); or leave ucx out of STRAIT_LANES"
+            "UCX {version}: {what} failed: {why}. UCX_TLS and UCX_NET_DEVICES choose transports \
+             and devices (`ucx_info -d` lists them, UCX_LOG_LEVEL=info tells more); or leave ucx \
+             out of STRAIT_LANES"
         )))
     }
 
@@ -90,7 +94,7 @@ impl Objects {
         let mut result = Ok(());
         // A worker that sleeps before it has sent anything must hear of its first connection. With
         // UCX's adaptive progress it does not (1.13 to 1.22: bytes stay unread in the socket).
-        let always = [("ADAPTIVE_PROGRESS", "n")];
+        let always = [("ADAPTIVE_PROGRESS", "n"), ("TLS", TRANSPORTS)];
         let wanted = wanted.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in always.into_iter().chain(wanted) {
             if std::env::var_os(format!("UCX_{name}")).is_some() {
@@ -182,9 +186,8 @@ impl Objects {
 
     /// An endpoint to a peer; its number.
     ///
-    /// UCX's transports over shared memory do not notice the end of a peer, and are refused to who
-    /// wants to hear of it. Peers that only those reach are of this host: their end is the
-    /// launcher's to tell.
+    /// UCX's transports over shared memory are refused to who wants to hear of the end of a peer.
+    /// Peers that only those reach are of this host: their end is the launcher's to tell.
     ///
     /// # Errors
     /// In UCX's words.
@@ -233,8 +236,8 @@ impl Objects {
         self.endpoints[number as usize].raw
     }
 
-    /// Closes the endpoint of a peer that is lost: what is under way there ends as failed, or, where
-    /// UCX does not notice its end, never.
+    /// Closes the endpoint of a peer that is lost: what is under way there ends as failed, or,
+    /// where UCX does not notice its end, never.
     pub fn close_endpoint(&mut self, peer: Peer) {
         let found = self.endpoints.iter_mut().find(|endpoint| {
             // SAFETY: notes live as long as the objects.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Long transfers: a loan is sent as an active message of UCX's rendezvous with its announcement as
-//! header, and the receiver fetches it, by whatever is best between the two (remote reads of a card,
-//! copies by the kernel, packets).
+//! header, and the receiver fetches it, by whatever is best between the two (remote reads of a
+//! card, copies by the kernel, packets).
 
 use super::UcxPort;
 use super::landing::{Landing, Lent, Note, on_got, on_returned};
