@@ -37,7 +37,7 @@ const LAUNCHERS: &[Launcher] = &[
         markers: &["SLURM_PROCID"],
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
-        cure: "srun --mpi=pmi2 gives it one; or ",
+        cure: "srun --mpi=pmi2 (or --mpi=pmix) gives it one; or ",
     },
     Launcher {
         name: "flux run",
@@ -67,7 +67,7 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     let Some((launcher, size)) = found(variable) else { return Ok(()) };
     Err(Error::new(Kind::Bootstrap(format!(
         "{} started this program as one of {size} processes ({} is {size}), but the program uses \
-         Strait's MPI library, which found no PMI socket to join that job by\n  \
+         Strait's MPI library, which found no PMI socket and no PMIx server to join that job by\n  \
          help: {}start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
          PROGRAM",
         launcher.name, launcher.size, launcher.cure,
