@@ -53,7 +53,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     let python = suite.python(Face::Mpich)?;
     let own = [
         Case::new("MPICH's library np=3 by our mpiexec", || {
-            theirs(suite.mpiexec(3, Lanes::Shm), 3, &hydra, &python)
+            theirs(suite.mpiexec(3, Lanes::Shm), [3, 1], &hydra, &python)
         }),
         Case::new("no PMIx library by mpirun", || without_pmix(suite, &open_mpi)),
     ];
@@ -194,20 +194,29 @@ fn without_pmix(suite: &Suite, launcher: &Launcher) -> Result<(), String> {
     if outcome.code == Some(1) && told == 1 && helps { Ok(()) } else { Err(outcome.describe()) }
 }
 
-/// Our mpiexec tells ranks that bring MPICH's library their places, by PMI.
-fn theirs(mpiexec: Task, ranks: usize, hydra: &Path, python: &Path) -> Result<(), String> {
+/// Our mpiexec tells ranks that bring MPICH's library their places, by PMI: so many of them, on so
+/// many hosts.
+fn theirs(
+    mpiexec: Task,
+    [ranks, hosts]: [usize; 2],
+    hydra: &Path,
+    python: &Path,
+) -> Result<(), String> {
     const SCRIPT: &str = "from mpi4py import MPI\nc = MPI.COMM_WORLD\n\
         total = c.allreduce(c.rank + 1)\nc.Barrier()\n\
         node = c.Split_type(MPI.COMM_TYPE_SHARED)\n\
         print(MPI.Get_library_version().split()[0], c.size, total, node.size, flush=True)";
-    let library = hydra.with_file_name("../lib/libmpi.so.12");
     let task = mpiexec.arg(python).args(["-c", SCRIPT]);
-    let outcome = task.env("MPI4PY_LIBMPI", library).limit(60).run()?;
-    let total = ranks * (ranks + 1) / 2;
-    said(outcome, &format!("MPICH {ranks} {total} {ranks}\n").repeat(ranks))
+    let outcome = task.env("MPI4PY_LIBMPI", library_beside(hydra)).limit(60).run()?;
+    let (total, each) = (ranks * (ranks + 1) / 2, ranks / hosts);
+    said(outcome, &format!("MPICH {ranks} {total} {each}\n").repeat(ranks))
 }
 
-fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, _python: &Path, tally: &mut Tally) {
+fn library_beside(hydra: &Path) -> PathBuf {
+    hydra.with_file_name("../lib/libmpi.so.12")
+}
+
+fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &mut Tally) {
     let network = match Network::up(3, &suite.places.scratch().join("launchers")) {
         Ok(network) => network,
         Err(why) => {
@@ -225,7 +234,24 @@ fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, _python: &Path, tally: &
         let binary = programs::scratch(suite, "rma_random");
         said(task(suite, &launcher, ranks).arg(binary).run()?, "ok\n")
     };
+    let our_mpiexec = |ranks, hosts| {
+        let below = [network.on().to_owned(), first.clone()];
+        let task = suite.mpiexec_below(&below, ranks, Lanes::Shm);
+        let task = task.args(["-launcher-exec"]).arg(network.on());
+        task.args(["-hosts", &network.list(hosts)])
+    };
+    let by_our_mpiexec =
+        |ranks, hosts| theirs(our_mpiexec(ranks, hosts), [ranks, hosts], hydra, python);
     let list = [
+        Case::new("MPICH's library np=4 by our mpiexec on 2 hosts", || by_our_mpiexec(4, 2)),
+        Case::new("MPICH's library np=3 by our mpiexec on 3 hosts", || by_our_mpiexec(3, 3)),
+        Case::new("MPICH's MPI_Abort by our mpiexec on 2 hosts", || {
+            let task = our_mpiexec(4, 2).arg(python).args(["-c", ABORT]);
+            let outcome = task.env("MPI4PY_LIBMPI", library_beside(hydra)).limit(60).run()?;
+            let told = "error[S0108]: rank 2 ended the job by MPI_Abort with code 7";
+            let good = outcome.code == Some(7) && outcome.err.matches(told).count() == 1;
+            if good { Ok(()) } else { Err(outcome.describe()) }
+        }),
         Case::new("rma_random np=3 by hydra on 3 hosts", || {
             let mut line = words(&[network.on(), &first, hydra]);
             line.extend(["-launcher", "ssh", "-launcher-exec"].map(String::from));
