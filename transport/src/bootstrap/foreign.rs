@@ -78,6 +78,7 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
 /// it and ended, its launcher ends the others.
 pub(super) fn let_the_first_speak(variable: &dyn Fn(&str) -> Option<String>) {
     let rank = found(variable).and_then(|(launcher, _)| variable(launcher.rank));
+    let rank = rank.or_else(|| variable("PMIX_RANK")).or_else(|| variable("PMI_ID"));
     if rank.is_some_and(|rank| rank.trim() != "0") {
         std::thread::sleep(FIRST_SPEAKS);
     }

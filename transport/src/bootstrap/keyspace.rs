@@ -21,6 +21,8 @@ use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan, RankState};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +75,32 @@ static SPACE: OnceLock<Mutex<Option<Box<dyn KeySpace>>>> = OnceLock::new();
 
 fn refuse<T>(text: String) -> Result<T> {
     Err(Error::new(Kind::Bootstrap(text)))
+}
+
+/// Holds the place of a rank against the processes that it starts, which inherit its variables: a
+/// name that the kernel gives to one process of this host at a time. `None`: somebody has it.
+pub(super) fn hold_place(job: &str, rank: &str) -> Result<Option<UnixListener>> {
+    let user = rustix::process::getuid().as_raw();
+    let name = format!("strait-rank-{user}-{job}-{rank}");
+    // Names of sockets end after 107 bytes; the end of a job's name tells jobs apart.
+    let name = name.get(name.len().saturating_sub(100)..).unwrap_or(&name);
+    let bound =
+        SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
+    match bound {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(Error::system(
+            "cannot hold this rank's place",
+            error.raw_os_error().unwrap_or(libc::EIO),
+        )),
+    }
+}
+
+/// Why a process is not the rank that its environment names.
+pub(super) fn not_meant(variable: &str, job: &str, rank: &str) -> Joined {
+    Joined::NotMeant(format!(
+        "{variable} is set to {job}, but a living process is rank {rank} of that job already"
+    ))
 }
 
 /// Joins the job as this rank of so many.
@@ -247,7 +275,7 @@ fn place(local_ranks: &[u32], rank: u32) -> Result<(u32, u32)> {
     if !local_ranks.windows(2).all(|two| two[1] == two[0] + 1) {
         return refuse(
             "the ranks of a host are not consecutive, which Strait needs\n  help: srun \
-             --distribution=block, or mpiexec's -map-by core"
+             --distribution=block, MPICH's mpiexec -map-by core, or Open MPI's mpirun --map-by slot"
                 .to_owned(),
         );
     }
@@ -360,6 +388,21 @@ mod tests {
         assert!(place(&[], 0).is_err());
         let error = place(&[0, 2], 0).expect_err("cyclic").to_string();
         assert!(error.contains("--distribution=block"), "{error}");
+    }
+
+    #[test]
+    fn a_place_is_held_by_one_process() {
+        let job = format!("keyspace-test-{}", std::process::id());
+        let place = hold_place(&job, "3").expect("a name").expect("it is free");
+        assert!(hold_place(&job, "3").expect("a name").is_none());
+        assert!(hold_place(&job, "4").expect("a name").is_some());
+        drop(place);
+        assert!(hold_place(&job, "3").expect("a name").is_some());
+        // Long names differ at their ends.
+        let long = "x".repeat(200);
+        let one = hold_place(&format!("{long}-{job}-1"), "0").expect("a name");
+        let two = hold_place(&format!("{long}-{job}-2"), "0").expect("a name");
+        assert!(one.is_some() && two.is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The key-value space of launchers that speak PMI-1 over an inherited socket: the hydra of MPICH
-//! and of Intel MPI, and `srun --mpi=pmi2`, whose plugin answers PMI-1, too.
+//! The key-value space of launchers that speak PMI-1: over an inherited socket the hydra of MPICH
+//! and of Intel MPI, and `srun --mpi=pmi2`, whose plugin answers PMI-1, too; where the launcher
+//! listens for us, hydra with `-pmi-port`.
 //!
 //! The protocol is lines of `key=value` words, one request and one answer at a time. What is put
 //! becomes visible by the barrier, which is the only collective.
@@ -13,6 +14,8 @@ use super::keyspace::{self, Joined, KeySpace};
 use crate::error::{Error, Kind, Result};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 /// Longest answer: a value of 4096 bytes and some words.
@@ -40,11 +43,15 @@ fn refuse<T>(text: String) -> Result<T> {
     Err(Error::new(Kind::Bootstrap(text)))
 }
 
-/// Joins, if the environment names a PMI socket and several processes.
+/// Where hydra listens, and who we are there.
+const ENV_PORT: &str = "PMI_PORT";
+const ENV_ID: &str = "PMI_ID";
+
+/// Joins, if the environment names a PMI socket or port and several processes.
 pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
     let number = |name: &str| variable(name).and_then(|text| text.trim().parse::<u32>().ok());
     let found = (variable("PMI_FD"), number("PMI_RANK"), number("PMI_SIZE"));
-    let (Some(descriptor), Some(rank), Some(size)) = found else { return Ok(Joined::Nobody) };
+    let (Some(descriptor), Some(rank), Some(size)) = found else { return join_by_port(variable) };
     if size < 2 || rank >= size || variable("OMPI_COMM_WORLD_RANK").is_some() {
         return Ok(Joined::Nobody);
     }
@@ -55,6 +62,64 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
         return Ok(Joined::Nobody);
     };
     keyspace::join(Box::new(Pmi::begin(socket, rank, size)?), rank, size)
+}
+
+fn join_by_port(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
+    let (Some(port), Some(id)) = (variable(ENV_PORT), variable(ENV_ID)) else {
+        return Ok(Joined::Nobody);
+    };
+    let Some(place) = keyspace::hold_place(&port, &id)? else {
+        return Ok(keyspace::not_meant(ENV_PORT, &port, &id));
+    };
+    let (socket, rank, size) = call(&port, &id)?;
+    let mut pmi = Pmi::begin(socket, rank, size)?;
+    if size < 2 {
+        pmi.finalize()?;
+        return Ok(Joined::Nobody);
+    }
+    let joined = keyspace::join(Box::new(pmi), rank, size)?;
+    // For the life of the process.
+    std::mem::forget(place);
+    Ok(joined)
+}
+
+/// Calls the launcher, which then says which rank of how many we are.
+fn call(port: &str, id: &str) -> Result<(OwnedFd, u32, u32)> {
+    let lost = |what: &str, why: &dyn std::fmt::Display| {
+        refuse(format!(
+            "{what} the launcher at {port} ({ENV_PORT}): {why}\n  help: start the program without \
+             -pmi-port, or with the mpiexec of Strait"
+        ))
+    };
+    let opened = TcpStream::connect(port).and_then(|socket| {
+        socket.set_nodelay(true)?;
+        writeln!(&socket, "cmd=initack pmiid={id}")?;
+        Ok(socket)
+    });
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(why) => return lost("cannot call", &why),
+    };
+    let mut said = HashMap::new();
+    // After the last line it says nothing before it is asked: nothing that is read ahead is lost.
+    let mut lines = BufReader::new(&socket).take(LINE_BYTES_MAX as u64).lines();
+    loop {
+        let line = match lines.next() {
+            Some(Ok(line)) => words(&line),
+            Some(Err(why)) => return lost("cannot hear", &why),
+            None => return lost("cannot hear", &"it has closed the connection"),
+        };
+        let is_last = line.get("cmd").is_some_and(|cmd| cmd == "set") && line.contains_key("debug");
+        said.extend(line);
+        if is_last {
+            break;
+        }
+    }
+    let number = |key: &str| said.get(key).and_then(|text| text.parse::<u32>().ok());
+    match (number("rank"), number("size")) {
+        (Some(rank), Some(size)) if rank < size => Ok((socket.into(), rank, size)),
+        _ => lost("cannot understand", &"it says neither rank nor size"),
+    }
 }
 
 impl KeySpace for Pmi {
@@ -216,6 +281,36 @@ mod tests {
         for text in ["", "(vector,)", "(vector,(0,1))", "(vector,(0,1,0))", "(matrix,(0,1,2))"] {
             assert_eq!(nodes(text, 2), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_launcher_that_listens_tells_who_we_are() {
+        use std::net::TcpListener;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("a port").to_string();
+        let answer = |text: &'static str| {
+            std::thread::scope(|scope| {
+                let caller = scope.spawn(|| call(&port, "1"));
+                let (mut socket, _) = listener.accept().expect("a call");
+                let mut line = String::new();
+                BufReader::new(&socket).read_line(&mut line).expect("a line");
+                assert_eq!(line, "cmd=initack pmiid=1\n");
+                for piece in text.as_bytes().chunks(7) {
+                    socket.write_all(piece).expect("it listens");
+                }
+                drop(socket);
+                caller.join().expect("no panic").map(|(_, rank, size)| (rank, size))
+            })
+        };
+        let sets = "cmd=initack rc=0\ncmd=set size=3\ncmd=set rank=1\ncmd=set debug=0\n";
+        assert_eq!(answer(sets).expect("it answers"), (1, 3));
+        let all = "cmd=initack rc=0 rank=2 size=3 debug=0\ncmd=set size=3\ncmd=set debug=0\n";
+        assert_eq!(answer(all).expect("it answers"), (2, 3));
+        let error = answer("cmd=initack rc=0 rank=1 size=3 debug=0\n").expect_err("cut off");
+        assert!(error.to_string().contains("-pmi-port"), "{error}");
+        assert!(answer("cmd=set size=1\ncmd=set rank=1\ncmd=set debug=0\n").is_err());
+        drop(listener);
+        assert!(call(&port, "1").expect_err("nobody").to_string().contains("cannot call"));
     }
 
     /// A launcher of two ranks, which are two threads here, and of short values: the key of the job

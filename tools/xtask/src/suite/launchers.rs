@@ -55,6 +55,11 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         Case::new("MPICH's library np=3 by our mpiexec", || {
             theirs(suite.mpiexec(3, Lanes::Shm), [3, 1], &hydra, &python)
         }),
+        Case::new("collectives np=3 by hydra -pmi-port", || {
+            let line = [words(&[&hydra]), vec!["-pmi-port".to_owned()]].concat();
+            let binary = programs::scratch(suite, "collectives");
+            said(task(suite, &line, 3).arg(binary).run()?, "ok\n")
+        }),
         Case::new("no PMIx library by mpirun", || without_pmix(suite, &open_mpi)),
     ];
     cases::run(&own, 1, &mut tally);

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! 1. Only the process that the launcher meant connects to it: a process that a rank starts
-//!    inherits the rank's variables, and is kept off by [`hold_place`].
+//!    inherits the rank's variables, and is kept off by [`keyspace::hold_place`].
 //! 2. A value that the library hands out is copied and freed at once.
 //! 3. Nothing waits for ever for one value: a question has a time limit, which the library keeps.
 //!
@@ -18,8 +18,6 @@ use super::keyspace::{self, Joined, KeySpace};
 use crate::error::{Error, Kind, Result};
 use library::Library;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::ptr;
 use sys::{pmix_info_t, pmix_proc_t, pmix_value_data, pmix_value_t};
 
@@ -59,10 +57,8 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
     if is_alone || !ENV_SERVER.iter().any(|name| variable(name).is_some()) {
         return Ok(Joined::Nobody);
     }
-    let Some(place) = hold_place(&job, &rank)? else {
-        return Ok(Joined::NotMeant(format!(
-            "{ENV_JOB} is set to {job}, but a living process is rank {rank} of that job already"
-        )));
+    let Some(place) = keyspace::hold_place(&job, &rank)? else {
+        return Ok(keyspace::not_meant(ENV_JOB, &job, &rank));
     };
     let library = Library::open(variable)?;
     let mut client = Client::begin(library)?;
@@ -78,25 +74,6 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
     // For the life of the process.
     std::mem::forget(place);
     Ok(joined)
-}
-
-/// Holds the place of this rank against the processes that it starts: a name that the kernel gives
-/// to one process of this host at a time. `None`: somebody has it.
-fn hold_place(job: &str, rank: &str) -> Result<Option<UnixListener>> {
-    let user = rustix::process::getuid().as_raw();
-    let name = format!("strait-pmix-{user}-{job}-{rank}");
-    // Names of sockets end after 107 bytes; the end of a job's name tells jobs apart.
-    let name = name.get(name.len().saturating_sub(100)..).unwrap_or(&name);
-    let bound =
-        SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
-    match bound {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(Error::system(
-            "cannot hold this rank's place",
-            error.raw_os_error().unwrap_or(libc::EIO),
-        )),
-    }
 }
 
 impl KeySpace for Client {
@@ -296,18 +273,10 @@ mod tests {
     #[test]
     fn what_a_rank_starts_is_not_the_rank() {
         let job = format!("pmix-test-{}", std::process::id());
-        let place = hold_place(&job, "3").expect("a name").expect("it is free");
-        assert!(hold_place(&job, "3").expect("a name").is_none());
-        assert!(hold_place(&job, "4").expect("a name").is_some());
+        let place = keyspace::hold_place(&job, "3").expect("a name").expect("it is free");
         let set = [(ENV_JOB, job.as_str()), (ENV_RANK, "3"), ("PMIX_SERVER_URI4", "x")];
         assert!(matches!(joined(&set), Ok(Joined::NotMeant(why)) if why.contains("rank 3")));
         drop(place);
-        assert!(hold_place(&job, "3").expect("a name").is_some());
-        // Long names differ at their ends.
-        let long = "x".repeat(200);
-        let one = hold_place(&format!("{long}-{job}-1"), "0").expect("a name");
-        let two = hold_place(&format!("{long}-{job}-2"), "0").expect("a name");
-        assert!(one.is_some() && two.is_some());
     }
 
     #[test]
