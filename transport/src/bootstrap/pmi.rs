@@ -13,6 +13,7 @@ use super::inherited;
 use super::keyspace::{self, Joined, KeySpace};
 use crate::error::{Error, Kind, Result};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -28,6 +29,10 @@ const PUT_WORDS_BYTES: usize = "cmd=put kvsname= key= value=\n".len() + KEY_BYTE
 const KEY_BYTES_MAX: usize = "strait-address-4294967295.63".len();
 /// Values that launchers take which do not say how long they may be.
 const VALUE_BYTES: usize = 256;
+
+const GONE: &str = "the launcher has closed its end of the PMI socket: it is gone, or this rank \
+                    ran a program with MPI before\n  help: one mpiexec runs one MPI program per \
+                    rank; start the second program with an mpiexec of its own";
 
 struct Pmi {
     socket: OwnedFd,
@@ -207,7 +212,7 @@ impl Pmi {
         while answer.last() != Some(&b'\n') && answer.len() < LINE_BYTES_MAX {
             let mut bytes = [0; 1024];
             match rustix::io::read(&self.socket, &mut bytes) {
-                Ok(0) => return refuse("the launcher that started this job is gone".to_owned()),
+                Ok(0) => return refuse(GONE.to_owned()),
                 Ok(count) => answer.extend_from_slice(&bytes[..count]),
                 Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -222,9 +227,10 @@ impl Pmi {
         let bytes = format!("{line}\n").into_bytes();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match rustix::io::write(&self.socket, rest) {
+            match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => rest = &rest[count..],
                 Err(Errno::INTR) => {}
+                Err(Errno::PIPE) => return refuse(GONE.to_owned()),
                 Err(errno) => {
                     return Err(Error::system("cannot talk to the launcher", errno.raw_os_error()));
                 }
@@ -281,6 +287,14 @@ mod tests {
         for text in ["", "(vector,)", "(vector,(0,1))", "(vector,(0,1,0))", "(matrix,(0,1,2))"] {
             assert_eq!(nodes(text, 2), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_closed_socket_is_told_in_words() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        drop(theirs);
+        let error = Pmi::begin(ours.into(), 0, 2).map(drop).expect_err("nobody is there");
+        assert!(error.to_string().contains("one MPI program per rank"), "{error}");
     }
 
     #[test]

@@ -60,6 +60,14 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
             let binary = programs::scratch(suite, "collectives");
             said(task(suite, &line, 3).arg(binary).run()?, "ok\n")
         }),
+        Case::new("a second program in a rank by hydra", || {
+            let binary = programs::scratch(suite, "collectives");
+            let both = format!("{0} && {0}", binary.display());
+            let task = task(suite, &words(&[&hydra]), 2).args(["sh", "-c", &both]);
+            let outcome = task.run()?;
+            let told = outcome.err.contains("one mpiexec runs one MPI program per rank");
+            if !outcome.success() && told { Ok(()) } else { Err(outcome.describe()) }
+        }),
         Case::new("no PMIx library by mpirun", || without_pmix(suite, &open_mpi)),
     ];
     cases::run(&own, 1, &mut tally);
@@ -250,8 +258,9 @@ fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &m
     let list = [
         Case::new("MPICH's library np=4 by our mpiexec on 2 hosts", || by_our_mpiexec(4, 2)),
         Case::new("MPICH's library np=3 by our mpiexec on 3 hosts", || by_our_mpiexec(3, 3)),
-        Case::new("MPICH's MPI_Abort by our mpiexec on 2 hosts", || {
-            let task = our_mpiexec(4, 2).arg(python).args(["-c", ABORT]);
+        // A rank alone on its host: MPICH would leave a file of several in /dev/shm.
+        Case::new("MPICH's MPI_Abort by our mpiexec on 3 hosts", || {
+            let task = our_mpiexec(3, 3).arg(python).args(["-c", ABORT]);
             let outcome = task.env("MPI4PY_LIBMPI", library_beside(hydra)).limit(60).run()?;
             let told = "error[S0108]: rank 2 ended the job by MPI_Abort with code 7";
             let good = outcome.code == Some(7) && outcome.err.matches(told).count() == 1;
