@@ -42,6 +42,10 @@ const PIECES_MAX: usize = 64;
 const PIECE_BYTES_MIN: usize = 60;
 const KEY_OF_JOB: &str = "strait-job";
 
+/// What to do about a second program with MPI in a rank.
+pub(super) const ONE_PROGRAM: &str = "one launcher runs one MPI program per rank; start the second \
+                                      program with a launcher of its own";
+
 /// What a launcher of others does for its processes.
 pub(super) trait KeySpace: Send {
     /// The ranks of this host, in ascending order.

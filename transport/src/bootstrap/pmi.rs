@@ -30,10 +30,6 @@ const KEY_BYTES_MAX: usize = "strait-address-4294967295.63".len();
 /// Values that launchers take which do not say how long they may be.
 const VALUE_BYTES: usize = 256;
 
-const GONE: &str = "the launcher has closed its end of the PMI socket: it is gone, or this rank \
-                    ran a program with MPI before\n  help: one mpiexec runs one MPI program per \
-                    rank; start the second program with an mpiexec of its own";
-
 struct Pmi {
     socket: OwnedFd,
     rank: u32,
@@ -51,6 +47,14 @@ fn refuse<T>(text: String) -> Result<T> {
 /// Where hydra listens, and who we are there.
 const ENV_PORT: &str = "PMI_PORT";
 const ENV_ID: &str = "PMI_ID";
+
+fn gone<T>() -> Result<T> {
+    refuse(format!(
+        "the launcher has closed its end of the PMI socket: it is gone, or this rank ran a program \
+         with MPI before\n  help: {}",
+        keyspace::ONE_PROGRAM
+    ))
+}
 
 /// Joins, if the environment names a PMI socket or port and several processes.
 pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
@@ -212,7 +216,7 @@ impl Pmi {
         while answer.last() != Some(&b'\n') && answer.len() < LINE_BYTES_MAX {
             let mut bytes = [0; 1024];
             match rustix::io::read(&self.socket, &mut bytes) {
-                Ok(0) => return refuse(GONE.to_owned()),
+                Ok(0) => return gone(),
                 Ok(count) => answer.extend_from_slice(&bytes[..count]),
                 Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -230,7 +234,7 @@ impl Pmi {
             match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => rest = &rest[count..],
                 Err(Errno::INTR) => {}
-                Err(Errno::PIPE) => return refuse(GONE.to_owned()),
+                Err(Errno::PIPE) => return gone(),
                 Err(errno) => {
                     return Err(Error::system("cannot talk to the launcher", errno.raw_os_error()));
                 }
@@ -294,7 +298,7 @@ mod tests {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
         drop(theirs);
         let error = Pmi::begin(ours.into(), 0, 2).map(drop).expect_err("nobody is there");
-        assert!(error.to_string().contains("one MPI program per rank"), "{error}");
+        assert!(error.to_string().contains(keyspace::ONE_PROGRAM), "{error}");
     }
 
     #[test]

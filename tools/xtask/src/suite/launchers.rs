@@ -60,14 +60,8 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
             let binary = programs::scratch(suite, "collectives");
             said(task(suite, &line, 3).arg(binary).run()?, "ok\n")
         }),
-        Case::new("a second program in a rank by hydra", || {
-            let binary = programs::scratch(suite, "collectives");
-            let both = format!("{0} && {0}", binary.display());
-            let task = task(suite, &words(&[&hydra]), 2).args(["sh", "-c", &both]);
-            let outcome = task.run()?;
-            let told = outcome.err.contains("one mpiexec runs one MPI program per rank");
-            if !outcome.success() && told { Ok(()) } else { Err(outcome.describe()) }
-        }),
+        Case::new("a second program in a rank by hydra", || twice(suite, &words(&[&hydra]))),
+        Case::new("a second program in a rank by mpirun", || twice(suite, &open_mpi.words)),
         Case::new("no PMIx library by mpirun", || without_pmix(suite, &open_mpi)),
     ];
     cases::run(&own, 1, &mut tally);
@@ -195,6 +189,14 @@ const INSIDE: &str = "from mpi4py import MPI\nimport subprocess, sys\nc = MPI.CO
 
 fn said(outcome: Outcome, text: &str) -> Result<(), String> {
     if outcome.success() && outcome.out == text { Ok(()) } else { Err(outcome.describe()) }
+}
+
+/// A rank that runs two programs with MPI, one after the other.
+fn twice(suite: &Suite, launcher: &[String]) -> Result<(), String> {
+    let both = format!("{0} && {0}", programs::scratch(suite, "collectives").display());
+    let outcome = task(suite, launcher, 2).args(["sh", "-c", &both]).run()?;
+    let told = outcome.err.contains("one launcher runs one MPI program per rank");
+    if !outcome.success() && told { Ok(()) } else { Err(outcome.describe()) }
 }
 
 /// mpirun starts ranks that cannot find PMIx: one of them says so.

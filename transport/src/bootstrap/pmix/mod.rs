@@ -7,7 +7,9 @@
 //! 1. Only the process that the launcher meant connects to it: a process that a rank starts
 //!    inherits the rank's variables, and is kept off by [`keyspace::hold_place`].
 //! 2. A value that the library hands out is copied and freed at once.
-//! 3. Nothing waits for ever for one value: a question has a time limit, which the library keeps.
+//! 3. No rank joins where its values of an earlier program lie about (PMIx 5 keeps them, 4.2 does
+//!    not): addresses of then would be taken for those of now.
+//! 4. Nothing waits for ever for one value: a question has a time limit, which the library keeps.
 //!
 //! Not here: what the space is used for (keyspace.rs); groups, events, spawning.
 
@@ -23,6 +25,9 @@ use sys::{pmix_info_t, pmix_proc_t, pmix_value_data, pmix_value_t};
 
 /// How long the library may look for a value of another process.
 const GET_SECONDS: c_int = 60;
+
+/// What a rank that has joined puts first.
+const KEY_OF_PRESENCE: &CStr = c"strait-here";
 
 /// The variables of a process that a PMIx launcher started.
 const ENV_JOB: &str = "PMIX_NAMESPACE";
@@ -70,6 +75,7 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
     if rank >= size {
         return refuse(format!("the launcher calls this process rank {rank} of {size}"));
     }
+    client.come_once()?;
     let joined = keyspace::join(Box::new(client), rank, size)?;
     // For the life of the process.
     std::mem::forget(place);
@@ -78,7 +84,7 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
 
 impl KeySpace for Client {
     fn local_ranks(&mut self) -> Result<Vec<u32>> {
-        let value = self.ask(self.all(), sys::PMIX_LOCAL_PEERS)?;
+        let value = self.ask(self.all(), sys::PMIX_LOCAL_PEERS, &[patience()])?;
         let Some(Value::Text(text)) = value else {
             return refuse(
                 "the launcher does not say which ranks share a host (PMIX_LOCAL_PEERS)\n  help: \
@@ -120,7 +126,7 @@ impl KeySpace for Client {
 
     fn get(&mut self, owner: u32, key: &str) -> Result<Option<String>> {
         let process = pmix_proc_t { rank: owner, ..self.me };
-        match self.ask(process, &c_string(key)?)? {
+        match self.ask(process, &c_string(key)?, &[patience()])? {
             Some(Value::Text(text)) => Ok(Some(text)),
             Some(Value::Number(_)) | None => Ok(None),
         }
@@ -157,7 +163,7 @@ impl Client {
     }
 
     fn size(&mut self) -> Result<u32> {
-        match self.ask(self.all(), sys::PMIX_JOB_SIZE)? {
+        match self.ask(self.all(), sys::PMIX_JOB_SIZE, &[patience()])? {
             Some(Value::Number(size)) => Ok(size),
             _ => refuse("the launcher does not say how many processes the job has".to_owned()),
         }
@@ -168,20 +174,33 @@ impl Client {
         pmix_proc_t { rank: sys::PMIX_RANK_WILDCARD, ..self.me }
     }
 
+    /// Refuses the second program of a rank (invariant 3).
+    fn come_once(&mut self) -> Result<()> {
+        let at_once = pmix_value_data { flag: true };
+        let at_once = wish(sys::PMIX_IMMEDIATE, sys::PMIX_BOOL, at_once);
+        // A launcher that does not know this wish answers what it likes: then nothing is known.
+        if let Ok(Some(_)) = self.ask(self.me, KEY_OF_PRESENCE, &[at_once, patience()]) {
+            return refuse(format!(
+                "rank {} ran a program with MPI before\n  help: {}",
+                self.me.rank,
+                keyspace::ONE_PROGRAM
+            ));
+        }
+        self.put(&KEY_OF_PRESENCE.to_string_lossy(), "1")
+    }
+
     /// A value of a process, or of the job; `None` if it is not there in time.
-    fn ask(&self, process: pmix_proc_t, key: &CStr) -> Result<Option<Value>> {
-        let limit = pmix_info_t {
-            key: key_of(sys::PMIX_TIMEOUT),
-            flags: 0,
-            value: pmix_value_t {
-                r#type: sys::PMIX_INT,
-                data: pmix_value_data { integer: GET_SECONDS },
-            },
-        };
+    fn ask(
+        &self,
+        process: pmix_proc_t,
+        key: &CStr,
+        wishes: &[pmix_info_t],
+    ) -> Result<Option<Value>> {
+        let (list, count) = (wishes.as_ptr(), wishes.len());
         let mut found: *mut pmix_value_t = ptr::null_mut();
-        // SAFETY: process, key and the one wish live through the call; `found` is set to a value
-        // that is ours then.
-        let status = unsafe { (self.library.get)(&process, key.as_ptr(), &limit, 1, &mut found) };
+        // SAFETY: process, key and wishes live through the call; `found` is set to a value that is
+        // ours then.
+        let status = unsafe { (self.library.get)(&process, key.as_ptr(), list, count, &mut found) };
         match status {
             sys::PMIX_SUCCESS if !found.is_null() => {}
             sys::PMIX_SUCCESS | sys::PMIX_ERR_NOT_FOUND | sys::PMIX_ERR_TIMEOUT => return Ok(None),
@@ -230,6 +249,16 @@ unsafe fn take(found: *mut pmix_value_t) -> Option<Value> {
     // SAFETY: PMIx makes its values by malloc, and its own macros free them so.
     unsafe { libc::free(found.cast()) };
     value
+}
+
+/// A wish about a question.
+fn wish(name: &CStr, kind: u16, data: pmix_value_data) -> pmix_info_t {
+    pmix_info_t { key: key_of(name), flags: 0, value: pmix_value_t { r#type: kind, data } }
+}
+
+/// ... that it has a time limit.
+fn patience() -> pmix_info_t {
+    wish(sys::PMIX_TIMEOUT, sys::PMIX_INT, pmix_value_data { integer: GET_SECONDS })
 }
 
 fn c_string(text: &str) -> Result<CString> {

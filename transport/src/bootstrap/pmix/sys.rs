@@ -18,6 +18,7 @@ pub const PMIX_SUCCESS: c_int = 0;
 pub const PMIX_ERR_TIMEOUT: c_int = -24;
 pub const PMIX_ERR_NOT_FOUND: c_int = -46;
 
+pub const PMIX_BOOL: u16 = 1;
 pub const PMIX_STRING: u16 = 3;
 pub const PMIX_INT: u16 = 6;
 pub const PMIX_UINT32: u16 = 14;
@@ -27,6 +28,7 @@ pub const PMIX_GLOBAL: u8 = 3;
 
 pub const PMIX_JOB_SIZE: &CStr = c"pmix.job.size";
 pub const PMIX_LOCAL_PEERS: &CStr = c"pmix.lpeers";
+pub const PMIX_IMMEDIATE: &CStr = c"pmix.immediate";
 pub const PMIX_TIMEOUT: &CStr = c"pmix.timeout";
 
 /// A process: its job and its rank there.
@@ -46,6 +48,7 @@ pub struct pmix_value_t {
 /// The members that we use, and one as large as the largest of all.
 #[repr(C)]
 pub union pmix_value_data {
+    pub flag: bool,
     pub string: *mut c_char,
     pub integer: c_int,
     pub uint32: u32,
@@ -66,6 +69,7 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         ("pmix_proc_t", "nspace", at!(pmix_proc_t, nspace)),
         ("pmix_proc_t", "rank", at!(pmix_proc_t, rank)),
         ("pmix_value_t", "type", at!(pmix_value_t, r#type)),
+        ("pmix_value_t", "data.flag", at!(pmix_value_t, data)),
         ("pmix_value_t", "data.string", at!(pmix_value_t, data)),
         ("pmix_value_t", "data.integer", at!(pmix_value_t, data)),
         ("pmix_value_t", "data.uint32", at!(pmix_value_t, data)),
@@ -94,6 +98,7 @@ pub const VALUES: &[(&str, i64)] = &[
     ("PMIX_SUCCESS", PMIX_SUCCESS as i64),
     ("PMIX_ERR_TIMEOUT", PMIX_ERR_TIMEOUT as i64),
     ("PMIX_ERR_NOT_FOUND", PMIX_ERR_NOT_FOUND as i64),
+    ("PMIX_BOOL", PMIX_BOOL as i64),
     ("PMIX_STRING", PMIX_STRING as i64),
     ("PMIX_INT", PMIX_INT as i64),
     ("PMIX_UINT32", PMIX_UINT32 as i64),
@@ -104,5 +109,6 @@ pub const VALUES: &[(&str, i64)] = &[
 pub const TEXTS: &[(&str, &CStr)] = &[
     ("PMIX_JOB_SIZE", PMIX_JOB_SIZE),
     ("PMIX_LOCAL_PEERS", PMIX_LOCAL_PEERS),
+    ("PMIX_IMMEDIATE", PMIX_IMMEDIATE),
     ("PMIX_TIMEOUT", PMIX_TIMEOUT),
 ];
