@@ -133,6 +133,16 @@ pub const KNOBS: &[Knob] = &[
                forbids such reads: for tests, and under tools that cannot follow these reads.",
     },
     Knob {
+        name: "PMIX_LIBRARY",
+        value: Value::Text,
+        default: "found",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Name or path of the PMIx library by which ranks join Open MPI's mpirun and \
+               `srun --mpi=pmix`: where neither the launcher nor the loader knows it.",
+    },
+    Knob {
         name: "SPIN_US",
         value: Value::Number,
         default: "50",

@@ -153,6 +153,7 @@ pub fn main(descriptor: RawFd) -> u8 {
         key: order.key,
         index: Some(order.index),
         address: address::towards(others),
+        mapping: order.mapping.clone(),
         link: Some(link),
     };
     match super::run(&plan, place) {

@@ -33,6 +33,18 @@ const OUTER_JOB: &[&str] = &[
     "HYDI_CONTROL_FD",
     "MPI_LOCALRANKID",
     "MPI_LOCALNRANKS",
+    "PMIX_NAMESPACE",
+    "PMIX_RANK",
+    "PMIX_SERVER_URI2",
+    "PMIX_SERVER_URI21",
+    "PMIX_SERVER_URI3",
+    "PMIX_SERVER_URI4",
+    "PMIX_SERVER_URI41",
+    "PMIX_SERVER_URI5",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
 ];
 
 /// What all ranks of the job are told.
@@ -164,7 +176,8 @@ mod tests {
 
     #[test]
     fn rules_are_applied_in_order() {
-        let ours = variables(&[("A", "1"), ("B", "2"), ("PMI_RANK", "7"), ("STRAIT_JOB", "old")]);
+        let outer = [("PMI_RANK", "7"), ("PMIX_RANK", "7"), ("STRAIT_JOB", "old")];
+        let ours = variables(&[&[("A", "1"), ("B", "2")], &outer[..]].concat());
         let mut all = EnvRules::default();
         all.set.push(("C".into(), Some("3".into())));
         all.set.push(("B".into(), None));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Recognises ranks that use another MPI library which this mpiexec cannot serve: each of them
-//! would be rank 0 of 1. That is Open MPI's, and in jobs of several hosts every other one.
+//! would be rank 0 of 1. That is Open MPI's, which wants PMIx; what speaks PMI is served (pmi/).
 //!
-//! Two signs, both best effort: a rank begins to speak PMI (pmi/), which is right on one host; a
-//! rank that never joined has a library of another MPI in its maps.
+//! The sign, best effort: a rank that never joined has that library in its maps.
 //!
 //! Not here: what happens then (job.rs); a program of one rank, for which one of one is right.
 
@@ -44,7 +43,7 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// Whether it asks for its place by PMI, which we serve on one host.
+    /// Whether it asks for its place by PMI, which we serve.
     pub fn speaks_pmi(&self) -> bool {
         self.family != OPEN_MPI
     }
@@ -105,29 +104,22 @@ fn find_library(maps: &str, ours: Option<&Path>) -> Option<(String, &'static str
 }
 
 /// The error, as one block.
-pub fn describe(size: u32, foreign: Option<&Foreign>) -> String {
+pub fn describe(size: u32, foreign: &Foreign) -> String {
     let ours = crate::VERSION;
+    let Foreign { program, library, family } = foreign;
     let mut text = format!(
         "error[{ERROR_CODE}]: {size} processes were started, but they do not use this \
          mpiexec\n"
     );
-    match foreign {
-        Some(Foreign { program, library, family }) => text.push_str(&format!(
-            "   {program} loads {library} ({family}); this mpiexec is Strait {ours}\n"
-        )),
-        None => text.push_str(&format!(
-            "   the program asks for PMI, as MPICH and Intel MPI do; this mpiexec is Strait \
-             {ours},\n   which serves PMI to the ranks of one host\n"
-        )),
-    }
+    text.push_str(&format!(
+        "   {program} loads {library} ({family}); this mpiexec is Strait {ours}\n"
+    ));
     text.push_str("   each process would be \"rank 0 of 1\".\n");
-    let other = foreign.and_then(|foreign| {
-        let bin = Path::new(&foreign.library).parent()?.parent()?.join("bin/mpiexec");
-        bin.exists().then(|| bin.display().to_string())
-    });
+    let prefix = Path::new(library).parent().and_then(Path::parent);
+    let other = prefix.map(|prefix| prefix.join("bin/mpiexec")).filter(|path| path.exists());
     let run = other.map_or_else(
         || "start it with the mpiexec of that library".to_owned(),
-        |path| format!("start it with {path}"),
+        |path| format!("start it with {}", path.display()),
     );
     text.push_str(&format!(
         "   help: {run}, or compile it with Strait's mpicc;\n         for mpi4py: \

@@ -12,6 +12,7 @@
 //! Not here: what the agents are told (head/orders.rs), time and signals (head/clock.rs).
 
 mod clock;
+mod fence;
 mod orders;
 mod stdin;
 
@@ -31,6 +32,7 @@ use super::start;
 use super::values::ranks_named;
 use super::wire::{self, Command, Event, Kind};
 use super::{Ground, address};
+use fence::Fence;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -90,6 +92,7 @@ pub struct Head<'a> {
     forward: Option<(Instant, i32)>,
     addresses: HashMap<u32, Vec<u8>>,
     askers: HashMap<u32, Vec<usize>>,
+    fence: Fence,
     stdin: Option<StdinFeed>,
     presses: u32,
     beat_at: Instant,
@@ -152,6 +155,7 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
         forward: None,
         addresses: HashMap::new(),
         askers: HashMap::new(),
+        fence: Fence::default(),
         stdin: None,
         presses: 0,
         beat_at: now,
@@ -381,6 +385,8 @@ impl Head<'_> {
             Event::Wants(ranks) => self.wants(index, &ranks),
             Event::Address { rank, bytes } => self.answer(rank, bytes),
             Event::Ending(summary) => self.end_for(index, *summary),
+            Event::Values(values) => self.fence.keep(values),
+            Event::Fence => self.come_to_fence(),
             Event::StdinTaken => self.stdin_taken(index),
             Event::Done(summary) => {
                 self.agents[index].state = State::Done;

@@ -15,9 +15,8 @@ use super::agent::Link;
 use super::control::{Control, Heard};
 use super::ending::{Cause, Ending, Stage};
 use super::failure::Failure;
-use super::foreign;
 use super::plan::Plan;
-use super::pmi::{Said, Server};
+use super::pmi::{self, Said, Server};
 use super::ready::ready;
 use super::relay::{Relay, Tokens};
 use super::report::{self, Failed, FirstFailure, Summary};
@@ -106,6 +105,8 @@ pub struct Parts {
     pub control: Control,
     /// Output.
     pub relay: Relay,
+    /// Which ranks share a host, in the words of PMI.
+    pub mapping: String,
     /// The mpiexec that we are an agent of.
     pub link: Option<Link>,
 }
@@ -113,6 +114,11 @@ pub struct Parts {
 /// The tokens of the relay.
 pub const RELAY_TOKENS: Tokens =
     Tokens { groups: TOKEN_GROUPS, locked: TOKEN_LOCKED, sinks: TOKEN_SINKS };
+
+fn pmi_facts(plan: &Plan<'_>, name: String, mapping: String) -> pmi::JobFacts {
+    let programs = plan.program_of.clone();
+    pmi::JobFacts { name, size: plan.job_size, first: plan.first, mapping, programs }
+}
 
 impl<'a> Job<'a> {
     /// Starts the ranks.
@@ -124,7 +130,7 @@ impl<'a> Job<'a> {
         parts: Parts,
         starter: &Starter<'_>,
     ) -> Result<Job<'a>, Failure> {
-        let Parts { node, outer, signals, canary, control, mut relay, link } = parts;
+        let Parts { node, outer, signals, canary, control, mut relay, mapping, link } = parts;
         let watch = |fd: rustix::fd::BorrowedFd<'_>, token: u64| {
             epoll::add(&outer, fd, EventData::new_u64(token), EventFlags::IN)
                 .map_err(|errno| start::system("cannot watch a descriptor", errno.into()))
@@ -139,7 +145,7 @@ impl<'a> Job<'a> {
         for (socket, rank) in pmi_sockets.iter().zip(0_u64..) {
             watch(socket.as_fd(), TOKEN_PMI | rank)?;
         }
-        let pmi = Server::new(starter.facts.job.clone(), plan.program_of.clone(), pmi_sockets);
+        let pmi = Server::new(pmi_facts(plan, starter.facts.job.clone(), mapping), pmi_sockets);
         let rank_of = pids.iter().zip(0..).map(|(pid, rank)| (*pid, rank)).collect();
         let stdin = match stdin_pipes.is_empty() {
             true => None,
@@ -285,25 +291,16 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// A rank that brings another MPI library: its place is told by PMI, on one host.
+    /// A rank that brings another MPI library: its place is told by PMI.
     fn serve_pmi(&mut self, rank: u32) {
-        if self.pmi.serve(rank) != Said::Began {
-            return;
+        match self.pmi.serve(rank) {
+            Said::Began => self.ranks[rank as usize].joined = true,
+            Said::Aborts(code) => drop(self.node.request_abort(self.plan.first + rank, code)),
+            Said::Nothing | Said::Gone => {}
         }
-        self.ranks[rank as usize].joined = true;
-        if !self.is_whole_job() {
-            let lib = self.plan.prefix.as_ref().map(|prefix| prefix.lib());
-            let found = tree::with_descendants(&[self.ranks[rank as usize].pid])
-                .into_iter()
-                .find_map(|pid| foreign::look(pid, lib.as_deref()));
-            let text = foreign::describe(self.plan.job_size, found.as_ref());
-            self.end(Cause::Foreign(text));
+        if let Some(values) = self.pmi.take_departure() {
+            self.bring_to_fence(values);
         }
-    }
-
-    /// Whether all ranks of the job are of this host.
-    fn is_whole_job(&self) -> bool {
-        self.plan.job_size == self.plan.size()
     }
 
     fn serve_signals(&mut self) {

@@ -132,7 +132,8 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         return Ok(0);
     }
     let (job, key) = fresh_secrets()?;
-    run(&plan, Place { job, key, index: None, address: None, link: None })
+    let mapping = pmi::mapping([plan.size()]);
+    run(&plan, Place { job, key, index: None, address: None, mapping, link: None })
 }
 
 /// Identity and key of a new job.
@@ -183,6 +184,8 @@ struct Place {
     index: Option<usize>,
     /// By which address the other hosts reach it.
     address: Option<std::net::Ipv4Addr>,
+    /// Which ranks share a host, in the words of PMI.
+    mapping: String,
     /// The mpiexec that we are an agent of.
     link: Option<agent::Link>,
 }
@@ -197,7 +200,7 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
     let Ground { signals, canary, limit, descriptors, outer, again } = Ground::lay()?;
     start::check_descriptors(plan.size(), descriptors)?;
-    let Place { job, key, index, address, mut link } = place;
+    let Place { job, key, index, address, mapping, mut link } = place;
     let (first, local_size, size) = (plan.first, plan.size(), plan.job_size);
     let node = Node::create(&NodePlan { job, key, size, first_local_rank: first, local_size })
         .map_err(|error| {
@@ -238,7 +241,7 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     if let Some(link) = &mut link {
         agent::await_start(link)?;
     }
-    let parts = Parts { node, outer, signals, canary, control, relay, link };
+    let parts = Parts { node, outer, signals, canary, control, relay, mapping, link };
     let mut job = Job::start(plan, parts, &starter)?;
     announce(plan, &mut job);
     Ok(job.run())

@@ -65,6 +65,10 @@ pub enum Command {
     Ask(Vec<u32>),
     /// Here a rank of another host listens.
     Address { rank: u32, bytes: Vec<u8> },
+    /// Values that ranks with another MPI library put (pmi/), of any host.
+    Values(Vec<(String, String)>),
+    /// All ranks of all hosts came to a fence, and all their values were sent.
+    FenceEnds,
     /// I am here.
     Beat,
     /// All hosts are done: go.
@@ -82,6 +86,10 @@ pub enum Event {
     Wants(Vec<u32>),
     /// Here a rank of ours listens.
     Address { rank: u32, bytes: Vec<u8> },
+    /// Values that ranks of ours put, who bring another MPI library.
+    Values(Vec<(String, String)>),
+    /// They wait at a fence, and their values were sent.
+    Fence,
     /// The ranks of this host are being ended, for a cause of our own.
     Ending(Box<Summary>),
     /// The last piece of standard input was taken.
@@ -117,6 +125,8 @@ pub struct Order {
     pub request: Request,
     /// Addresses of the other hosts, as far as mpiexec can look them up.
     pub others: Vec<Ipv4Addr>,
+    /// Which ranks share a host, for ranks that bring another MPI library.
+    pub mapping: String,
     /// The agent runs on the host of mpiexec, in its process group.
     pub is_local: bool,
     /// Standard input comes in frames.

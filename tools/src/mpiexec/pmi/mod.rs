@@ -6,12 +6,17 @@
 //! of text, or PMI-2, messages with their length before them. Both end in the same store of values
 //! and the same fence. Our own library never speaks here: it finds mpiexec's memory first.
 //!
+//! In a job of several hosts each agent serves its ranks. When all of them wait at a fence, what
+//! they put goes to mpiexec (head/fence.rs), which sends the values of all hosts to each of them
+//! once all have come: a value is asked for where it is.
+//!
 //! Invariants:
 //! 1. A client is served as a request comes, and never waited for; what it waits for (a fence, a
 //!    value of its host) is answered when it is there.
 //! 2. A client that says nonsense, or more than [`BYTES_MAX`] without an end, loses its socket.
+//! 3. At a fence all clients wait, so nothing is put between its begin and its end.
 //!
-//! Not served: spawning, names, jobs of several hosts (the store is of one mpiexec).
+//! Not served: spawning, names.
 #![forbid(unsafe_code)]
 
 mod dialect;
@@ -38,6 +43,8 @@ pub enum Said {
     Nothing,
     /// This rank speaks PMI: it uses another MPI library.
     Began,
+    /// This rank asks for the end of the job, with this code, and goes on until it is ended.
+    Aborts(i32),
     /// Nobody holds the socket any more.
     Gone,
 }
@@ -55,20 +62,50 @@ struct Client {
     bytes: Vec<u8>,
     dialect: Option<Dialect>,
     waits: Option<(Wait, Request)>,
+    aborts: Option<i32>,
     finalized: bool,
 }
 
-/// The server.
-pub struct Server {
+/// What clients are told of the job.
+#[derive(Clone, Debug)]
+pub struct JobFacts {
     /// Name of the job and of its store.
-    name: String,
-    /// Numbers of the programs of a command line, by rank.
-    programs: Vec<usize>,
+    pub name: String,
+    /// Ranks of the job.
+    pub size: u32,
+    /// The first rank of this host.
+    pub first: u32,
+    /// Which ranks share a host, as [`mapping`] writes it.
+    pub mapping: String,
+    /// Numbers of the programs of a command line, by rank of this host.
+    pub programs: Vec<usize>,
+}
+
+/// The server. It counts ranks from the first of this host.
+pub struct Server {
+    facts: JobFacts,
     clients: Vec<Client>,
+    /// All ranks of this host came to a fence of several hosts.
+    departs: bool,
     /// What was put, and what the last fence made visible.
     put: HashMap<String, String>,
     seen: HashMap<String, String>,
     node: HashMap<String, String>,
+}
+
+/// Which ranks share a host, in the words of PMI, from the numbers of ranks of all hosts in their
+/// order: runs of hosts with equally many.
+pub fn mapping(counts: impl IntoIterator<Item = u32>) -> String {
+    let mut runs: Vec<(usize, usize, u32)> = Vec::new();
+    for (host, count) in counts.into_iter().enumerate() {
+        match runs.last_mut() {
+            Some((_, hosts, each)) if *each == count => *hosts += 1,
+            _ => runs.push((host, 1, count)),
+        }
+    }
+    let runs: Vec<String> =
+        runs.iter().map(|(first, hosts, each)| format!(",({first},{hosts},{each})")).collect();
+    format!("(vector{})", runs.concat())
 }
 
 /// A socket for a rank: our end and its end.
@@ -81,19 +118,20 @@ pub fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Server {
-    /// For the ranks of a job, in their order.
-    pub fn new(name: String, programs: Vec<usize>, sockets: Vec<OwnedFd>) -> Server {
+    /// For the ranks of this host, in their order.
+    pub fn new(facts: JobFacts, sockets: Vec<OwnedFd>) -> Server {
         let client = |socket| Client {
             socket: Some(socket),
             bytes: Vec::new(),
             dialect: None,
             waits: None,
+            aborts: None,
             finalized: false,
         };
         Server {
-            name,
-            programs,
+            facts,
             clients: sockets.into_iter().map(client).collect(),
+            departs: false,
             put: HashMap::new(),
             seen: HashMap::new(),
             node: HashMap::new(),
@@ -126,7 +164,10 @@ impl Server {
                 Err(()) => return self.drop_client(rank),
             }
         }
-        let client = &self.clients[rank as usize];
+        let client = &mut self.clients[rank as usize];
+        if let Some(code) = client.aborts.take() {
+            return Said::Aborts(code);
+        }
         if client.bytes.len() > BYTES_MAX {
             return self.drop_client(rank);
         }
@@ -149,9 +190,21 @@ impl Server {
         }
     }
 
-    /// Ranks of this host, of one program each, in the words of PMI.
-    fn mapping(&self) -> String {
-        format!("(vector,(0,1,{}))", self.clients.len())
+    /// What this host brings to a fence that all its ranks have come to; once for each fence.
+    pub fn take_departure(&mut self) -> Option<Vec<(String, String)>> {
+        std::mem::take(&mut self.departs)
+            .then(|| self.put.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    /// Keeps values that ranks of all hosts brought to a fence.
+    pub fn arrive(&mut self, values: Vec<(String, String)>) {
+        self.put.extend(values);
+    }
+
+    /// All hosts have come: what was put is visible.
+    pub fn end_fence(&mut self) {
+        self.seen.extend(self.put.drain());
+        self.wake(&Wait::Fence);
     }
 
     /// What is the same whenever it is asked: the answer's name and its pairs.
@@ -162,8 +215,8 @@ impl Server {
     ) -> Option<(&'static str, Vec<(&'static str, String)>)> {
         let two = self.clients[rank as usize].dialect == Some(Dialect::Two);
         let (version, sub) = if two { ("2", "0") } else { ("1", "1") };
-        let program = self.programs[rank as usize].to_string();
-        let size = self.clients.len().to_string();
+        let program = self.facts.programs[rank as usize].to_string();
+        let size = self.facts.size.to_string();
         Some(match command {
             "init" => (
                 "response_to_init",
@@ -174,7 +227,7 @@ impl Server {
                 vec![
                     ("pmi-version", version.to_owned()),
                     ("pmi-subversion", sub.to_owned()),
-                    ("rank", rank.to_string()),
+                    ("rank", (self.facts.first + rank).to_string()),
                     ("size", size),
                     ("appnum", program),
                     ("debugged", "FALSE".to_owned()),
@@ -191,8 +244,8 @@ impl Server {
             ),
             "get_universe_size" => ("universe_size", vec![("size", size)]),
             "get_appnum" => ("appnum", vec![("appnum", program)]),
-            "get_my_kvsname" => ("my_kvsname", vec![("kvsname", self.name.clone())]),
-            "job-getid" => ("job-getid-response", vec![("jobid", self.name.clone())]),
+            "get_my_kvsname" => ("my_kvsname", vec![("kvsname", self.facts.name.clone())]),
+            "job-getid" => ("job-getid-response", vec![("jobid", self.facts.name.clone())]),
             _ => return None,
         })
     }
@@ -213,8 +266,10 @@ impl Server {
                 let name = if two { "finalize-response" } else { "finalize_ack" };
                 self.reply(rank, &request, name, &[OK]);
             }
-            // The rank ends itself with its code at once, and that ends the job.
-            "abort" => self.clients[rank as usize].finalized = true,
+            "abort" => {
+                let code = request.value("exitcode").and_then(|code| code.parse().ok());
+                self.clients[rank as usize].aborts = Some(code.unwrap_or(1));
+            }
             _ => self.refuse(rank, &request),
         }
     }
@@ -272,8 +327,8 @@ impl Server {
     fn get(&mut self, rank: u32, request: Request) {
         let key = request.value("key").unwrap_or_default().to_owned();
         let found = match (request.command.as_str(), key.as_str()) {
-            ("get" | "info-getjobattr", "PMI_process_mapping") => Some(self.mapping()),
-            ("info-getjobattr", "universeSize") => Some(self.clients.len().to_string()),
+            ("get" | "info-getjobattr", "PMI_process_mapping") => Some(self.facts.mapping.clone()),
+            ("info-getjobattr", "universeSize") => Some(self.facts.size.to_string()),
             ("get" | "kvs-get", _) => self.seen.get(&key).cloned(),
             ("info-getnodeattr", _) => self.node.get(&key).cloned(),
             _ => None,
@@ -303,13 +358,15 @@ impl Server {
         }
     }
 
-    /// The last one to come makes visible what all have put.
+    /// The last one to come makes visible what all have put, on one host; the last host does, on
+    /// several.
     fn fence(&mut self, rank: u32, request: Request) {
         self.clients[rank as usize].waits = Some((Wait::Fence, request));
         let all = self.clients.iter().all(|client| matches!(client.waits, Some((Wait::Fence, _))));
-        if all {
-            self.seen.extend(self.put.drain());
-            self.wake(&Wait::Fence);
+        if all && self.clients.len() == self.facts.size as usize {
+            self.end_fence();
+        } else if all {
+            self.departs = true;
         }
     }
 }
@@ -326,8 +383,20 @@ mod tests {
 
     impl Ranks {
         fn new(size: usize) -> Ranks {
-            let (ours, ends) = (0..size).map(|_| pair().unwrap()).unzip();
-            Ranks { server: Server::new("job".into(), vec![0; size], ours), ends }
+            Ranks::on_a_host(&[size as u32], 0)
+        }
+
+        /// The ranks of a host, of those with so many ranks each.
+        fn on_a_host(counts: &[u32], host: usize) -> Ranks {
+            let (ours, ends) = (0..counts[host]).map(|_| pair().unwrap()).unzip();
+            let facts = JobFacts {
+                name: "job".into(),
+                size: counts.iter().sum(),
+                first: counts[..host].iter().sum(),
+                mapping: mapping(counts.iter().copied()),
+                programs: vec![0; counts[host] as usize],
+            };
+            Ranks { server: Server::new(facts, ours), ends }
         }
 
         fn say(&mut self, rank: u32, text: &str) -> (Said, String) {
@@ -371,6 +440,7 @@ mod tests {
         assert_eq!(got, "cmd=get_result rc=0 msg=success value=x=y\n");
         let spawn = "mcmd=spawn\nnprocs=1\nexecname=x\nendcmd\n";
         assert!(ranks.say(1, spawn).1.starts_with("cmd=spawn_result rc=-1"));
+        assert_eq!(ranks.say(0, "cmd=abort exitcode=7\n"), (Said::Aborts(7), String::new()));
         assert!(ranks.server.is_unfinished(1));
         assert_eq!(ranks.say(1, "cmd=finalize\n").1, "cmd=finalize_ack rc=0\n");
         assert!(!ranks.server.is_unfinished(1));
@@ -399,6 +469,50 @@ mod tests {
         assert_eq!(ranks.say(1, &two("cmd=info-getnodeattr;key=k;wait=TRUE;")).1, "");
         assert!(ranks.say(0, &two("cmd=info-putnodeattr;key=k;value=v;")).1.contains("rc=0"));
         assert!(ranks.heard(1).contains("found=TRUE;value=v;"));
+    }
+
+    #[test]
+    fn mappings_are_runs_of_equal_hosts() {
+        assert_eq!(mapping([4]), "(vector,(0,1,4))");
+        assert_eq!(mapping([2, 2, 2]), "(vector,(0,3,2))");
+        assert_eq!(mapping([2, 2, 1]), "(vector,(0,2,2),(2,1,1))");
+        assert_eq!(mapping([1, 3, 1]), "(vector,(0,1,1),(1,1,3),(2,1,1))");
+    }
+
+    #[test]
+    fn hosts_meet_at_a_fence() {
+        let mut hosts = [0, 1].map(|host| Ranks::on_a_host(&[2, 1], host));
+        for (host, rank) in [(0, 0), (0, 1), (1, 0)] {
+            let reply = hosts[host].say(rank, "cmd=init pmi_version=2 pmi_subversion=0\n").1;
+            assert!(reply.contains("rc=0"), "{reply}");
+        }
+        let full = hosts[1].say(0, &two("cmd=fullinit;pmirank=2;threaded=FALSE;")).1;
+        assert!(full.contains("rank=2;size=3;appnum=0;"), "{full}");
+        let map = two("cmd=info-getjobattr;key=PMI_process_mapping;");
+        assert!(hosts[1].say(0, &map).1.contains("value=(vector,(0,1,2),(1,1,1));"));
+        let fence = two("cmd=kvs-fence;");
+        assert!(hosts[0].say(1, &two("cmd=kvs-put;key=a;value=1;")).1.contains("rc=0"));
+        assert!(hosts[1].say(0, &two("cmd=kvs-put;key=b;value=2;")).1.contains("rc=0"));
+        hosts[0].say(0, &fence);
+        assert_eq!(hosts[0].server.take_departure(), None);
+        hosts[0].say(1, &fence);
+        assert_eq!(hosts[0].heard(0), "");
+        let first = hosts[0].server.take_departure().expect("all ranks of the host came");
+        assert_eq!(first, [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(hosts[0].server.take_departure(), None);
+        hosts[1].say(0, &fence);
+        let second = hosts[1].server.take_departure().expect("all ranks of the host came");
+        for host in &mut hosts {
+            host.server.arrive(first.clone());
+            host.server.arrive(second.clone());
+            host.server.end_fence();
+        }
+        for (host, rank, key, value) in [(0, 0, "b", 2), (0, 1, "a", 1), (1, 0, "a", 1)] {
+            assert_eq!(hosts[host].heard(rank), two("cmd=kvs-fence-response;rc=0;"));
+            let get = two(&format!("cmd=kvs-get;jobid=job;srcid=-1;key={key};"));
+            let got = hosts[host].say(rank, &get).1;
+            assert!(got.contains(&format!("value={value};")), "{got}");
+        }
     }
 
     #[test]

@@ -98,7 +98,11 @@ const STAGES: &[Stage] = &[
     Stage { name: "examples", about: "examples and course, 2 to 128 ranks", run: scripts::stage },
     Stage { name: "hosts", about: "jobs on two and three hosts", run: hosts::stage },
     Stage { name: "fabrics", about: "jobs over libfabric", run: fabrics::stage },
-    Stage { name: "launchers", about: "hydra and srun start our ranks", run: launchers::stage },
+    Stage {
+        name: "launchers",
+        about: "hydra, mpirun and srun start our ranks",
+        run: launchers::stage,
+    },
     Stage { name: "mpi4py", about: "mpi4py's own tests, both faces", run: mpi4py::stage },
 ];
 

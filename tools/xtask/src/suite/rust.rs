@@ -47,6 +47,7 @@ pub fn unit(suite: &Suite) -> Result<Tally, String> {
     // The tests of exported symbols look at the libraries that are shipped.
     suite.need_prefix()?;
     crate::setup::fabrics()?;
+    crate::setup::pmix()?;
     let libraries = suite.places.target.join("release");
     let cargo = |suite, log| cargo(suite, log).env("STRAIT_TEST_LIBRARIES", &libraries);
     let mut tally = if in_path("cargo-nextest") {
