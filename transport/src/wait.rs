@@ -482,7 +482,8 @@ mod tests {
         for rank in 1..=cores {
             job.node.record(rank).publish_cores(&elsewhere);
         }
-        let quota = quota_millicores().is_some_and(|quota| cores_of_quota(quota) <= u64::from(cores));
+        let quota =
+            quota_millicores().is_some_and(|quota| cores_of_quota(quota) <= u64::from(cores));
         assert_eq!(is_crowded(&job.node, 0), quota);
     }
 
