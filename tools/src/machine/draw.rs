@@ -41,8 +41,8 @@ impl Machine {
             }
         }
         let mut index = 0;
+        let mut packages = Vec::new();
         for (package, cores) in self.cores() {
-            let _ = writeln!(text, "  package {package}");
             let mut shown = Vec::new();
             for threads in cores {
                 let Some(first) = threads.first().and_then(|number| by_number.get(number)) else {
@@ -59,7 +59,18 @@ impl Machine {
                 });
                 index += 1;
             }
-            self.draw_package(&mut text, &shown);
+            packages.push((package, shown));
+        }
+        let all = || packages.iter().flat_map(|(_, cores)| cores);
+        // What is the same everywhere is said once.
+        let own = all().next().map(own_caches).unwrap_or_default();
+        let is_same = all().all(|core| own_caches(core) == own);
+        if is_same && !own.is_empty() {
+            let _ = writeln!(text, "  each core: {own}");
+        }
+        for (package, cores) in &packages {
+            let _ = writeln!(text, "  package {package}");
+            self.draw_package(&mut text, cores, is_same);
         }
         self.draw_devices(&mut text);
         let free: Vec<u32> =
@@ -71,7 +82,7 @@ impl Machine {
     }
 
     /// NUMA nodes as they begin, and lines of cores.
-    fn draw_package(&self, text: &mut String, cores: &[Shown<'_>]) {
+    fn draw_package(&self, text: &mut String, cores: &[Shown<'_>], is_same: bool) {
         for here in cores.chunk_by(|a, b| a.first.node == b.first.node) {
             let number = here[0].first.node;
             if let Some(node) = self.nodes.iter().find(|one| Some(one.number) == number) {
@@ -86,7 +97,9 @@ impl Machine {
                     format!("L{} {}", cache.level, size(cache.bytes))
                 });
                 for run in runs(group) {
-                    rows.push(row(std::mem::take(&mut name), run));
+                    let own = if is_same { String::new() } else { own_caches(&run[0]) };
+                    let [cores, processors, ranks] = row(run);
+                    rows.push([std::mem::take(&mut name), cores, own, processors, ranks]);
                 }
             }
             text.push_str(&aligned("      ", &rows));
@@ -180,8 +193,8 @@ fn own_caches(core: &Shown<'_>) -> String {
     own.join(", ")
 }
 
-/// The cache that cores share, the cores, their own caches, their processors, their ranks.
-fn row(cache: String, cores: &[Shown<'_>]) -> [String; 5] {
+/// Cores, their processors, their ranks.
+fn row(cores: &[Shown<'_>]) -> [String; 3] {
     let (first, last) = (&cores[0], &cores[cores.len() - 1]);
     let name = match cores.len() {
         1 => format!("core {}", first.index),
@@ -204,15 +217,15 @@ fn row(cache: String, cores: &[Shown<'_>]) -> [String; 5] {
     } else if !refused.is_empty() {
         let _ = write!(processors, " (not ours: {})", rank_set(&refused));
     }
-    [cache, name, own_caches(first), processors, ranks_on(cores)]
+    [name, processors, ranks_on(cores)]
 }
 
 fn ranks_on(cores: &[Shown<'_>]) -> String {
     let first = &cores[0];
     if let Some(step) = cores.get(1).and_then(|next| step(first, next)).filter(|step| *step > 0) {
         let last = cores[cores.len() - 1].ranks[0][0];
-        let steps = if step > 1 { format!(" in steps of {step}") } else { String::new() };
-        return format!("ranks {}-{last}{steps}, a core each", first.ranks[0][0]);
+        let steps = if step > 1 { format!(" by {step}") } else { String::new() };
+        return format!("ranks {}-{last}{steps}, one each", first.ranks[0][0]);
     }
     if first.ranks.iter().all(|ranks| *ranks == first.ranks[0]) {
         return if first.ranks[0].is_empty() {

@@ -71,7 +71,7 @@ fn page(options: &Options) -> Result<Page, String> {
     let mut notes = Vec::new();
     let mut wanted = MpiexecOptions::default();
     placement_words(options.bind_to.as_deref(), options.map_by.as_deref(), &mut wanted)
-        .map_err(|failure| failure.to_string())?;
+        .map_err(|failure| without_head(&failure))?;
     let (machine, source, is_ours) = match setting("TOPOLOGY")? {
         Some(text) => {
             let Foreign { machine, from } = foreign::read(&text, library.as_deref())?;
@@ -90,7 +90,7 @@ fn page(options: &Options) -> Result<Page, String> {
         is_shared: false,
         variable: &|name| std::env::var(name).ok(),
     })
-    .map_err(|failure| failure.to_string())?;
+    .map_err(|failure| without_head(&failure))?;
     if options.ranks > 0 {
         notes.extend(placement.notes);
     }
@@ -152,6 +152,12 @@ fn this_host(
     }
     machine.devices = sysfs.devices;
     Ok((machine, if agrees { format!("{name}, and sysfs says the same") } else { name }))
+}
+
+/// An error of mpiexec's in its words, which begin as ours do.
+fn without_head(failure: &impl ToString) -> String {
+    let text = failure.to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
 fn drawn(page: &Page) -> String {

@@ -11,17 +11,18 @@ fn a_machine_is_drawn_with_its_ranks() {
     let sets = [Some(vec![0, 8]), Some(vec![0, 8]), None, Some(vec![2, 3, 10, 11])];
     let text = machine.draw("far1", &[], &sets);
     let expected = "far1  2 packages, 4 NUMA nodes, 8 cores, 16 processors, 32 GiB
+  each core: L1 32 KiB, L2 1 MiB
   package 0
     NUMA node 0  8 GiB
-      L3 16 MiB  core 0  L1 32 KiB, L2 1 MiB  processors 0,8                ranks 0-1
-                 core 1  L1 32 KiB, L2 1 MiB  processors 1,9 (not ours: 9)
+      L3 16 MiB  core 0  processors 0,8                ranks 0-1
+                 core 1  processors 1,9 (not ours: 9)
     NUMA node 1  8 GiB
-      L3 16 MiB  cores 2-3  L1 32 KiB, L2 1 MiB  processors 2-3,10-11  rank 3
+      L3 16 MiB  cores 2-3  processors 2-3,10-11  rank 3
   package 1
     NUMA node 2  8 GiB
-      L3 16 MiB  cores 4-5  L1 32 KiB, L2 1 MiB  processors 4-5,12-13
+      L3 16 MiB  cores 4-5  processors 4-5,12-13
     NUMA node 3  8 GiB
-      L3 16 MiB  cores 6-7  L1 32 KiB, L2 1 MiB  processors 6-7,14-15
+      L3 16 MiB  cores 6-7  processors 6-7,14-15
   fabric   mlx5_0 (ib0)  active  200 Gbit/s  near NUMA node 3, package 1
   network  eth0          up      25 Gbit/s   near package 0
   no card behind: docker0
@@ -38,14 +39,14 @@ fn a_large_machine_fits_a_screen() {
     let sets: Vec<Option<Vec<u32>>> = cores.iter().map(|core| Some(core.threads.clone())).collect();
     let text = machine.draw("far1", &[], &sets);
     assert_eq!(text.lines().count(), 1 + 2 * (2 + 8), "{text}");
-    let last = "L3 32 MiB  cores 120-127  processors 240-255  ranks 120-127, a core each";
+    let last = "L3 32 MiB  cores 120-127  processors 240-255  ranks 120-127, one each";
     assert_eq!(text.lines().last().map(str::trim), Some(last), "{text}");
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     // Dealt to the packages in turn.
     let sets: Vec<Option<Vec<u32>>> =
         (0..128).map(|rank| Some(cores[rank % 2 * 64 + rank / 2].threads.clone())).collect();
     let text = machine.draw("far1", &[], &sets);
-    assert!(text.contains("processors 16-31    ranks 16-30 in steps of 2, a core each"), "{text}");
+    assert!(text.contains("processors 16-31    ranks 16-30 by 2, one each"), "{text}");
     // A rank on each thread.
     let sets: Vec<Option<Vec<u32>>> = (0..256).map(|number| Some(vec![number])).collect();
     let text = machine.draw("far1", &[], &sets);
@@ -60,4 +61,15 @@ fn sizes_in_words() {
     {
         assert_eq!(size(bytes), words);
     }
+}
+
+#[test]
+fn cores_of_two_kinds_say_what_they_have() {
+    let mut machine = synthetic::parse("l3:1 l2:4(size=1MiB) core:1").unwrap();
+    for processor in &mut machine.processors[2..] {
+        processor.caches[0].bytes = 4 << 20;
+    }
+    let text = machine.draw("big.little", &[], &[]);
+    assert!(text.contains("L3 16 MiB  cores 0-1  L2 1 MiB  processors 0-1\n"), "{text}");
+    assert!(text.contains("           cores 2-3  L2 4 MiB  processors 2-3\n"), "{text}");
 }

@@ -121,6 +121,16 @@ pub fn sets(how: &BindTo, mapping: &Mapping, size: u32, cores: &[Core]) -> Resul
     Ok(sets)
 }
 
+/// Whether there is a unit for each rank.
+///
+/// # Errors
+/// There is none.
+fn check_room(mapping: &Mapping, size: u32, cores: &[Core]) -> Result<(), Failure> {
+    let parts = parts(cores, mapping.by == Some(Unit::HardwareThread));
+    let units = units(&parts, mapping)?;
+    mapping.deal(size, units.len() as u32).map(drop).map_err(Failure::usage)
+}
+
 fn too_many(count: u32, ranks: usize, here: &[&Part<'_>]) -> Failure {
     let wanted = ranks * count as usize;
     Failure::usage(format!(

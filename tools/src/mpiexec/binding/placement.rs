@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::policy::{self, Situation};
-use super::{Mapping, Sets, Unit, allowed_processors, sets};
+use super::{Mapping, Sets, Unit, allowed_processors, check_room, sets};
 use crate::machine::foreign::{self, Foreign};
 use crate::machine::{Detail, Machine};
 use crate::mpiexec::failure::Failure;
@@ -67,6 +67,7 @@ impl Placement {
         if *wish.bind_to == BindTo::Default {
             let why = policy::why_not(&Situation {
                 size: wish.size,
+                cores_each: wish.map.cores_each,
                 cores: cores.len(),
                 quota: quota_millicores(),
                 is_narrowed: is_narrowed(&machine, &allowed),
@@ -77,7 +78,7 @@ impl Placement {
                 let mut placement = nothing(nobody);
                 placement.notes.push(format!("ranks are not bound: {why}"));
                 // A mapping that cannot be is an error all the same.
-                sets(wish.bind_to, wish.map, wish.size, &cores)?;
+                check_room(wish.map, wish.size, &cores)?;
                 return Ok(placement);
             }
         }
@@ -97,6 +98,7 @@ impl Placement {
         };
         let why = policy::why_not(&Situation {
             size: wish.size,
+            cores_each: wish.map.cores_each,
             cores: cores.len(),
             quota: None,
             is_narrowed: false,
@@ -105,6 +107,7 @@ impl Placement {
         });
         match (wish.bind_to, why) {
             (BindTo::Default, Some(why)) => {
+                check_room(wish.map, wish.size, &cores)?;
                 placement.notes.push(format!("ranks would not be bound: {why}"));
             }
             _ => placement.sets = sets(wish.bind_to, wish.map, wish.size, &cores)?,

@@ -18,6 +18,8 @@ use strait_transport::topology::cores_of_quota;
 pub struct Situation<'a> {
     /// Ranks of this host.
     pub size: u32,
+    /// Cores that each of them wants, if somebody said so.
+    pub cores_each: Option<u32>,
     /// Cores that we may use.
     pub cores: usize,
     /// The quota of our control groups, in thousandths of a core.
@@ -38,6 +40,11 @@ pub fn why_not(situation: &Situation<'_>) -> Option<String> {
     }
     if size as usize > cores {
         return Some(format!("{size} ranks, and {cores} cores"));
+    }
+    if let Some(each) = situation.cores_each
+        && u64::from(size) * u64::from(each) > cores as u64
+    {
+        return Some(format!("{size} ranks of {each} cores each, and {cores} cores"));
     }
     if let Some(quota) = situation.quota
         && u64::from(size) > cores_of_quota(quota)
@@ -76,6 +83,7 @@ mod tests {
         let none = |_: &str| None;
         let base = || Situation {
             size: 4,
+            cores_each: None,
             cores: 8,
             quota: None,
             is_narrowed: false,
@@ -86,6 +94,8 @@ mod tests {
         assert_eq!(why_not(&Situation { size: 8, ..base() }), None);
         assert!(why_not(&Situation { size: 9, ..base() }).is_some());
         assert!(why_not(&Situation { size: 1, ..base() }).is_some());
+        assert_eq!(why_not(&Situation { cores_each: Some(2), ..base() }), None);
+        assert!(why_not(&Situation { cores_each: Some(3), ..base() }).is_some());
         assert!(why_not(&Situation { is_narrowed: true, ..base() }).is_some());
         assert!(why_not(&Situation { is_shared: true, ..base() }).is_some());
         // A quota of 1.5 cores feeds two ranks, whatever the number of cores.
