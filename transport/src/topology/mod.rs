@@ -7,7 +7,7 @@
 
 pub mod cgroup;
 
-pub use cgroup::{cores_of_quota, quota_millicores};
+pub use cgroup::quota_millicores;
 
 /// Whether this host has a network card that moves data by itself (InfiniBand, RoCE, EFA, Omni-Path
 /// and Slingshot cards all appear in one of these).

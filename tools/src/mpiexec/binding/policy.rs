@@ -12,7 +12,7 @@
 //! docs/decisions/0008-topology.md has the measurements.
 #![forbid(unsafe_code)]
 
-use strait_transport::topology::cores_of_quota;
+use strait_transport::topology::cgroup;
 
 /// What the decision depends on.
 pub struct Situation<'a> {
@@ -47,7 +47,7 @@ pub fn why_not(situation: &Situation<'_>) -> Option<String> {
         return Some(format!("{size} ranks of {each} cores each, and {cores} cores"));
     }
     if let Some(quota) = situation.quota
-        && u64::from(size) > cores_of_quota(quota)
+        && cgroup::ranks_per_core(size, quota) > 1
     {
         let worth = quota as f64 / 1000.0;
         return Some(format!("{size} ranks, and a quota of {worth} cores"));
@@ -98,8 +98,8 @@ mod tests {
         assert!(why_not(&Situation { cores_each: Some(3), ..base() }).is_some());
         assert!(why_not(&Situation { is_narrowed: true, ..base() }).is_some());
         assert!(why_not(&Situation { is_shared: true, ..base() }).is_some());
-        // A quota of 1.5 cores feeds two ranks, whatever the number of cores.
-        let quota = |size| why_not(&Situation { size, cores: 64, quota: Some(1500), ..base() });
+        // A quota of 2.5 cores feeds two ranks, whatever the number of cores.
+        let quota = |size| why_not(&Situation { size, cores: 64, quota: Some(2500), ..base() });
         assert_eq!((quota(2), quota(3).is_some()), (None, true));
     }
 
