@@ -20,8 +20,8 @@ fn drawn(topology: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// No line wraps in a terminal of 88 columns, except where it repeats what the user wrote; none ends
-/// in blanks.
+/// No line wraps in a terminal of 88 columns, except where it repeats what the user wrote; none
+/// ends in blanks.
 fn assert_tidy(text: &str) {
     for line in text.lines().filter(|line| !line.starts_with("  from ")) {
         assert!(line.len() <= 88 && line.trim_end() == line, "{line:?}");

@@ -180,9 +180,9 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Debugging,
         since: "0.1",
-        text: "Another machine for `strait info --topology` and `mpiexec --report-bindings` to show \
-               (nothing is bound then): an XML file of hwloc, a directory with a copy of /sys, or \
-               a synthetic string such as `pack:2 numa:2 core:8 pu:2` (docs/mpiexec.md).",
+        text: "Another machine for `strait info --topology` and `mpiexec --report-bindings` to \
+               show (nothing is bound then): an XML file of hwloc, a directory with a copy of \
+               /sys, or a synthetic string such as `pack:2 numa:2 core:8 pu:2` (docs/mpiexec.md).",
     },
     Knob {
         name: "TUNING",

@@ -21,7 +21,8 @@ struct Shown<'a> {
 }
 
 impl Machine {
-    /// The tree, below a title and some facts. `sets` are the processors of each rank; `None`: a rank that is not bound.
+    /// The tree, below a title and some facts. `sets` are the processors of each rank; `None`: it
+    /// is not bound.
     pub fn draw(&self, title: &str, facts: &[String], sets: &[Option<Vec<u32>>]) -> String {
         let memory: u64 = self.nodes.iter().map(|node| node.bytes).sum();
         let mut text = format!("{title}  {}", self.in_numbers());

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a host is made of: packages, NUMA nodes, caches, cores, hardware threads, and the cards that
-//! messages go through.
+//! What a host is made of: packages, NUMA nodes, caches, cores, hardware threads, and the cards
+//! that messages go through.
 //!
 //! A [`Machine`] comes from sysfs (sysfs.rs), from hwloc (hwloc/) or from a synthetic string
 //! (synthetic.rs); all else here and in mpiexec's placement does not care from which. foreign.rs
 //! reads `STRAIT_TOPOLOGY`; docs/decisions/0008-topology.md says which source serves whom.
 //!
 //! Invariants:
-//! 1. What a source does not know is left out; what is left is still a machine. Without any topology
-//!    every processor is a core of one package.
+//! 1. What a source does not know is left out; what is left is still a machine. Without any
+//!    topology every processor is a core of one package.
 //! 2. Only processors that are online are here; those that we may not use are marked.
 #![deny(unsafe_code)]
 
@@ -149,7 +149,7 @@ impl Machine {
         all.len()
     }
 
-    /// What the machine is made of, in numbers: `2 packages, 4 NUMA nodes, 32 cores, 64 processors`.
+    /// The machine in numbers: `2 packages, 4 NUMA nodes, 32 cores, 64 processors`.
     pub fn in_numbers(&self) -> String {
         let cores = self.cores();
         let count = |number: usize, what: &str| match number {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// How much is read: each fact of each processor is a file, and there may be hundreds of processors.
+/// How much is read: each fact of each processor is a file, and there may be hundreds of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Detail {
     /// Packages, NUMA nodes and cores: two files for each core.

@@ -223,9 +223,10 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         .map_err(|error| {
             Failure::with_code(1, format!("no shared memory for the node: {error}"))
         })?;
+    // Otherwise ranks that come early would take the others for sharers of their cores.
     for local_rank in 0..local_size {
         if let Some(processors) = plan.processors(local_rank) {
-            node.record(local_rank).foresee_cores(&CoreSet::of(processors));
+            node.record(local_rank).publish_cores(&CoreSet::of(processors));
         }
     }
     let job: String = job.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `strait info --topology`: what a host is made of, and where ranks go on it.
 //!
-//! This host is drawn from hwloc where its library is there, else from sysfs; mpiexec binds by sysfs
-//! alone (docs/decisions/0008-topology.md), so where the two differ it is said. Cards are from
-//! sysfs, which knows whether they are up. `STRAIT_TOPOLOGY` describes another machine.
+//! This host is drawn from hwloc where its library is there, else from sysfs; mpiexec binds by
+//! sysfs alone (docs/decisions/0008-topology.md), so where the two differ it is said. Cards are
+//! from sysfs, which knows whether they are up. `STRAIT_TOPOLOGY` describes another machine.
 #![forbid(unsafe_code)]
 
 use super::info::Topology as Options;

@@ -53,6 +53,11 @@ const FABRICS: &[Need] = &[
         package: "libfabric-dev",
     },
     Need {
+        what: "hwloc's headers",
+        met: || Path::new("/usr/include/hwloc.h").exists(),
+        package: "libhwloc-dev",
+    },
+    Need {
         what: "hwloc-calc, to compare with",
         met: || in_path("hwloc-calc"),
         package: "hwloc-nox",

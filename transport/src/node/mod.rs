@@ -460,17 +460,11 @@ impl<'a> Record<'a> {
         (identity.probe_address.load(Relaxed), identity.probe_magic.load(Relaxed))
     }
 
-    /// Says which cores the owner may use (owner only, once it runs).
-    pub(crate) fn publish_cores(&self, cores: &CoreSet) {
+    /// Says which cores the owner may use (owner only; before it runs, a launcher that binds it).
+    pub fn publish_cores(&self, cores: &CoreSet) {
         for (cell, word) in self.page.cores.0.words.iter().zip(cores.0) {
             cell.store(word, Relaxed);
         }
-    }
-
-    /// Says which cores the owner will have, before it is started: a launcher that binds ranks knows
-    /// it first. Without this, ranks that come early count the others as sharers of their cores.
-    pub fn foresee_cores(&self, cores: &CoreSet) {
-        self.publish_cores(cores);
     }
 
     /// The cores the owner may use; `None` before it has said so. A set that is read while it is

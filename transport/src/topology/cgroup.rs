@@ -17,18 +17,19 @@ pub fn quota_millicores() -> Option<u64> {
     groups.lines().filter_map(|line| quota_of_line(line, Path::new(ROOT))).min()
 }
 
-/// How many of `ranks` share a core's worth of a quota, rounded up; more than one: they are crowded.
+/// How many of `ranks` share a core's worth of a quota, rounded up; with more than one they are
+/// crowded.
 ///
 /// A quota of 1.5 cores crowds two ranks already. Tried on two cores with such a quota: where two
 /// ranks took themselves for uncrowded, 8 bytes one way took 37 us (median of 12 runs, unbound) or
-/// 0.8 us (bound), and 64 KiB 98 or 19 us; crowded and unbound, 1.5 and 8.9 us. Who spins spends the
-/// quota of who works.
+/// 0.8 us (bound), and 64 KiB 98 or 19 us; crowded and unbound, 1.5 and 8.9 us. Who spins spends
+/// the quota of who works.
 pub fn ranks_per_core(ranks: u32, millicores: u64) -> u64 {
     (u64::from(ranks) * 1000).div_ceil(millicores.max(1)).max(1)
 }
 
-/// The processors that the control groups of this process allow, as the kernel lists them (`0-3,8`),
-/// and the directory that says so; `None` where none of them says anything.
+/// The processors that the control groups of this process allow, as the kernel lists them
+/// (`0-3,8`), and the directory that says so; `None` where none of them says anything.
 pub fn cpuset() -> Option<(String, PathBuf)> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     groups.lines().find_map(|line| cpuset_of_line(line, Path::new(ROOT)))

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A machine from a synthetic string, in hwloc's language: levels from the outermost to the threads,
-//! each a type and how many of it are in one of the level above.
+//! A machine from a synthetic string, in hwloc's language: levels from the outermost to the
+//! threads, each a type and how many of it are in one of the level above.
 //!
-//!     pack:2 numa:2 core:8 pu:2            2 packages of 2 NUMA nodes of 8 cores of 2 threads
-//!     pack:2 [numa(memory=64GB)] l3:4(size=32MB) core:8 pu:2(indexes=2*64:1*2)
-//!     2 2 8 2                              the same as the first
+//! ```text
+//! pack:2 numa:2 core:8 pu:2            2 packages of 2 NUMA nodes of 8 cores of 2 threads
+//! pack:2 [numa(memory=64GB)] l3:4(size=32MB) core:8 pu:2(indexes=2*64:1*2)
+//! 2 2 8 2                              the same as the first
+//! ```
 //!
 //! Threads may be left out: one for each core. `[numa]` is a NUMA node beside the level before it.
 //! Different from hwloc: `node:` is a host here, so that one variable can describe several hosts
@@ -204,7 +206,8 @@ fn kind_of(word: &str) -> Result<Kind, String> {
     };
     match lower.as_str() {
         "node" | "host" => Err(format!(
-            "'{word}:' is a host, and several hosts on one are not built yet; NUMA nodes are 'numa:'"
+            "'{word}:' is a host, and several hosts on one are not built yet; NUMA nodes are \
+             'numa:'"
         )),
         _ if is("package", 2) || is("socket", 2) => Ok(Kind::Package),
         _ if is("numanode", 2) => Ok(Kind::NumaNode),
