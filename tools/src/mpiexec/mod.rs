@@ -283,12 +283,18 @@ fn announce(plan: &Plan<'_>, job: &mut Job<'_>) {
         }
     }
     if options.verbose {
-        for note in options.notes.iter().chain(&plan.placement.notes) {
+        for note in &options.notes {
             job.say(&format!("note: {note}"));
         }
     }
-    if let Some(warning) = plan.placement.warning() {
+    // The same on all hosts.
+    if let Some(warning) = plan.placement.warning().filter(|_| plan.first == 0) {
         job.say(&warning);
+    }
+    if options.verbose || options.report_bindings {
+        for note in &plan.placement.notes {
+            job.say(&format!("note: host {}: {note}", plan.host));
+        }
     }
     if options.report_bindings {
         job.say(&plan.bindings());

@@ -39,12 +39,12 @@ pub fn why_not(situation: &Situation<'_>) -> Option<String> {
         return Some("one rank has the host for itself".to_owned());
     }
     if size as usize > cores {
-        return Some(format!("{size} ranks, and {cores} cores"));
+        return Some(format!("{size} ranks, and {}", counted(cores)));
     }
     if let Some(each) = situation.cores_each
         && u64::from(size) * u64::from(each) > cores as u64
     {
-        return Some(format!("{size} ranks of {each} cores each, and {cores} cores"));
+        return Some(format!("{size} ranks of {each} cores each, and {}", counted(cores)));
     }
     if let Some(quota) = situation.quota
         && cgroup::ranks_per_core(size, quota) > 1
@@ -60,6 +60,10 @@ pub fn why_not(situation: &Situation<'_>) -> Option<String> {
     }
     binds_itself(situation.variable)
         .map(|name| format!("{name} names processors, which need not be those of a rank's part"))
+}
+
+fn counted(cores: usize) -> String {
+    if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") }
 }
 
 /// A variable by which an OpenMP program is bound to processors by their numbers.
