@@ -92,15 +92,15 @@ pub struct Core {
 }
 
 impl Machine {
-    /// The cores, each as its threads, package by package.
+    /// The cores, each as its threads, package by package, neighbours beside each other.
     pub fn cores(&self) -> BTreeMap<u32, Vec<&[u32]>> {
-        let mut packages: BTreeMap<u32, Vec<&[u32]>> = BTreeMap::new();
         let mut seen = std::collections::HashSet::new();
-        for processor in &self.processors {
-            let first = processor.core.first().copied().unwrap_or(processor.number);
-            if seen.insert(first) {
-                packages.entry(processor.package).or_default().push(&processor.core);
-            }
+        let is_first = |one: &&Processor| seen.insert(one.core.first().copied());
+        let mut firsts: Vec<&Processor> = self.processors.iter().filter(is_first).collect();
+        firsts.sort_by_key(|one| (one.node, one.caches.last().map(first_sharer), one.number));
+        let mut packages: BTreeMap<u32, Vec<&[u32]>> = BTreeMap::new();
+        for processor in firsts {
+            packages.entry(processor.package).or_default().push(&processor.core);
         }
         packages
     }
@@ -120,7 +120,7 @@ impl Machine {
             if threads[0] != processor.number {
                 continue;
             }
-            let of = |cache: &Cache| (cache.level, cache.processors.first().copied().unwrap_or(0));
+            let of = |cache: &Cache| (cache.level, first_sharer(cache));
             cores.push(Core {
                 threads,
                 package: processor.package,
@@ -164,6 +164,11 @@ impl Machine {
         ]
         .join(", ")
     }
+}
+
+/// What tells a cache from others of its level.
+fn first_sharer(cache: &Cache) -> u32 {
+    cache.processors.first().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

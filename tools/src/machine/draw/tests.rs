@@ -73,3 +73,17 @@ fn cores_of_two_kinds_say_what_they_have() {
     assert!(text.contains("L3 16 MiB  cores 0-1  L2 1 MiB  processors 0-1\n"), "{text}");
     assert!(text.contains("           cores 2-3  L2 4 MiB  processors 2-3\n"), "{text}");
 }
+
+#[test]
+fn a_numa_node_is_named_once_however_its_cores_are_numbered() {
+    let machine = synthetic::parse("numa:2 core:4 pu:1(indexes=4*2:1*4)").unwrap();
+    let text = machine.draw("odd", &[], &[]);
+    let expected = "odd  1 package, 2 NUMA nodes, 8 cores, 8 processors, 2 GiB
+  package 0
+    NUMA node 0  1 GiB
+      cores 0-3  processors 0,2,4,6
+    NUMA node 1  1 GiB
+      cores 4-7  processors 1,3,5,7
+";
+    assert_eq!(text, expected);
+}
