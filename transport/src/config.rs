@@ -89,6 +89,16 @@ pub const KNOBS: &[Knob] = &[
                the kernel. Off is for measurements, and where huge pages are scarce.",
     },
     Knob {
+        name: "HWLOC_LIBRARY",
+        value: Value::Text,
+        default: "libhwloc.so.15",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Name or path of the hwloc that `strait info --topology` and STRAIT_TOPOLOGY use: \
+               for a site's own build. hwloc 2 only. Ranks never open it.",
+    },
+    Knob {
         name: "LANES",
         value: Value::List,
         default: "shm,ucx,ofi,tcp",
@@ -172,6 +182,17 @@ pub const KNOBS: &[Knob] = &[
         since: "0.1",
         text: "Ports that ranks may listen on, such as 5000-5100: for firewalls that let these \
                through. Each rank of a host that uses TCP needs one.",
+    },
+    Knob {
+        name: "TOPOLOGY",
+        value: Value::Text,
+        default: "",
+        unit: "",
+        scope: Scope::Debugging,
+        since: "0.1",
+        text: "Another machine for `strait info --topology` and `mpiexec --report-bindings` to \
+               show (nothing is bound then): an XML file of hwloc, a directory with a copy of \
+               /sys, or a synthetic string such as `pack:2 numa:2 core:8 pu:2` (docs/mpiexec.md).",
     },
     Knob {
         name: "TUNING",

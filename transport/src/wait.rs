@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::lane::shm::bell::{self, AWAKE, Way};
 use crate::node::Node;
 use crate::sync::full_fence;
-use crate::topology::{CoreSet, quota_millicores};
+use crate::topology::{CoreSet, cgroup, quota_millicores};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
@@ -165,7 +165,7 @@ fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
     let by_cores = u64::from(sharing.div_ceil(cores.count().max(1)));
     static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
     let quota = QUOTA.get_or_init(quota_millicores);
-    let by_quota = quota.map_or(1, |quota| (u64::from(local_size) * 1000).div_ceil(quota.max(1)));
+    let by_quota = quota.map_or(1, |quota| cgroup::ranks_per_core(local_size, quota));
     u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
 }
 
@@ -482,7 +482,8 @@ mod tests {
         for rank in 1..=cores {
             job.node.record(rank).publish_cores(&elsewhere);
         }
-        let quota = quota_millicores().is_some_and(|quota| quota < u64::from(cores + 1) * 1000);
+        let quota =
+            quota_millicores().is_some_and(|quota| cgroup::ranks_per_core(cores + 1, quota) > 1);
         assert_eq!(is_crowded(&job.node, 0), quota);
     }
 

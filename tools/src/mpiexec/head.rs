@@ -99,9 +99,12 @@ pub struct Head<'a> {
 }
 
 /// Where the ranks of a request go.
-pub fn parts(request: &Request) -> Vec<Part> {
+///
+/// # Errors
+/// Ranks of a host would not follow each other.
+pub fn parts(request: &Request) -> Result<Vec<Part>, Failure> {
     let options = &request.options;
-    hosts::place(&options.hosts, options.per_host, request.size())
+    hosts::mapped(&options.hosts, options.per_host, &options.map, request.size())
 }
 
 /// What would be started.

@@ -6,6 +6,7 @@
 //! order of the list; if the ranks are more than the slots, all hosts get proportionally more.
 #![forbid(unsafe_code)]
 
+use super::binding::{Mapping, Unit};
 use super::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -185,6 +186,53 @@ fn expand(place: &str, text: &str) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(names)
+}
+
+/// As [`place`], as `-map-by` wants it: `node` deals ranks to the hosts in turn, `ppr:N:node` gives
+/// each host N.
+///
+/// # Errors
+/// Ranks of a host would not follow each other, which the node memory needs; no room for all.
+pub fn mapped(
+    hosts: &[Host],
+    per_host: Option<u32>,
+    map: &Mapping,
+    size: u32,
+) -> Result<Vec<Part>, Failure> {
+    if map.by != Some(Unit::Host) || hosts.len() < 2 {
+        return Ok(place(hosts, per_host, size));
+    }
+    if let Some(each) = map.per_unit {
+        // Answers which host each rank gets, or that there is no room.
+        map.deal(size, hosts.len() as u32).map_err(Failure::usage)?;
+        return Ok(place(hosts, Some(each), size));
+    }
+    // A rank for each host that has a free slot, round by round; then regardless of slots.
+    let mut counts = vec![0_u32; hosts.len()];
+    let room = |at: usize| per_host.or(hosts[at].slots).unwrap_or(u32::MAX);
+    let mut left = size;
+    while left > 0 {
+        let is_full = (0..hosts.len()).all(|at| counts[at] >= room(at));
+        for (at, count) in counts.iter_mut().enumerate() {
+            if left > 0 && (is_full || *count < room(at)) {
+                *count += 1;
+                left -= 1;
+            }
+        }
+    }
+    if !map.fill && counts.iter().any(|count| *count > 1) {
+        return Err(Failure::usage(
+            "-map-by node: ranks of a host that do not follow each other are not built yet",
+        )
+        .help("-map-by node -rank-by fill gives each host as many, one after the other"));
+    }
+    let mut first = 0;
+    let mut parts = Vec::new();
+    for (host, count) in hosts.iter().zip(counts).filter(|(_, count)| *count > 0) {
+        parts.push(Part { host: host.name.clone(), first, count });
+        first += count;
+    }
+    Ok(parts)
 }
 
 /// Which ranks each host gets; a host that gets none is left out.

@@ -47,17 +47,36 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use strait_transport::node::{Node, NodePlan};
+use strait_transport::topology::CoreSet;
 
 pub use binding::allowed_processors;
-pub(crate) use binding::{Cores, sets as binding_sets};
-pub(crate) use request::BindTo;
-pub(crate) use values::{processor_list, ranks_named};
+pub(crate) use binding::{Cores, Placement, Wish, is_narrowed};
+pub(crate) use request::Options as MpiexecOptions;
+pub(crate) use values::{processor_list, rank_set, ranks_named};
 
 /// What a Python program gets from mpiexec, for `strait doctor`.
 pub fn python_variables(prefix: Option<&Prefix>) -> environment::Variables {
     let mut variables: environment::Variables = std::env::vars_os().collect();
     environment::for_python(&mut variables, prefix);
     variables
+}
+
+/// Reads `-bind-to` and `-map-by`, for `strait info`.
+///
+/// # Errors
+/// As mpiexec says it.
+pub(crate) fn placement_words(
+    bind_to: Option<&str>,
+    map_by: Option<&str>,
+    options: &mut MpiexecOptions,
+) -> Result<(), Failure> {
+    if let Some(value) = map_by {
+        binding::map_by("--map-by", value, options)?;
+    }
+    if let Some(value) = bind_to {
+        parse::bind_to("--bind-to", value, options)?;
+    }
+    Ok(())
 }
 
 /// The names of a list of hosts, as `-hosts` takes it.
@@ -117,7 +136,8 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         request.options.hosts = hosts;
         request.options.launcher = Launcher::Srun;
     }
-    let parts = head::parts(&request);
+    binding::count_ranks(&mut request)?;
+    let parts = head::parts(&request)?;
     if parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {
         if request.options.dry_run {
             print_quietly(&head::table(&request, &parts));
@@ -206,6 +226,12 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         .map_err(|error| {
             Failure::with_code(1, format!("no shared memory for the node: {error}"))
         })?;
+    // Otherwise ranks that come early would take the others for sharers of their cores.
+    for local_rank in 0..local_size {
+        if let Some(processors) = plan.processors(local_rank) {
+            node.record(local_rank).publish_cores(&CoreSet::of(processors));
+        }
+    }
     let job: String = job.iter().map(|byte| format!("{byte:02x}")).collect();
     let socket = match index {
         Some(index) => format!("strait-{job}-host{index}"),
@@ -262,6 +288,15 @@ fn announce(plan: &Plan<'_>, job: &mut Job<'_>) {
     if options.verbose {
         for note in &options.notes {
             job.say(&format!("note: {note}"));
+        }
+    }
+    // The same on all hosts.
+    if let Some(warning) = plan.placement.warning().filter(|_| plan.first == 0) {
+        job.say(&warning);
+    }
+    if options.verbose || options.report_bindings {
+        for note in &plan.placement.notes {
+            job.say(&format!("note: host {}: {note}", plan.host));
         }
     }
     if options.report_bindings {

@@ -42,6 +42,7 @@ pub enum Id {
     Launcher,
     LauncherExec,
     MapBy,
+    RankBy,
     Mca,
     NoEffect,
     NoEffectValue,
@@ -202,7 +203,23 @@ pub const ROWS: &[Row] = &[
         &["bind-to"],
         &["WHAT"],
         Placement,
-        "none (default), core, hwthread, or user:LIST, an element per rank: user:0,1,4+5.",
+        "core (equal parts of the host; the default where each rank has one), none, hwthread, \
+         l1cache to l3cache, numa, package, or user:LIST, an element per rank: user:0,1,4+5.",
+    ),
+    row(
+        Id::MapBy,
+        &["map-by"],
+        &["WORD"],
+        Placement,
+        "Deal ranks to slot (default: blocks), core, l3cache, numa, package, or node in turn; \
+         ppr:N:UNIT: N to each. PE=N behind it: N cores each. package:PE=2",
+    ),
+    row(
+        Id::RankBy,
+        &["rank-by", "rankmap"],
+        &["WORD"],
+        Placement,
+        "span (default): number ranks as they are dealt; fill, slot: the ranks of a unit in a row.",
     ),
     row(
         Id::ReportBindings,
@@ -249,13 +266,6 @@ pub const ROWS: &[Row] = &[
         &["VALUE"],
         Accepted,
         "Programs are searched in PATH; -wdir and -env PATH change that.",
-    ),
-    row(
-        Id::MapBy,
-        &["map-by", "rank-by", "rankmap"],
-        &["WORD"],
-        Accepted,
-        "Known words are accepted; ranks are placed in blocks.",
     ),
     row(
         Id::Mca,

@@ -5,6 +5,7 @@
 //! It reads the option table and host files, and starts nothing.
 #![forbid(unsafe_code)]
 
+use super::binding::{self, Unit};
 use super::failure::Failure;
 use super::hosts::{self, Launcher};
 use super::option_table::{self, Id, Row};
@@ -12,12 +13,6 @@ use super::request::{BindTo, Command, EnvRules, Inherit, Options, Program, Reque
 use super::values;
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// Words of `-map-by` and `-rank-by` that other launchers know.
-const MAP_WORDS: &[&str] = &[
-    "slot", "core", "hwthread", "numa", "socket", "package", "node", "l1cache", "l2cache",
-    "l3cache", "machine", "ppr", "seq", "fill", "span", "none",
-];
 
 /// Reads the arguments after the program name.
 ///
@@ -46,6 +41,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
 /// What concerns several options at once.
 fn check(request: &Request) -> Result<(), Failure> {
     let size = request.size();
+    request.options.map.check().map_err(Failure::usage)?;
     if size > values::RANKS_MAX {
         return Err(Failure::usage(format!(
             "{size} ranks in all, but a job has at most {}",
@@ -119,7 +115,9 @@ impl Reader {
             argv.push(token);
         }
         let Draft { ranks, directory, env } = draft;
-        Ok(Next::Program(Program { ranks: ranks.unwrap_or(1), argv, directory, env }, more))
+        let is_counted = ranks.is_some();
+        let ranks = ranks.unwrap_or(1);
+        Ok(Next::Program(Program { ranks, is_counted, argv, directory, env }, more))
     }
 
     fn values(
@@ -182,7 +180,7 @@ impl Reader {
             Id::Timeout => options.timeout = Some(values::duration(spelled, value)?),
             Id::Grace => options.grace = values::duration(spelled, value)?,
             Id::HangReport => options.hang_report = Some(values::duration(spelled, value)?),
-            Id::BindTo => options.bind_to = bind_to(spelled, value)?,
+            Id::BindTo => bind_to(spelled, value, options)?,
             Id::ReportBindings => options.report_bindings = true,
             Id::DryRun => options.dry_run = true,
             Id::Verbose => options.verbose = true,
@@ -202,7 +200,8 @@ impl Reader {
                     _ => Launcher::Program(value.to_owned()),
                 };
             }
-            Id::MapBy => map_by(spelled, value, options)?,
+            Id::MapBy => binding::map_by(spelled, value, options)?,
+            Id::RankBy => binding::rank_by(spelled, value, options)?,
             Id::Mca => {
                 options.notes.push(format!("{spelled} {} has no meaning here", values.join(" ")))
             }
@@ -353,10 +352,13 @@ fn stdin(spelled: &str, value: &str) -> Result<Stdin, Failure> {
     })
 }
 
-fn bind_to(spelled: &str, value: &str) -> Result<BindTo, Failure> {
+/// Reads `-bind-to`.
+pub fn bind_to(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
     let wrong = || {
-        Failure::usage(format!("{spelled} does not know '{value}'"))
-            .help("it knows none, core, hwthread, and user:LIST such as user:0,1,4+5")
+        Failure::usage(format!("{spelled} does not know '{value}'")).help(
+            "it knows none, core, hwthread, l1cache to l3cache, numa, package, and user:LIST such \
+             as user:0,1,4+5",
+        )
     };
     if let Some(list) = value.strip_prefix("user:") {
         let mut sets = Vec::new();
@@ -367,25 +369,30 @@ fn bind_to(spelled: &str, value: &str) -> Result<BindTo, Failure> {
             }
             sets.push(set);
         }
-        return Ok(BindTo::User(sets));
+        options.bind_to = BindTo::User(sets);
+        return Ok(());
     }
-    match value.split(':').next().unwrap_or(value) {
-        "none" => Ok(BindTo::None),
-        "core" => Ok(BindTo::Core),
-        "hwthread" => Ok(BindTo::HardwareThread),
-        _ => Err(wrong()),
+    let mut words = value.split([':', ',']);
+    options.bind_to = match words.next().unwrap_or("") {
+        "none" => BindTo::None,
+        word => BindTo::To(binding::unit_of(word).ok_or_else(wrong)?),
+    };
+    for word in words {
+        match word.parse::<u32>() {
+            // hydra's `core:2`: two cores for each rank.
+            Ok(count) if count > 0 => match options.bind_to {
+                BindTo::To(Unit::Core | Unit::HardwareThread) => {
+                    options.map.cores_each = Some(count);
+                }
+                _ if count == 1 => {}
+                _ => return Err(wrong()),
+            },
+            Ok(_) => return Err(wrong()),
+            Err(_) if matches!(word, "overload-allowed" | "no-overload" | "if-supported") => {
+                options.notes.push(format!("{spelled} {value}: '{word}' has no effect here"));
+            }
+            Err(_) => return Err(wrong()),
+        }
     }
-}
-
-fn map_by(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
-    let word = value.trim_start_matches(':').split([':', ',']).next().unwrap_or("");
-    let known = MAP_WORDS.contains(&word)
-        || matches!(word.to_ascii_lowercase().as_str(), "oversubscribe" | "nooversubscribe")
-        || word.to_ascii_lowercase().starts_with("pe=");
-    if !known {
-        return Err(Failure::usage(format!("{spelled} does not know '{value}'"))
-            .help(format!("it knows {}", MAP_WORDS.join(", "))));
-    }
-    options.notes.push(format!("{spelled} {value} has no effect on one host"));
     Ok(())
 }

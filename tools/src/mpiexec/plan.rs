@@ -3,18 +3,17 @@
 //! Nothing has been started when this fails.
 #![forbid(unsafe_code)]
 
-use super::binding::{self, Cores};
+use super::binding::{Placement, Wish};
 use super::environment::{self, Variables};
 use super::failure::Failure;
+use super::hosts::Launcher;
 use super::program::{self, Resolved};
 use super::request::{Request, Stdin};
 use super::values::ranks_named;
-use crate::machine::Machine;
 use crate::prefix::Prefix;
 use std::ffi::{CString, OsStr};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// One program, ready for execve.
 pub struct Prepared {
@@ -47,8 +46,8 @@ pub struct Plan<'a> {
     pub programs: Vec<Prepared>,
     /// For each rank its program.
     pub program_of: Vec<usize>,
-    /// For each rank its processors.
-    pub processors: Vec<Option<Vec<u32>>>,
+    /// Where they go.
+    pub placement: Placement,
 }
 
 impl<'a> Plan<'a> {
@@ -98,9 +97,17 @@ impl<'a> Plan<'a> {
             });
         }
         let size = program_of.len() as u32;
-        let processors = binding::sets(&request.options.bind_to, size, &Cores::of_this_process())?;
+        let options = &request.options;
+        let placement = Placement::of(&Wish {
+            bind_to: &options.bind_to,
+            map: &options.map,
+            size,
+            is_shown: options.report_bindings || options.dry_run,
+            is_shared: options.launcher == Launcher::Fork && request.options.hosts.len() > 1,
+            variable: &|name| Some(ours.get(OsStr::new(name))?.to_string_lossy().into_owned()),
+        })?;
         let (first, job_size) = (ranks.start, request.size());
-        Ok(Plan { request, host, first, job_size, prefix, programs, program_of, processors })
+        Ok(Plan { request, host, first, job_size, prefix, programs, program_of, placement })
     }
 
     /// Ranks of this host.
@@ -108,15 +115,15 @@ impl<'a> Plan<'a> {
         self.program_of.len() as u32
     }
 
-    /// Who may use what, one line per rank.
+    /// The processors of a rank of this host, if it is to be bound.
+    pub fn processors(&self, local_rank: u32) -> Option<&[u32]> {
+        let Placement { sets, is_real, .. } = &self.placement;
+        sets[local_rank as usize].as_deref().filter(|_| *is_real)
+    }
+
+    /// Who may use what.
     pub fn bindings(&self) -> String {
-        let machine = Machine::read(Path::new("/sys"), &binding::allowed_processors());
-        let lines = self.processors.iter().zip(self.first..).map(|(set, rank)| {
-            let words = binding::in_words(set.as_ref());
-            let picture = machine.picture(set.as_deref());
-            format!("rank {rank}  host {}  processors {words}  {picture}", self.host)
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        self.placement.lines(&self.host, self.first)
     }
 
     /// The plan as a table.
@@ -129,7 +136,7 @@ impl<'a> Plan<'a> {
             let ranks: Vec<u32> = (first..first + program.ranks).collect();
             first += program.ranks;
             let directory = program.directory.as_ref();
-            let bound = ranks.iter().any(|rank| self.processors[*rank as usize].is_some());
+            let bound = ranks.iter().any(|rank| self.placement.sets[*rank as usize].is_some());
             let command: Vec<String> = std::iter::once(prepared.resolved.path.as_os_str())
                 .chain(prepared.resolved.argv[1..].iter().map(|text| text.as_os_str()))
                 .map(|text| text.to_string_lossy().into_owned())
@@ -156,9 +163,12 @@ impl<'a> Plan<'a> {
                 text.push_str(&format!("environment of program {program}: {name}={value}\n"));
             }
         }
-        if self.processors.iter().any(Option::is_some) {
+        if self.placement.sets.iter().any(Option::is_some) {
             text.push_str(&self.bindings());
             text.push('\n');
+        }
+        for note in self.placement.warning().iter().chain(&self.placement.notes) {
+            text.push_str(&format!("{note}\n"));
         }
         if let Some(limit) = options.timeout {
             text.push_str(&format!("time limit: {} s\n", limit.as_secs_f64()));

@@ -2,6 +2,7 @@
 //! What the user asked for, as data.
 #![forbid(unsafe_code)]
 
+use super::binding::{Mapping, Unit};
 use super::hosts::{Host, Launcher};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ pub struct EnvRules {
 pub struct Program {
     /// How many ranks run it.
     pub ranks: u32,
+    /// Somebody said so.
+    pub is_counted: bool,
     /// The program and its arguments; never empty.
     pub argv: Vec<OsString>,
     /// Where it runs.
@@ -55,12 +58,13 @@ pub enum Stdin {
 /// Which processors the ranks may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindTo {
+    /// Disjoint sets of cores, as large as possible, if there are enough for all.
+    Default,
     /// All.
     None,
-    /// Disjoint sets of cores, as large as possible.
-    Core,
-    /// Disjoint sets of hardware threads.
-    HardwareThread,
+    /// Disjoint sets of cores or hardware threads, as large as possible; or the unit that a rank's
+    /// cores are in.
+    To(Unit),
     /// Rank i gets element i, modulo the length.
     User(Vec<Vec<u32>>),
 }
@@ -86,6 +90,8 @@ pub struct Options {
     pub hang_report: Option<Duration>,
     /// Processors.
     pub bind_to: BindTo,
+    /// How ranks are dealt to the units of a host.
+    pub map: Mapping,
     /// Say which.
     pub report_bindings: bool,
     /// Start nothing.
@@ -123,7 +129,8 @@ impl Default for Options {
             timeout: None,
             grace: GRACE_DEFAULT,
             hang_report: None,
-            bind_to: BindTo::None,
+            bind_to: BindTo::Default,
+            map: Mapping::default(),
             report_bindings: false,
             dry_run: false,
             verbose: false,

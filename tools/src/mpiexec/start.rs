@@ -139,7 +139,7 @@ impl Starter<'_> {
             stdin,
             outputs: [out_write.as_fd(), err_write.as_fd()],
             kept: [self.node, pmi_theirs.as_fd()],
-            processors: self.plan.processors[local_rank as usize].as_deref(),
+            processors: self.plan.processors(local_rank),
         };
         let pid = self
             .spawner

@@ -3,12 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::probe;
-use crate::machine::Machine;
-use crate::mpiexec::{BindTo, Cores, allowed_processors, binding_sets};
+use super::topology::{self, Source};
+use crate::mpiexec::allowed_processors;
 use crate::prefix::{MPICH_FACE, Prefix, STANDARD_FACE};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Everything that is told, in the order it is told.
@@ -63,56 +62,46 @@ fn gather() -> Info {
     }
 }
 
-/// How ranks are bound, as mpiexec's `-bind-to`.
-#[derive(Clone, Copy, ValueEnum)]
-enum Binding {
-    None,
-    Core,
-    Hwthread,
-}
-
 /// What to tell.
 #[derive(Args)]
 pub struct Options {
     /// As one JSON object.
     #[arg(long)]
     json: bool,
-    /// Draw what this host is made of: packages, NUMA nodes, caches, cores, cards.
+    /// Draw what this host is made of: packages, NUMA nodes, caches, cores, cards. STRAIT_TOPOLOGY
+    /// (an XML file of hwloc, a synthetic string) draws another machine.
     #[arg(long)]
     topology: bool,
-    /// With --topology: so many ranks in the drawing, as mpiexec would bind them.
+    #[command(flatten)]
+    drawing: Topology,
+}
+
+/// What to draw.
+#[derive(Args)]
+pub struct Topology {
+    /// With --topology: so many ranks in the drawing, where mpiexec would bind them.
     #[arg(short = 'n', long, default_value_t = 0, requires = "topology")]
-    ranks: u32,
-    /// With -n: how they are bound.
-    #[arg(long, value_enum, default_value = "core", requires = "topology")]
-    bind_to: Binding,
+    pub ranks: u32,
+    /// With -n: mpiexec's -bind-to.
+    #[arg(long, requires = "topology")]
+    pub bind_to: Option<String>,
+    /// With -n: mpiexec's -map-by.
+    #[arg(long, requires = "topology")]
+    pub map_by: Option<String>,
+    /// With --topology: who is asked about this host.
+    #[arg(long, value_enum, default_value = "auto", requires = "topology")]
+    pub from: Source,
 }
 
 /// Runs it.
 pub fn run(options: &Options) -> ExitCode {
-    if options.topology { topology(options) } else { facts(options.json) }
-}
-
-fn topology(options: &Options) -> ExitCode {
-    let machine = Machine::read(Path::new("/sys"), &allowed_processors());
-    if options.json {
-        let text = serde_json::to_string_pretty(&machine).expect("numbers become JSON");
-        super::print(&format!("{text}\n"));
-        return ExitCode::SUCCESS;
+    match options.topology {
+        true => topology::run(&options.drawing, options.json),
+        false => facts(options.json),
     }
-    let how = match options.bind_to {
-        Binding::None => BindTo::None,
-        Binding::Core => BindTo::Core,
-        Binding::Hwthread => BindTo::HardwareThread,
-    };
-    let cores = Cores::of_this_process();
-    // Only a list of the user's can be wrong.
-    let sets = binding_sets(&how, options.ranks, &cores).unwrap_or_default();
-    super::print(&machine.draw(&host(), &sets));
-    ExitCode::SUCCESS
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

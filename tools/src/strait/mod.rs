@@ -11,6 +11,7 @@ mod peer;
 mod probe;
 mod schedule;
 mod simulate;
+mod topology;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

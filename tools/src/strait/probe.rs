@@ -22,24 +22,9 @@ pub fn dev_shm() -> io::Result<(u64, u64)> {
     Ok((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
 }
 
-/// Processors that the cgroup's quota allows, if there is one (v2, then v1).
+/// Processors that the quota of our control groups is worth, if there is one.
 pub fn quota() -> Option<f64> {
-    let parts = |text: String| {
-        let mut words = text.split_ascii_whitespace();
-        let quota: f64 = words.next()?.parse().ok()?;
-        let period: f64 = words.next()?.parse().ok()?;
-        (quota > 0.0 && period > 0.0).then(|| quota / period)
-    };
-    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned();
-    let v2 = [format!("/sys/fs/cgroup{path}/cpu.max"), "/sys/fs/cgroup/cpu.max".to_owned()];
-    if let Some(found) = v2.iter().find_map(|file| fs::read_to_string(file).ok().and_then(parts)) {
-        return Some(found);
-    }
-    let v1 = "/sys/fs/cgroup/cpu/cpu.cfs_";
-    let quota = fs::read_to_string(format!("{v1}quota_us")).ok()?;
-    let period = fs::read_to_string(format!("{v1}period_us")).ok()?;
-    parts(format!("{} {}", quota.trim(), period.trim()))
+    strait_transport::topology::quota_millicores().map(|thousandths| thousandths as f64 / 1000.0)
 }
 
 /// The kernel.

@@ -2,6 +2,7 @@
 //! mpiexec with real processes: shells and Python as ranks, and this very program where a rank has
 //! to join the job (rank.rs). No MPI library is needed.
 
+mod binding;
 mod ends;
 mod hosts;
 mod options;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Many ranks, bindings, foreign programs.
+//! Many ranks, foreign programs.
 
 use crate::{finish, mpiexec, run};
 
@@ -25,23 +25,6 @@ fn ranks_keep_the_users_descriptor_limit_and_inherit_nothing_else() {
     inside.sort_unstable();
     // Two more than ours: the node memory and the PMI socket.
     assert_eq!(inside, [numbers[0] + 2, numbers[0] + 2, 500, 500]);
-}
-
-#[test]
-fn binding() {
-    let cpus = strait_tools::mpiexec::allowed_processors();
-    let ran = run(&["-n", "1", "-bind-to", "core", "--report-bindings", "true"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.err.contains("rank 0  host "), "{}", ran.err);
-    let list = format!("user:{}", cpus[0]);
-    let script = "import os; print(sorted(os.sched_getaffinity(0)))";
-    let ran = run(&["-n", "2", "-bind-to", &list, "python3", "-c", script]);
-    assert_eq!(ran.out, format!("[{0}]\n[{0}]\n", cpus[0]));
-    assert_eq!(run(&["-bind-to", "user:4000", "true"]).code, Some(2));
-    // More ranks than cores: nobody is bound.
-    let many = (cpus.len() + 1).to_string();
-    let ran = run(&["-n", &many, "-bind-to", "core", "python3", "-c", script]);
-    assert!(ran.out.lines().all(|line| line == format!("{cpus:?}")), "{}", ran.out);
 }
 
 /// What MPICH's library does to find its peers, in both dialects of PMI.

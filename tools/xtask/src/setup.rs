@@ -61,6 +61,11 @@ const FABRICS: &[Need] = &[
         package: "libucx-dev",
     },
     Need {
+        what: "hwloc's headers",
+        met: || Path::new("/usr/include/hwloc.h").exists(),
+        package: "libhwloc-dev",
+    },
+    Need {
         what: "hwloc-calc, to compare with",
         met: || in_path("hwloc-calc"),
         package: "hwloc-nox",

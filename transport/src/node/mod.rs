@@ -461,8 +461,8 @@ impl<'a> Record<'a> {
         (identity.probe_address.load(Relaxed), identity.probe_magic.load(Relaxed))
     }
 
-    /// Says which cores the owner may use (owner only).
-    pub(crate) fn publish_cores(&self, cores: &CoreSet) {
+    /// Says which cores the owner may use (owner only; before it runs, a launcher that binds it).
+    pub fn publish_cores(&self, cores: &CoreSet) {
         for (cell, word) in self.page.cores.0.words.iter().zip(cores.0) {
             cell.store(word, Relaxed);
         }
