@@ -7,6 +7,7 @@
 mod address;
 mod agent;
 mod binding;
+mod branch;
 mod control;
 mod ending;
 mod environment;
@@ -21,6 +22,7 @@ mod option_table;
 mod parse;
 mod plan;
 mod pmi;
+mod port;
 mod program;
 mod ready;
 mod relay;

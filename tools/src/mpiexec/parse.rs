@@ -202,6 +202,7 @@ impl Reader {
                     _ => Launcher::Program(value.to_owned()),
                 };
             }
+            Id::FanOut => options.fan_out = values::fan_out(spelled, value)?,
             Id::MapBy => map_by(spelled, value, options)?,
             Id::Mca => {
                 options.notes.push(format!("{spelled} {} has no meaning here", values.join(" ")))

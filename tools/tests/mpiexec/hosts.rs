@@ -10,25 +10,25 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A launcher that ignores the host and runs the command.
-fn launcher(test: &str, body: &str) -> PathBuf {
+pub fn launcher(test: &str, body: &str) -> PathBuf {
     let path = directory(test).join("launcher");
     std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("writable");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
     path
 }
 
-const PLAIN: &str = "shift; exec \"$@\"";
+pub const PLAIN: &str = "shift; exec \"$@\"";
 
-fn command(test: &str, body: &str, args: &[&str]) -> Command {
+pub fn command(test: &str, body: &str, args: &[&str]) -> Command {
     let launcher = launcher(test, body).display().to_string();
     mpiexec(&[&["-launcher-exec", &launcher], args].concat())
 }
 
-fn run(test: &str, body: &str, args: &[&str]) -> Ran {
+pub fn run(test: &str, body: &str, args: &[&str]) -> Ran {
     finish(command(test, body, args), b"")
 }
 
-fn sorted(text: &str) -> Vec<&str> {
+pub fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines

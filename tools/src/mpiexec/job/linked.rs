@@ -63,7 +63,7 @@ impl Job<'_> {
                 }
             }
             Command::Leave => link.is_released = true,
-            Command::Beat | Command::Prepare(_) | Command::Start => {}
+            Command::Beat | Command::Prepare(_) | Command::Branch(_) | Command::Start => {}
         }
     }
 
