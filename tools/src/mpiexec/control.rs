@@ -23,8 +23,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_transport::bootstrap::contract::{HELLO_BYTES, Hello};
 
-/// How long a process may take from connect to its hello.
-const HELLO_TIME: Duration = Duration::from_secs(2);
+/// How long a process may take from connect to its hello: long, since a crowded host may keep it
+/// from running between the two.
+const HELLO_TIME: Duration = Duration::from_secs(30);
 /// Connections that the kernel holds while we are busy starting ranks: all of a large job.
 const BACKLOG: i32 = 4096;
 
@@ -131,10 +132,13 @@ impl Control {
         waiting.map(|connection| connection.deadline).min()
     }
 
-    /// Closes connections that never said hello.
+    /// Closes connections that never said hello. One that did, while we were kept from running, is
+    /// no stranger: to close it would kill the rank.
     pub fn on_time(&mut self, now: Instant) {
-        self.connections
-            .retain(|_, connection| connection.rank.is_some() || now < connection.deadline);
+        self.connections.retain(|_, connection| {
+            let is_known = connection.rank.is_some() || now < connection.deadline;
+            is_known || super::port::is_readable(&connection.socket)
+        });
     }
 }
 
