@@ -52,6 +52,7 @@ use strait_transport::node::{Node, NodePlan};
 
 pub use binding::allowed_processors;
 pub(crate) use binding::{Cores, sets as binding_sets};
+pub use port::groups;
 pub(crate) use request::BindTo;
 pub(crate) use values::{processor_list, ranks_named};
 
