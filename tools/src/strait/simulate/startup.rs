@@ -183,9 +183,9 @@ fn validation() -> String {
         ]);
     }
     format!(
-        "{}# Measured on two processors, all hosts on one machine, up to 64 hosts and 160 ranks: the\n\
-         # above is an extrapolation by three orders of magnitude. Not in it: network, file system,\n\
-         # name service, the program's own start (docs/simulation.md).\n",
+        "{}# Measured on two processors, all hosts on one machine, up to 64 hosts and 160 ranks:\n\
+         # the above is an extrapolation by three orders of magnitude. Not in it: network, file\n\
+         # system, name service, the program's own start (docs/simulation.md).\n",
         aligned(&rows)
     )
 }
