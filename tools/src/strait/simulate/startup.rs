@@ -50,8 +50,8 @@ struct Constants {
     rank_ms: f64,
     /// A rank itself, from exec to the end of MPI_Init.
     init_ms: f64,
-    /// Memory of their own of mpiexec or an agent, of a port, of a host behind another, of a rank in
-    /// its agent, and of a rank itself without its peers.
+    /// Memory of mpiexec or an agent, of a port, of a host behind another, of a rank in its agent,
+    /// and of a rank itself without its peers.
     process_kib: f64,
     port_kib: f64,
     behind_kib: f64,
