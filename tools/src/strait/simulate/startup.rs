@@ -35,8 +35,8 @@ pub struct Options {
 }
 
 /// What was measured, in milliseconds of one processor and in KiB. Fitted to mpiexec's, an agent's
-/// and a rank's own processor time (/proc/PID/schedstat) in jobs of 1 to 64 hosts (`-launcher fork`:
-/// all hosts are one machine) and of 1, 16 and 64 ranks of one host; docs/simulation.md has them.
+/// and a rank's own processor time (/proc/PID/schedstat) in jobs of 1 to 64 hosts, all of them one
+/// machine (`-launcher fork`), and of 1, 16 and 64 ranks of one host (docs/simulation.md).
 struct Constants {
     /// mpiexec without hosts.
     head_ms: f64,
