@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! More hosts than one host starts: hosts start hosts. All are this one (hosts.rs).
 
-use crate::hosts::{PLAIN, command, launcher, run, sorted};
+use crate::hosts::{PLAIN, command, killing, launcher, run, sorted};
 use crate::{directory, eventually, finish, is_alive, mpiexec, rank, read_pids, watched};
 use std::os::unix::process::CommandExt;
 
@@ -91,7 +91,7 @@ fn exit_codes_and_reports_come_from_far() {
     assert!(ran.err.contains("rank 9  host h9  pid"), "{}", ran.err);
     let launcher = launcher("tree-report", PLAIN).display().to_string();
     let options = ["-launcher-exec", &launcher, "-hosts", "a,b,c,d", "-fan-out", "1"];
-    let ran = rank::run_ranks(&options, "barrier barrier barrier exit:4");
+    let ran = rank::run_ranks(&options, "barrier barrier barrier later:4");
     assert_eq!(ran.code, Some(4), "{}", ran.err);
     assert!(ran.err.contains("ranks 0-2 were waiting in MPI_Barrier"), "{}", ran.err);
 }
@@ -120,11 +120,12 @@ fn what_cannot_start_far_away_is_one_error() {
 #[test]
 fn a_lost_host_takes_those_behind_it_along() {
     // The rank's parent is its agent, whose parent is what starts other agents.
-    let script = "echo pid $$; if [ $PMI_RANK = 5 ]; then sleep 1; \
-                  kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); fi; sleep 50";
-    let args = over_ten("2", &["-n", "10", "sh", "-c", script]);
+    let mark = directory("tree-lost-mark").join("go");
+    let script = killing("5", "$(cut -d' ' -f4 /proc/$PPID/stat)", &mark);
+    let args = over_ten("2", &["-n", "10", "sh", "-c", &script]);
     let mut child = command("tree-lost", PLAIN, &args).spawn().expect("mpiexec starts");
     let pids = read_pids(&mut child, 10);
+    std::fs::write(mark, "").expect("writable");
     let output = watched(child);
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
@@ -137,10 +138,12 @@ fn a_lost_host_takes_those_behind_it_along() {
 
 #[test]
 fn a_host_lost_behind_another_is_told_by_that_one() {
-    let script = "echo pid $$; if [ $PMI_RANK = 9 ]; then sleep 1; kill -9 $PPID; fi; sleep 50";
-    let args = over_ten("3", &["-n", "10", "sh", "-c", script]);
+    let mark = directory("tree-leaf-mark").join("go");
+    let script = killing("9", "$PPID", &mark);
+    let args = over_ten("3", &["-n", "10", "sh", "-c", &script]);
     let mut child = command("tree-leaf", PLAIN, &args).spawn().expect("mpiexec starts");
     let pids = read_pids(&mut child, 10);
+    std::fs::write(mark, "").expect("writable");
     let output = watched(child);
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
