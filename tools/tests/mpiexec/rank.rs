@@ -30,8 +30,8 @@ pub fn command(options: &[&str], words: &str) -> std::process::Command {
     command
 }
 
-/// Not a test of its own: what a rank does. `later` gives ranks of other hosts time to join, also on
-/// a busy machine: nobody here can see when they have.
+/// Not a test of its own: what a rank does. `later` gives ranks of other hosts time to join, even
+/// on a busy machine: nobody here can see when they have.
 #[test]
 fn rank_program() {
     let Ok(script) = std::env::var(SCRIPT) else { return };
