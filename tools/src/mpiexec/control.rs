@@ -164,3 +164,29 @@ fn pass(socket: &OwnedFd, node: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let flags = SendFlags::NOSIGNAL;
     rustix::net::sendmsg(socket, &[IoSlice::new(b"n")], &mut ancillary, flags).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
+    /// Both are past their time; who said hello meanwhile is served, the other one is a stranger.
+    #[test]
+    fn a_late_hello_is_a_hello() {
+        let name = format!("strait-test-hello-{}", std::process::id());
+        let mut control = Control::listen(&name, 4..6).expect("the name is free");
+        let connect = || {
+            let address = SocketAddr::from_abstract_name(&name).expect("a name");
+            UnixStream::connect_addr(&address).expect("somebody listens")
+        };
+        let (mut late, mut silent) = (connect(), connect());
+        let (first, _) = control.accept().expect("two have connected");
+        assert!(control.accept().is_some());
+        late.write_all(&Hello { rank: 5, wants_descriptor: false }.encode()).expect("open");
+        control.on_time(Instant::now() + 2 * HELLO_TIME);
+        assert_eq!(control.serve(first, std::io::stdin().as_fd()), Heard::Joined(1));
+        assert_eq!(silent.read(&mut [0]).expect("closed"), 0);
+    }
+}
