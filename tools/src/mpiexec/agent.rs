@@ -3,13 +3,14 @@
 //! ranks of its host as mpiexec runs those of a job (job.rs), sends what they print in frames, and
 //! ends with the mpiexec that started it.
 //!
-//! Not here: what the frames are (wire.rs); who starts agents (launch.rs).
+//! Not here: what the frames are (wire.rs); who starts agents (launch.rs); agents that start
+//! others (branch.rs).
 
 use super::environment::Variables;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::wire::{self, Command, Event, Kind, Order, PREFACE};
-use super::{Place, address, start};
+use super::{Place, address, branch, start};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -24,8 +25,10 @@ pub const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The way back to mpiexec.
 pub struct Link {
-    input: OwnedFd,
-    reader: wire::Reader,
+    /// What it says.
+    pub input: OwnedFd,
+    /// What was read of that.
+    pub reader: wire::Reader,
     /// In mpiexec's process group, on its host.
     pub is_local: bool,
     /// Standard input comes in frames.
@@ -118,10 +121,15 @@ pub fn main(descriptor: RawFd) -> u8 {
         heard: now,
     };
     say_raw(PREFACE);
-    let Some(Command::Prepare(order)) = link.await_command() else { return 1 };
-    let Order { request, others, host, .. } = &*order;
+    let order = match link.await_command() {
+        Some(Command::Prepare(order)) => order,
+        Some(Command::Branch(branch)) => return branch::main(link, *branch),
+        _ => return 1,
+    };
+    let Order { request, others, seat, .. } = &*order;
+    let host = &seat.host;
     link.is_local = order.is_local;
-    link.feeds_stdin = order.feeds_stdin;
+    link.feeds_stdin = seat.feeds_stdin;
     let refuse = |failure: Failure| {
         tell(&Event::Refused(failure));
         1
@@ -143,7 +151,7 @@ pub fn main(descriptor: RawFd) -> u8 {
         );
     }
     let ours: Variables = order.env.iter().cloned().collect();
-    let ranks = order.first..order.first + order.count;
+    let ranks = seat.first..seat.first + seat.count;
     let plan = match Plan::prepare(request, host.clone(), &ours, ranks) {
         Ok(plan) => plan,
         Err(failure) => return refuse(failure),
@@ -151,7 +159,7 @@ pub fn main(descriptor: RawFd) -> u8 {
     let place = Place {
         job: order.job,
         key: order.key,
-        index: Some(order.index),
+        index: Some(seat.index),
         address: address::towards(others),
         mapping: order.mapping.clone(),
         link: Some(link),
@@ -168,9 +176,12 @@ pub fn main(descriptor: RawFd) -> u8 {
 /// mpiexec is gone, or another host is not ready.
 pub fn await_start(link: &mut Link) -> Result<(), Failure> {
     tell(&Event::Ready);
-    match link.await_command() {
-        Some(Command::Start) => {}
-        _ => return Err(Failure::with_code(1, "not started")),
+    loop {
+        match link.await_command() {
+            Some(Command::Start) => break,
+            Some(Command::Beat) => {}
+            _ => return Err(Failure::with_code(1, "not started")),
+        }
     }
     rustix::io::fcntl_setfd(&link.input, rustix::io::FdFlags::CLOEXEC)
         .and_then(|()| rustix::io::ioctl_fionbio(&link.input, true))
@@ -185,7 +196,8 @@ fn tell(event: &Event) {
     say_raw(&frame);
 }
 
-fn say_raw(bytes: &[u8]) {
+/// Bytes, before the relay is there.
+pub fn say_raw(bytes: &[u8]) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     // If it fails, mpiexec is gone, and the next read finds that out.

@@ -23,8 +23,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_transport::bootstrap::contract::{HELLO_BYTES, Hello};
 
-/// How long a process may take from connect to its hello.
-const HELLO_TIME: Duration = Duration::from_secs(2);
+/// How long a process may take from connect to its hello: long, since a crowded host may keep it
+/// from running between the two.
+const HELLO_TIME: Duration = Duration::from_secs(30);
 /// Connections that the kernel holds while we are busy starting ranks: all of a large job.
 const BACKLOG: i32 = 4096;
 
@@ -131,10 +132,13 @@ impl Control {
         waiting.map(|connection| connection.deadline).min()
     }
 
-    /// Closes connections that never said hello.
+    /// Closes connections that never said hello. One that did, while we were kept from running, is
+    /// no stranger: to close it would kill the rank.
     pub fn on_time(&mut self, now: Instant) {
-        self.connections
-            .retain(|_, connection| connection.rank.is_some() || now < connection.deadline);
+        self.connections.retain(|_, connection| {
+            let is_known = connection.rank.is_some() || now < connection.deadline;
+            is_known || super::port::is_readable(&connection.socket)
+        });
     }
 }
 
@@ -159,4 +163,30 @@ fn pass(socket: &OwnedFd, node: BorrowedFd<'_>) -> rustix::io::Result<()> {
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     let flags = SendFlags::NOSIGNAL;
     rustix::net::sendmsg(socket, &[IoSlice::new(b"n")], &mut ancillary, flags).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
+    /// Both are past their time; who said hello meanwhile is served, the other one is a stranger.
+    #[test]
+    fn a_late_hello_is_a_hello() {
+        let name = format!("strait-test-hello-{}", std::process::id());
+        let mut control = Control::listen(&name, 4..6).expect("the name is free");
+        let connect = || {
+            let address = SocketAddr::from_abstract_name(&name).expect("a name");
+            UnixStream::connect_addr(&address).expect("somebody listens")
+        };
+        let (mut late, mut silent) = (connect(), connect());
+        let (first, _) = control.accept().expect("two have connected");
+        assert!(control.accept().is_some());
+        late.write_all(&Hello { rank: 5, wants_descriptor: false }.encode()).expect("open");
+        control.on_time(Instant::now() + 2 * HELLO_TIME);
+        assert_eq!(control.serve(first, std::io::stdin().as_fd()), Heard::Joined(1));
+        assert_eq!(silent.read(&mut [0]).expect("closed"), 0);
+    }
 }

@@ -8,6 +8,8 @@
 //!    the most telling one, since a rank that lost a peer may be heard of before the peer's end.
 //! 3. A host that is gone or silent ends the job; nothing here waits for it.
 //! 4. What waits in memory is bounded: an agent is not read while our own output takes no more.
+//! 5. A host is reached through a port (port.rs): its own, or that of another host which started it
+//!    (branch.rs). Whoever started a host watches over it.
 //!
 //! Not here: what the agents are told (head/orders.rs), time and signals (head/clock.rs).
 
@@ -23,14 +25,15 @@ use super::job::{
     RELAY_TOKENS, TOKEN_GROUPS, TOKEN_LOCKED, TOKEN_SIGNALS, TOKEN_SINKS, TOKEN_STDIN,
 };
 use super::launch::{self, Setting};
+use super::port::{self, Port};
 use super::ready::ready;
 use super::relay::{Channel, Relay, Route};
 use super::report::{self, Summary};
 use super::request::Request;
-use super::signals::{self, Canary, Exit, Signals};
+use super::signals::{Canary, Exit, Signals};
 use super::start;
 use super::values::ranks_named;
-use super::wire::{self, Command, Event, Kind};
+use super::wire::{self, Command, Event, Kind, Loss};
 use super::{Ground, address};
 use fence::Fence;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -43,8 +46,9 @@ use stdin::StdinFeed;
 const TOKEN_FROM: u64 = 2 << 32;
 const TOKEN_TO: u64 = 3 << 32;
 const TOKEN_MASK: u64 = (1 << 32) - 1;
-/// Bytes of one read from an agent.
-const READ_BYTES: usize = 64 * 1024;
+
+/// Most names of hosts in one report.
+const NAMES_MAX: usize = 20;
 
 /// How far an agent is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -60,18 +64,10 @@ enum State {
 struct Agent {
     part: Part,
     is_local: bool,
-    launcher: String,
-    pid: u32,
-    exit: Option<Exit>,
-    to: Option<OwnedFd>,
-    queue: Vec<u8>,
-    armed: bool,
-    from: Option<OwnedFd>,
-    watched: bool,
-    reader: wire::Reader,
+    /// Through which port it is reached.
+    port: usize,
     state: State,
     summary: Option<Summary>,
-    heard: Instant,
     streams: [usize; 2],
 }
 
@@ -85,6 +81,12 @@ pub struct Head<'a> {
     canary: Canary,
     canary_exit: Option<Exit>,
     agents: Vec<Agent>,
+    ports: Vec<Port>,
+    /// The hosts behind each port; several if the first of them starts the others.
+    behind: Vec<Vec<usize>>,
+    /// Hosts that are not done, and hosts that are not ready.
+    open: usize,
+    unready: usize,
     begun: Instant,
     /// Why the job is ended, and since when.
     ending: Option<(Cause, Instant)>,
@@ -96,6 +98,7 @@ pub struct Head<'a> {
     stdin: Option<StdinFeed>,
     presses: u32,
     beat_at: Instant,
+    look_at: Instant,
 }
 
 /// Where the ranks of a request go.
@@ -137,10 +140,38 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
     epoll::add(&outer, &signals, EventData::new_u64(TOKEN_SIGNALS), EventFlags::IN)
         .map_err(|errno| fail("cannot watch signals", errno))?;
     let setting = Setting { mask: signals.mask_before, limit };
-    let mut agents = Vec::new();
-    for part in parts {
-        let agent = start_agent(request, part, &host, &setting, &mut relay)?;
-        agents.push(agent);
+    let (here, away): (Vec<usize>, Vec<usize>) =
+        (0..parts.len()).partition(|index| hosts::is_here(&parts[*index].host, &host));
+    let groups = port::groups(&away, request.options.fan_out);
+    let behind: Vec<Vec<usize>> = here.iter().map(|index| vec![*index]).chain(groups).collect();
+    let mut ports = Vec::new();
+    for (number, hosts) in behind.iter().enumerate() {
+        let name = &parts[hosts[0]].host;
+        let is_local = number < here.len();
+        let tokens = (TOKEN_FROM | number as u64, TOKEN_TO | number as u64);
+        let started = start_agent(request, name, is_local, &setting)?;
+        let (port, err) = Port::new(started, &outer, tokens)
+            .map_err(|errno| fail("no descriptors left", errno))?;
+        relay
+            .add(err, Channel::Err, Route::default())
+            .map_err(|errno| fail("cannot watch a pipe", errno))?;
+        ports.push(port);
+    }
+    let mut agents: Vec<Agent> = (parts.into_iter())
+        .map(|part| Agent {
+            part,
+            is_local: false,
+            port: 0,
+            state: State::Starting,
+            summary: None,
+            streams: [relay.add_fed(Channel::Out), relay.add_fed(Channel::Err)],
+        })
+        .collect();
+    for (number, hosts) in behind.iter().enumerate() {
+        for index in hosts {
+            agents[*index].port = number;
+            agents[*index].is_local = number < here.len();
+        }
     }
     let now = Instant::now();
     let mut head = Head {
@@ -151,7 +182,11 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
         signals,
         canary,
         canary_exit: None,
+        open: agents.len(),
+        unready: agents.len(),
         agents,
+        ports,
+        behind,
         begun: now,
         ending: None,
         refused: None,
@@ -162,6 +197,7 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
         stdin: None,
         presses: 0,
         beat_at: now,
+        look_at: now,
     };
     head.give_orders()?;
     Ok(head.run())
@@ -169,56 +205,26 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
 
 fn start_agent(
     request: &Request,
-    part: Part,
-    here: &str,
+    host: &str,
+    is_local: bool,
     setting: &Setting,
-    relay: &mut Relay,
-) -> Result<Agent, Failure> {
-    let is_local = hosts::is_here(&part.host, here);
-    let own = std::env::current_exe()
+) -> Result<launch::Started, Failure> {
+    let name = (!is_local).then_some(host);
+    let executable = launch::executable(name, request.options.prefix.as_deref())
         .map_err(|error| start::system("cannot find the file of mpiexec", error))?;
-    let executable = match &request.options.prefix {
-        Some(prefix) if !is_local => std::path::Path::new(prefix).join("bin/mpiexec"),
-        _ => own,
-    };
-    let name = (!is_local).then_some(part.host.as_str());
-    let started =
-        launch::start(name, &request.options.launcher, &executable, setting).map_err(|error| {
-            let text = format!("cannot start what starts ranks on host {}: {error}", part.host);
-            Failure::with_code(CODE_USAGE, text)
-                .help("-launcher-exec PROGRAM names another one; it gets the host and a command")
-        })?;
-    let streams = [relay.add_fed(Channel::Out), relay.add_fed(Channel::Err)];
-    relay
-        .add(started.err, Channel::Err, Route::default())
-        .map_err(|errno| start::system("cannot watch a pipe", errno.into()))?;
-    Ok(Agent {
-        part,
-        is_local,
-        launcher: started.name,
-        pid: started.pid,
-        exit: None,
-        to: Some(started.to),
-        queue: Vec::new(),
-        armed: false,
-        from: Some(started.from),
-        watched: false,
-        reader: wire::Reader::after_preface(),
-        state: State::Starting,
-        summary: None,
-        heard: Instant::now(),
-        streams,
+    launch::start(name, &request.options.launcher, &executable, setting).map_err(|error| {
+        let text = format!("cannot start what starts ranks on host {host}: {error}");
+        Failure::with_code(CODE_USAGE, text)
+            .help("-launcher-exec PROGRAM names another one; it gets the host and a command")
     })
 }
 
 impl Head<'_> {
     fn run(mut self) -> u8 {
-        while self.agents.iter().any(|agent| agent.state < State::Done) {
+        while self.open > 0 {
             self.step();
         }
-        for index in 0..self.agents.len() {
-            self.command(index, &Command::Leave);
-        }
+        self.command_all(&Command::Leave);
         self.await_launchers();
         self.canary.end();
         let (text, code) = self.conclusion();
@@ -305,7 +311,7 @@ impl Head<'_> {
         match token & !TOKEN_MASK {
             TOKEN_SINKS => return self.relay.serve_sink(index),
             TOKEN_FROM => return self.read(index),
-            TOKEN_TO => return self.flush(index),
+            TOKEN_TO => return self.ports[index].flush(),
             _ => {}
         }
         match token {
@@ -319,43 +325,36 @@ impl Head<'_> {
     /// Agents are read while our own output takes what they send.
     fn update_watch(&mut self) {
         let has_room = self.relay.has_room();
-        for (index, agent) in self.agents.iter_mut().enumerate() {
-            let Some(from) = &agent.from else { continue };
-            if has_room == agent.watched {
-                continue;
-            }
-            let token = EventData::new_u64(TOKEN_FROM | index as u64);
-            let changed = match has_room {
-                true => epoll::add(&self.outer, from, token, EventFlags::IN),
-                false => epoll::delete(&self.outer, from),
-            };
-            if changed.is_ok() {
-                agent.watched = has_room;
-                // It was not listened to, so it was not silent.
-                agent.heard = Instant::now();
+        self.ports.iter_mut().for_each(|port| port.watch(has_room));
+    }
+
+    /// One read from a port, and all frames that are whole then.
+    fn read(&mut self, port: usize) {
+        if !self.ports[port].read() {
+            return self.gone(port);
+        }
+        loop {
+            match self.ports[port].next() {
+                Ok(None) => return,
+                Ok(Some((kind, body))) => self.hear_port(port, kind, &body),
+                Err(why) => return self.lose(port, &why),
             }
         }
     }
 
-    /// One read from an agent, and all frames that are whole then.
-    fn read(&mut self, index: usize) {
-        let agent = &mut self.agents[index];
-        let Some(from) = &agent.from else { return };
-        let mut bytes = [0; READ_BYTES];
-        let count = match rustix::io::read(from, &mut bytes) {
-            Ok(0) => return self.gone(index),
-            Ok(count) => count,
-            Err(Errno::INTR | Errno::AGAIN) => return,
-            Err(_) => return self.gone(index),
-        };
-        agent.heard = Instant::now();
-        agent.reader.push(&bytes[..count]);
-        loop {
-            match self.agents[index].reader.next() {
-                Ok(None) => return,
-                Ok(Some((kind, body))) => self.hear(index, kind, &body),
-                Err(why) => return self.lose(index, &why),
+    /// A frame of the one host behind a port, or of one of several.
+    fn hear_port(&mut self, port: usize, kind: Kind, body: &[u8]) {
+        let hosts = &self.behind[port];
+        if hosts.len() == 1 && kind != Kind::Via {
+            return self.hear(hosts[0], kind, body);
+        }
+        match wire::inside(body).filter(|_| kind == Kind::Via) {
+            Some((host, kind, body)) if hosts.contains(&(host as usize)) => {
+                self.hear(host as usize, kind, body);
             }
+            // The sign of life of who started them.
+            _ if kind == Kind::Event => {}
+            _ => self.lose(port, "it speaks for hosts that it did not start"),
         }
     }
 
@@ -366,22 +365,33 @@ impl Head<'_> {
             Kind::Err => self.relay.feed(streams[1], body),
             Kind::Event => match wire::parse(body) {
                 Some(event) => self.take(index, event),
-                None => self.lose(index, "it says what this mpiexec does not know"),
+                None => self.lose(self.agents[index].port, "this mpiexec does not know its words"),
             },
-            Kind::Command | Kind::Stdin => self.lose(index, "it says what only mpiexec says"),
+            Kind::Command | Kind::Stdin | Kind::Via => {
+                self.lose(self.agents[index].port, "it says what only mpiexec says");
+            }
         }
+    }
+
+    /// A host goes to this state.
+    fn set_state(&mut self, index: usize, state: State) {
+        let before = std::mem::replace(&mut self.agents[index].state, state);
+        self.unready -= usize::from(before == State::Starting && state > State::Starting);
+        self.open -= usize::from(before < State::Done && state >= State::Done);
     }
 
     fn take(&mut self, index: usize, event: Event) {
         match event {
             Event::Ready => {
-                self.agents[index].state = State::Ready;
-                if self.agents.iter().all(|agent| agent.state == State::Ready) {
-                    self.begin();
+                if self.agents[index].state == State::Starting {
+                    self.set_state(index, State::Ready);
+                    if self.unready == 0 {
+                        self.begin();
+                    }
                 }
             }
             Event::Refused(failure) => {
-                self.agents[index].state = State::Lost;
+                self.set_state(index, State::Lost);
                 self.refused.get_or_insert(failure);
                 self.end(Cause::HostLost(String::new()));
             }
@@ -391,8 +401,9 @@ impl Head<'_> {
             Event::Values(values) => self.fence.keep(values),
             Event::Fence => self.come_to_fence(),
             Event::StdinTaken => self.stdin_taken(index),
+            Event::Lost(loss) => self.lose_all(loss),
             Event::Done(summary) => {
-                self.agents[index].state = State::Done;
+                self.set_state(index, State::Done);
                 for stream in self.agents[index].streams {
                     self.relay.end_fed(stream);
                 }
@@ -407,59 +418,79 @@ impl Head<'_> {
         }
     }
 
-    /// The agent's launcher has closed its output.
-    fn gone(&mut self, index: usize) {
-        let agent = &mut self.agents[index];
-        if let Some(from) = agent.from.take()
-            && agent.watched
-        {
-            let _ = epoll::delete(&self.outer, &from);
-        }
-        if agent.state < State::Done {
-            self.await_exit(index);
-            let agent = &self.agents[index];
-            let how = match agent.exit {
-                Some(Exit::Code(code)) => format!("{} ended with exit code {code}", agent.launcher),
-                Some(Exit::Signal(number)) => {
-                    format!("{} died by {}", agent.launcher, signals::name(number))
-                }
-                None => format!("{} closed its output", agent.launcher),
-            };
-            self.lose(index, &how);
+    /// A launcher has closed its output.
+    fn gone(&mut self, port: usize) {
+        if self.behind[port].iter().any(|index| self.agents[*index].state < State::Done) {
+            self.await_exit(port);
+            let how = self.ports[port].end_in_words();
+            self.lose(port, &how);
         }
     }
 
-    /// A host is lost.
-    fn lose(&mut self, index: usize, why: &str) {
+    /// What is behind a port is lost.
+    fn lose(&mut self, port: usize, why: &str) {
         // What the launcher had to say comes first.
         self.relay.serve_group(Channel::Err as usize);
-        let agent = &mut self.agents[index];
-        if agent.state >= State::Done {
-            return;
+        self.ports[port].kill();
+        self.lose_all(Loss {
+            hosts: self.behind[port].clone(),
+            by: None,
+            why: why.to_owned(),
+            launcher: self.ports[port].launcher.clone(),
+            chatter: self.ports[port].chatter(),
+        });
+    }
+
+    /// These hosts are lost, those that the first had started with it.
+    fn lose_all(&mut self, loss: Loss) {
+        let known = loss.hosts.iter().copied().filter(|index| *index < self.agents.len());
+        let open: Vec<usize> =
+            known.filter(|index| self.agents[*index].state < State::Done).collect();
+        let Some(first) = open.first().copied() else { return };
+        let was_running = self.agents[first].state == State::Running;
+        let text = self.loss_in_words(&loss, &open, was_running);
+        for index in open {
+            self.set_state(index, State::Lost);
+            self.stdin_left(index);
         }
-        let was_running = agent.state == State::Running;
-        agent.state = State::Lost;
-        launch::kill(agent.pid);
-        let part = &agent.part;
-        let ranks = ranks_named(&part.ranks().collect::<Vec<_>>());
-        let host = &part.host;
-        let mut text = if was_running {
-            format!("error[S0111]: host {host} is lost ({ranks}): {why}")
-        } else {
-            format!("error[S0111]: cannot start on host {host} ({ranks}): {why}")
+        self.end(Cause::HostLost(text));
+    }
+
+    fn loss_in_words(&self, loss: &Loss, open: &[usize], was_running: bool) -> String {
+        let ranks = |hosts: &[usize]| {
+            let parts = hosts.iter().flat_map(|index| self.agents[*index].part.ranks());
+            ranks_named(&parts.collect::<Vec<_>>())
         };
-        let chatter = agent.reader.chatter().unwrap_or(&[]);
-        for line in String::from_utf8_lossy(chatter).lines().take(20) {
-            text.push_str(&format!("\n   | {line}"));
+        let host = &self.agents[open[0]].part.host;
+        let (own, others) = open.split_at(1);
+        let verb = if was_running { "host" } else { "cannot start on host" };
+        let end = if was_running { " is lost" } else { "" };
+        let mut text = format!("error[S0111]: {verb} {host}{end} ({}): {}", ranks(own), loss.why);
+        if let Some(by) = &loss.by {
+            text.push_str(&format!("\n   it was started from host {by}"));
         }
-        if !was_running && !agent.is_local {
+        if !others.is_empty() {
+            let names: Vec<&str> =
+                others.iter().map(|index| self.agents[*index].part.host.as_str()).collect();
+            let shown = names[..names.len().min(NAMES_MAX)].join(",");
+            let more = if names.len() > NAMES_MAX { ",..." } else { "" };
             text.push_str(&format!(
-                "\n   help: `{} {host} true` must work without a question; mpiexec must be \
-                 installed there in the same place, or -prefix DIR says where",
-                agent.launcher
+                "\n   with it {} hosts behind it ({}): {shown}{more}",
+                names.len(),
+                ranks(others)
             ));
         }
-        self.stdin_left(index);
-        self.end(Cause::HostLost(text));
+        for line in loss.chatter.lines().take(20) {
+            text.push_str(&format!("\n   | {line}"));
+        }
+        if !was_running && !self.agents[open[0]].is_local {
+            let place = loss.by.as_ref().map_or(String::new(), |by| format!(" on host {by}"));
+            text.push_str(&format!(
+                "\n   help: `{} {host} true` must work without a question{place}; mpiexec must be \
+                 installed there in the same place, or -prefix DIR says where",
+                loss.launcher
+            ));
+        }
+        text
     }
 }

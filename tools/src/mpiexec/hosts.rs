@@ -35,6 +35,18 @@ pub enum Launcher {
     Program(String),
 }
 
+impl Launcher {
+    /// What it is called, for people.
+    pub fn name(&self) -> String {
+        match self {
+            Launcher::Auto => "ssh".to_owned(),
+            Launcher::Srun => "srun".to_owned(),
+            Launcher::Fork => "the agent".to_owned(),
+            Launcher::Ssh(program) | Launcher::Program(program) => program.clone(),
+        }
+    }
+}
+
 /// The ranks of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -201,6 +201,8 @@ impl<'a> Job<'a> {
 
     /// Runs to the end; returns the exit code.
     pub fn run(mut self) -> u8 {
+        // What came together with the order to start: no descriptor tells of it any more.
+        self.serve_link();
         while self.alive > 0 {
             self.step();
         }

@@ -3,13 +3,12 @@
 
 use super::agent;
 use super::hosts::Launcher;
-use super::signals;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// How long ssh may take to connect, in seconds, and between two of its own signs of life.
@@ -145,7 +144,13 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
 
-/// Ends a launcher.
-pub fn kill(pid: u32) {
-    signals::send(pid, libc::SIGKILL);
+/// The file of mpiexec on a host: with `-prefix` that of the other installation, else as here.
+///
+/// # Errors
+/// Our own file cannot be found.
+pub fn executable(host: Option<&str>, prefix: Option<&str>) -> io::Result<PathBuf> {
+    match prefix {
+        Some(prefix) if host.is_some() => Ok(Path::new(prefix).join("bin/mpiexec")),
+        _ => std::env::current_exe(),
+    }
 }

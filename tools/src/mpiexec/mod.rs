@@ -7,6 +7,7 @@
 mod address;
 mod agent;
 mod binding;
+mod branch;
 mod control;
 mod ending;
 mod environment;
@@ -21,6 +22,7 @@ mod option_table;
 mod parse;
 mod plan;
 mod pmi;
+mod port;
 mod program;
 mod ready;
 mod relay;
@@ -51,6 +53,7 @@ use strait_transport::topology::CoreSet;
 
 pub use binding::allowed_processors;
 pub(crate) use binding::{Cores, Placement, Wish, is_narrowed};
+pub use port::groups;
 pub(crate) use request::Options as MpiexecOptions;
 pub(crate) use values::{processor_list, rank_set, ranks_named};
 

@@ -41,6 +41,7 @@ pub enum Id {
     Prefix,
     Launcher,
     LauncherExec,
+    FanOut,
     MapBy,
     RankBy,
     Mca,
@@ -308,6 +309,13 @@ pub const ROWS: &[Row] = &[
         &["PROGRAM"],
         Hosts,
         "Use PROGRAM for that: it gets the host and a command with arguments.",
+    ),
+    row(
+        Id::FanOut,
+        &["fan-out"],
+        &["N"],
+        Hosts,
+        "Start at most N hosts from one host, and more through these (default 32; 0: no bound).",
     ),
     row(
         Id::Prefix,

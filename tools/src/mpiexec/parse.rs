@@ -200,6 +200,7 @@ impl Reader {
                     _ => Launcher::Program(value.to_owned()),
                 };
             }
+            Id::FanOut => options.fan_out = values::fan_out(spelled, value)?,
             Id::MapBy => binding::map_by(spelled, value, options)?,
             Id::RankBy => binding::rank_by(spelled, value, options)?,
             Id::Mca => {

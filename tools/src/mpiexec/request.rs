@@ -108,6 +108,8 @@ pub struct Options {
     pub per_host: Option<u32>,
     /// What starts our part on another host.
     pub launcher: Launcher,
+    /// How many other hosts one host starts; 0 for any number.
+    pub fan_out: usize,
     /// Where this installation lies on the other hosts, if elsewhere.
     pub prefix: Option<String>,
     /// What was accepted without effect; shown under -v.
@@ -117,6 +119,9 @@ pub struct Options {
 /// How long other ranks go on after a failure: enough for ranks that fail for the same reason to
 /// say so, and little enough that the job ends within a second.
 pub const GRACE_DEFAULT: Duration = Duration::from_millis(300);
+
+/// How many other hosts one host starts: ten thousand are three steps away then.
+pub const FAN_OUT_DEFAULT: usize = 32;
 
 impl Default for Options {
     fn default() -> Options {
@@ -139,6 +144,7 @@ impl Default for Options {
             hosts: Vec::new(),
             per_host: None,
             launcher: Launcher::Auto,
+            fan_out: FAN_OUT_DEFAULT,
             prefix: None,
             notes: Vec::new(),
         }

@@ -110,6 +110,13 @@ impl Sink {
         }
     }
 
+    /// Queues frames as they are.
+    pub fn put_bytes(&mut self, frames: &[u8]) {
+        if self.broken.is_none() {
+            self.queue.extend_from_slice(frames);
+        }
+    }
+
     /// Bytes that wait.
     pub fn queued(&self) -> usize {
         let stream = self.frames.as_ref().map_or(0, |(stream, _)| stream.borrow().queued());

@@ -65,6 +65,17 @@ pub fn rank_list(option: &str, value: &str) -> Result<Vec<u32>, Failure> {
     Ok(list)
 }
 
+/// How many hosts one host starts; 0 for any number.
+///
+/// # Errors
+/// Not a number.
+pub fn fan_out(option: &str, value: &str) -> Result<usize, Failure> {
+    value.parse().map_err(|_| {
+        Failure::usage(format!("{option} needs a number, not '{value}'"))
+            .help("0 starts all hosts from this one")
+    })
+}
+
 /// Ranks as people write them: `0,2-3`.
 pub fn rank_set(ranks: &[u32]) -> String {
     let mut text = String::new();

@@ -7,6 +7,9 @@
 //! as the ranks wrote it, standard input as it was read, or JSON. The job's key travels here
 //! only, inside the launcher's own channel, never in arguments or in the environment.
 //!
+//! Above a bound, hosts are reached through others (branch.rs): a frame from or to such a host
+//! travels in a frame of the kind `Via`, which begins with the host's number.
+//!
 //! Not here: descriptors, and what is done about a message (agent.rs, head.rs).
 #![forbid(unsafe_code)]
 
@@ -20,7 +23,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 
 /// First bytes of an agent.
-pub const PREFACE: &[u8] = b"\0strait-agent 1\n";
+pub const PREFACE: &[u8] = b"\0strait-agent 2\n";
 /// Longest body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEAD_BYTES: usize = 5;
@@ -38,11 +41,17 @@ pub enum Kind {
     Command = 4,
     /// Standard input; empty at its end.
     Stdin = 5,
+    /// A frame from or to a host behind this one, or to [`ALL`] of them: see [`via`].
+    Via = 6,
 }
+
+/// Instead of a host's number: every host behind this one, and this one.
+pub const ALL: u32 = u32::MAX;
+const VIA_BYTES: usize = 5;
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        [Kind::Out, Kind::Err, Kind::Event, Kind::Command, Kind::Stdin]
+        [Kind::Out, Kind::Err, Kind::Event, Kind::Command, Kind::Stdin, Kind::Via]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -53,6 +62,8 @@ impl Kind {
 pub enum Command {
     /// What to run; the first frame.
     Prepare(Box<Order>),
+    /// Instead of it: start agents, on your host and on others.
+    Branch(Box<Branch>),
     /// All hosts are ready: start.
     Start,
     /// End the ranks; `forward` the signal that is the cause.
@@ -96,16 +107,42 @@ pub enum Event {
     StdinTaken,
     /// All ranks of this host have ended, and all they said was sent.
     Done(Box<Summary>),
+    /// These hosts are lost, or cannot be started.
+    Lost(Loss),
     /// I am here.
     Beat,
 }
 
-/// What an agent needs to know.
+/// Why hosts are lost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loss {
+    /// Their numbers. The first is the one that was started from `by`, and led to the others.
+    pub hosts: Vec<usize>,
+    /// Who noticed it: the host that had started the first; `None` for mpiexec.
+    pub by: Option<String>,
+    /// What happened.
+    pub why: String,
+    /// What was to start it.
+    pub launcher: String,
+    /// What came instead of an answer.
+    pub chatter: String,
+}
+
+/// What an agent needs to know that starts others.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Order {
-    /// Build of mpiexec: the node memory of another build is another one.
-    pub build: String,
-    /// Name of the agent's host, as the user wrote it.
+pub struct Branch {
+    /// What all its hosts do, with the seat of any of them.
+    pub order: Order,
+    /// Its hosts; the first is its own.
+    pub seats: Vec<Seat>,
+    /// How many agents one host starts on others.
+    pub fan_out: usize,
+}
+
+/// The place of a host in a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seat {
+    /// Name of the host, as the user wrote it.
     pub host: String,
     /// Number of the host in the job.
     pub index: usize,
@@ -113,6 +150,17 @@ pub struct Order {
     pub first: u32,
     /// Its ranks.
     pub count: u32,
+    /// Standard input comes in frames.
+    pub feeds_stdin: bool,
+}
+
+/// What an agent needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Build of mpiexec: the node memory of another build is another one.
+    pub build: String,
+    /// Which host this is.
+    pub seat: Seat,
     /// Job identity.
     pub job: [u8; 16],
     /// Job key.
@@ -129,8 +177,6 @@ pub struct Order {
     pub mapping: String,
     /// The agent runs on the host of mpiexec, in its process group.
     pub is_local: bool,
-    /// Standard input comes in frames.
-    pub feeds_stdin: bool,
 }
 
 /// Appends a frame.
@@ -139,6 +185,24 @@ pub fn write(into: &mut Vec<u8>, kind: Kind, body: &[u8]) {
     into.push(kind as u8);
     into.extend_from_slice(&(body.len() as u32).to_le_bytes());
     into.extend_from_slice(body);
+}
+
+/// Appends a frame of the kind `Via` around another one.
+pub fn via(into: &mut Vec<u8>, host: u32, kind: Kind, body: &[u8]) {
+    assert!(body.len() <= BODY_BYTES_MAX, "a body of {} bytes", body.len());
+    into.push(Kind::Via as u8);
+    into.extend_from_slice(&((body.len() + VIA_BYTES) as u32).to_le_bytes());
+    into.extend_from_slice(&host.to_le_bytes());
+    into.push(kind as u8);
+    into.extend_from_slice(body);
+}
+
+/// The host and the frame inside a body of the kind `Via`; `None` if it is none.
+pub fn inside(body: &[u8]) -> Option<(u32, Kind, &[u8])> {
+    let (head, rest) = body.split_at_checked(VIA_BYTES)?;
+    let host = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let kind = Kind::of(head[4]).filter(|kind| *kind != Kind::Via)?;
+    Some((host, kind, rest))
 }
 
 /// A message as a body.
@@ -198,7 +262,7 @@ impl Reader {
         let rest = &self.bytes[self.start..];
         let Some((head, body)) = rest.split_at_checked(HEAD_BYTES) else { return Ok(None) };
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        let kind = Kind::of(head[0]).filter(|_| length <= BODY_BYTES_MAX);
+        let kind = Kind::of(head[0]).filter(|_| length <= BODY_BYTES_MAX + VIA_BYTES);
         let Some(kind) = kind else {
             return Err("what comes from there is not what Strait's mpiexec says".to_owned());
         };
@@ -239,6 +303,13 @@ mod tests {
             }
             assert_eq!(kinds, [Kind::Out, Kind::Event, Kind::Err], "cut at {cut}");
         }
+        let mut bytes = Vec::new();
+        via(&mut bytes, 7, Kind::Out, b"there\n");
+        let mut reader = Reader::new();
+        reader.push(&bytes);
+        let (kind, body) = reader.next().expect("a frame").expect("whole");
+        assert_eq!((kind, inside(&body)), (Kind::Via, Some((7, Kind::Out, &b"there\n"[..]))));
+        assert_eq!(inside(&body[..4]), None);
         let mut reader = Reader::new();
         reader.push(b"bash: not found");
         assert!(reader.next().is_err());

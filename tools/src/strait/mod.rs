@@ -53,8 +53,8 @@ enum Command {
     FabricProvider { name: String },
     /// Measure Strait, or Strait beside other MPI libraries, and report.
     Bench(Box<bench::Options>),
-    /// What a collective would cost on a machine that is not here.
-    Simulate(Box<simulate::Options>),
+    /// What a collective, or the start of a job, would cost on a machine that is not here.
+    Simulate(Box<simulate::Command>),
     /// Which algorithm a collective call gets, and why.
     Explain(Box<simulate::explain::Options>),
     /// Show, verify or draw the schedules of an algorithm, or of a file.

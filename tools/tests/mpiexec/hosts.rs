@@ -4,31 +4,34 @@
 //! Not here: hosts with a network of their own (`cargo xtask test hosts`).
 
 use crate::{Ran, directory, eventually, finish, is_alive, mpiexec, rank, read_pids, watched};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A launcher that ignores the host and runs the command.
-fn launcher(test: &str, body: &str) -> PathBuf {
+/// A launcher that ignores the host and runs the command. Another program writes the file that is
+/// executed: a descriptor of ours would live on in what other tests fork meanwhile, and the kernel
+/// executes no file that somebody may write ("text file busy").
+pub fn launcher(test: &str, body: &str) -> PathBuf {
     let path = directory(test).join("launcher");
-    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("writable");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let text = path.with_extension("text");
+    std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).expect("writable");
+    let done = Command::new("install").args(["-m", "755"]).args([&text, &path]).status();
+    assert!(done.expect("install runs").success());
     path
 }
 
-const PLAIN: &str = "shift; exec \"$@\"";
+pub const PLAIN: &str = "shift; exec \"$@\"";
 
-fn command(test: &str, body: &str, args: &[&str]) -> Command {
+pub fn command(test: &str, body: &str, args: &[&str]) -> Command {
     let launcher = launcher(test, body).display().to_string();
     mpiexec(&[&["-launcher-exec", &launcher], args].concat())
 }
 
-fn run(test: &str, body: &str, args: &[&str]) -> Ran {
+pub fn run(test: &str, body: &str, args: &[&str]) -> Ran {
     finish(command(test, body, args), b"")
 }
 
-fn sorted(text: &str) -> Vec<&str> {
+pub fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines
@@ -131,11 +134,11 @@ fn a_failure_on_one_host_ends_all() {
 fn reports_gather_what_ranks_of_all_hosts_did() {
     let launcher = launcher("hosts-report", PLAIN).display().to_string();
     let options = ["-launcher-exec", &launcher, "-hosts", "one,two"];
-    let ran = rank::run_ranks(&options, "barrier barrier barrier exit:4");
+    let ran = rank::run_ranks(&options, "barrier barrier barrier later:4");
     assert_eq!(ran.code, Some(4), "{}", ran.err);
     assert!(ran.err.contains("rank 3  host two"), "{}", ran.err);
     assert!(ran.err.contains("ranks 0-2 were waiting in MPI_Barrier"), "{}", ran.err);
-    let ran = rank::run_ranks(&[&options[..], &["-timeout", "1"]].concat(), "barrier recv recv");
+    let ran = rank::run_ranks(&[&options[..], &["-timeout", "4"]].concat(), "barrier recv recv");
     assert_eq!(ran.code, Some(124), "{}", ran.err);
     assert!(ran.err.contains("ranks 1-2 were waiting in MPI_Recv since"), "{}", ran.err);
 }
@@ -160,12 +163,23 @@ fn what_cannot_start_is_one_error_and_nothing_is_started() {
     assert!(ran.err.contains("| hello there"), "{}", ran.err);
 }
 
+/// Ranks say who they are; one kills a process when the file is there: all have said it then.
+pub fn killing(rank: &str, whom: &str, mark: &Path) -> String {
+    let mark = mark.display();
+    format!(
+        "echo pid $$; if [ $PMI_RANK = {rank} ]; then \
+         while [ ! -e {mark} ]; do sleep 0.05; done; kill -9 {whom}; fi; sleep 50"
+    )
+}
+
 #[test]
 fn a_lost_host_ends_the_job() {
-    let script = "echo pid $$; if [ $PMI_RANK = 1 ]; then sleep 0.5; kill -9 $PPID; fi; sleep 50";
-    let args = ["-hosts", "one,two", "-n", "2", "sh", "-c", script];
+    let mark = directory("hosts-lost-mark").join("go");
+    let script = killing("1", "$PPID", &mark);
+    let args = ["-hosts", "one,two", "-n", "2", "sh", "-c", &script];
     let mut child = command("hosts-lost", PLAIN, &args).spawn().expect("mpiexec starts");
     let pids = read_pids(&mut child, 2);
+    std::fs::write(mark, "").expect("writable");
     let output = watched(child);
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");

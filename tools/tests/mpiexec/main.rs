@@ -11,6 +11,7 @@ mod placement;
 mod rank;
 mod signals;
 mod stdin;
+mod tree;
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};

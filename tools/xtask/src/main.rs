@@ -15,6 +15,7 @@ mod places;
 mod process;
 mod setup;
 mod slurm;
+mod sshd;
 mod suite;
 mod tidy;
 

@@ -26,12 +26,12 @@ impl Network {
     pub fn up(count: usize, dir: &Path) -> Result<Network, String> {
         fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let prefix = format!("st{}", std::process::id());
-        let network = Network { on: dir.join("on"), prefix, count };
-        network.lay(dir)?;
+        let network = Network { on: dir.join(format!("on-{prefix}")), prefix, count };
+        network.lay()?;
         Ok(network)
     }
 
-    fn lay(&self, dir: &Path) -> Result<(), String> {
+    fn lay(&self) -> Result<(), String> {
         let hub = format!("{}-hub", self.prefix);
         ip(&["netns", "add", &hub])?;
         ip(&["-n", &hub, "link", "add", "bridge", "type", "bridge"])?;
@@ -49,7 +49,7 @@ impl Network {
             ip(&["-n", &host, "link", "set", "eth0", "up"])?;
             hosts.push_str(&format!("{address} {host}\n"));
         }
-        let names = dir.join("hosts");
+        let names = self.on.with_extension("hosts");
         write(&names, &hosts)?;
         let script = format!(
             "#!/bin/sh\nhost=$1; shift\nexec ip netns exec \"$host\" unshare --uts sh -c \\\n    \
@@ -89,13 +89,41 @@ impl Network {
         ip(&["-n", &self.host(number), "route", verb, "blackhole", "10.77.0.1/32"])
     }
 
+    /// Loses this share of the packets that reach a host, at random; of 0 none is lost.
+    pub fn set_loss(&self, number: usize, percent: u32) -> Result<(), String> {
+        let host = self.host(number);
+        let nft = |line: &str| {
+            let task = Task::new("ip").args(["netns", "exec", &host, "nft"]);
+            let outcome = task.args(line.split(' ')).limit(20).run()?;
+            if outcome.success() { Ok(()) } else { Err(format!("{line}: {}", outcome.describe())) }
+        };
+        if percent == 0 {
+            return nft("delete table ip loss");
+        }
+        nft("add table ip loss")?;
+        nft("add chain ip loss in { type filter hook input priority 0 ; }")?;
+        nft(&format!("add rule ip loss in numgen random mod 100 < {percent} counter drop"))
+    }
+
+    /// Packets that were lost so.
+    pub fn lost(&self, number: usize) -> Result<u64, String> {
+        let args = ["netns", "exec", &self.host(number), "nft", "list", "table", "ip", "loss"];
+        let outcome = Task::new("ip").args(args).limit(20).run()?;
+        let mut words = outcome.out.split_whitespace().skip_while(|word| *word != "packets");
+        let count = words.nth(1).and_then(|word| word.parse().ok());
+        count.ok_or_else(|| outcome.describe())
+    }
+
     /// Processes that live on the hosts.
     pub fn processes(&self) -> Vec<u32> {
-        let on =
-            |number| Task::new("ip").args(["netns", "pids", &self.host(number)]).limit(20).run();
-        let text = (1..=self.count).filter_map(|number| on(number).ok()).map(|outcome| outcome.out);
-        text.flat_map(|text| text.lines().filter_map(|l| l.trim().parse().ok()).collect::<Vec<_>>())
-            .collect()
+        (1..=self.count).flat_map(|number| self.processes_of(number)).collect()
+    }
+
+    /// Processes that live on one of them.
+    pub fn processes_of(&self, number: usize) -> Vec<u32> {
+        let task = Task::new("ip").args(["netns", "pids", &self.host(number)]);
+        let text = task.limit(20).run().map(|outcome| outcome.out).unwrap_or_default();
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
     }
 }
 
@@ -106,6 +134,8 @@ impl Drop for Network {
             // One that was never made is no concern.
             let _ = ip(&["netns", "del", &name]);
         }
+        let _ = fs::remove_file(self.on.with_extension("hosts"));
+        let _ = fs::remove_file(&self.on);
     }
 }
 

@@ -46,6 +46,9 @@ const NETWORK: &[Need] = &[
     Need { what: "ip", met: || in_path("ip") || in_sbin("ip"), package: "iproute2" },
     Need { what: "unshare", met: || in_path("unshare"), package: "util-linux" },
     Need { what: "hostname", met: || in_path("hostname"), package: "hostname" },
+    Need { what: "nft", met: || in_path("nft") || in_sbin("nft"), package: "nftables" },
+    Need { what: "ssh", met: || in_path("ssh"), package: "openssh-client" },
+    Need { what: "sshd", met: || in_sbin("sshd"), package: "openssh-server" },
 ];
 
 /// What the lanes over libfabric and UCX are tested with; only the tests need it.

@@ -5,24 +5,20 @@
 use super::{Head, State};
 use crate::mpiexec::agent::BEAT_TIME;
 use crate::mpiexec::ending::Cause;
-use crate::mpiexec::launch;
+use crate::mpiexec::port::{EXIT_TIME, Port, READY_TIME, SILENCE_MAX};
 use crate::mpiexec::signals::{self, Arrived, Exit};
-use crate::mpiexec::wire::Command;
+use crate::mpiexec::wire::{self, Command, Kind, Loss};
 use rustix::event::Timespec;
 use std::time::{Duration, Instant};
 
-/// How long a host may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How long a host may take to be ready: ssh gives up before that.
-const READY_TIME: Duration = Duration::from_secs(60);
 /// How long hosts may take to end their ranks, beyond the grace of the user.
 const ENDING_TIME: Duration = Duration::from_secs(15);
 /// How long the canary may take to die of a signal to the group (as on one host).
 const FORWARD_TIME: Duration = Duration::from_millis(100);
 /// How long launchers may take to end after their agents.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
-/// ... and after they closed their output.
-const EXIT_TIME: Duration = Duration::from_millis(500);
+/// Between two looks at who is silent.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 impl Head<'_> {
     pub(super) fn timeout(&self) -> Timespec {
@@ -59,37 +55,49 @@ impl Head<'_> {
         }
         if now >= self.beat_at {
             self.beat_at = now + BEAT_TIME;
-            for index in 0..self.agents.len() {
-                if matches!(self.agents[index].state, State::Running | State::Done) {
-                    self.command(index, &Command::Beat);
-                }
-            }
+            let beat = wire::json(&Command::Beat);
+            self.ports.iter_mut().for_each(|port| port.send(Kind::Command, &beat));
         }
         if let Some(limit) = self.request.options.timeout
             && now >= self.begun + limit
         {
             self.end(Cause::Timeout(limit));
         }
-        self.look_for_silence(now);
+        if now >= self.look_at {
+            self.look_at = now + LOOK_TIME;
+            self.look_for_silence(now);
+        }
     }
 
+    /// Looks at the ports; who is behind another host is watched by that one.
     fn look_for_silence(&mut self, now: Instant) {
         let grace = self.request.options.grace;
         let overdue = self.ending.as_ref().is_some_and(|(_, at)| now > *at + grace + ENDING_TIME);
-        for index in 0..self.agents.len() {
-            let agent = &self.agents[index];
-            let silent = now.saturating_duration_since(agent.heard);
-            match agent.state {
-                State::Starting if silent > READY_TIME => {
-                    let why = format!("no answer within {} s", READY_TIME.as_secs());
-                    self.lose(index, &why);
+        for index in (0..self.agents.len()).filter(|_| overdue) {
+            if self.agents[index].state == State::Running {
+                self.lose_all(Loss {
+                    hosts: vec![index],
+                    by: None,
+                    why: "its ranks do not end".to_owned(),
+                    launcher: String::new(),
+                    chatter: String::new(),
+                });
+                if let [_] = self.behind[self.agents[index].port][..] {
+                    self.ports[self.agents[index].port].kill();
                 }
-                State::Running if agent.watched && silent > SILENCE_MAX => {
-                    let why = format!("nothing was heard from it for {} s", SILENCE_MAX.as_secs());
-                    self.lose(index, &why);
-                }
-                State::Running if overdue => self.lose(index, "its ranks do not end"),
-                _ => {}
+            }
+        }
+        for port in 0..self.ports.len() {
+            let Some(silence) = self.ports[port].silence(now) else { continue };
+            let has = |state| self.behind[port].iter().any(|at| self.agents[*at].state == state);
+            let beats = self.behind[port].len() > 1 && self.ports[port].has_answered();
+            let (is_starting, is_running) = (has(State::Starting), has(State::Running));
+            if (is_running || is_starting && beats) && silence > SILENCE_MAX {
+                let why = format!("nothing was heard from it for {} s", SILENCE_MAX.as_secs());
+                self.lose(port, &why);
+            } else if is_starting && silence > READY_TIME {
+                let why = format!("no answer within {} s", READY_TIME.as_secs());
+                self.lose(port, &why);
             }
         }
     }
@@ -99,9 +107,7 @@ impl Head<'_> {
             match arrived.number {
                 libc::SIGCHLD => self.reap(),
                 libc::SIGUSR1 | libc::SIGUSR2 => {
-                    for index in 0..self.agents.len() {
-                        self.command(index, &Command::Signal(arrived.number));
-                    }
+                    self.command_all(&Command::Signal(arrived.number));
                 }
                 _ => self.interrupt(arrived),
             }
@@ -117,13 +123,13 @@ impl Head<'_> {
             }
             return self.end(Cause::Signal(arrived.number));
         }
-        for index in 0..self.agents.len() {
-            if self.presses > 3 && self.agents[index].state < State::Done {
-                launch::kill(self.agents[index].pid);
-            } else {
-                self.command(index, &Command::Hasten);
-            }
+        if self.presses <= 3 {
+            return self.command_all(&Command::Hasten);
         }
+        let is_open =
+            |hosts: &Vec<usize>| hosts.iter().any(|index| self.agents[*index].state < State::Done);
+        let open = self.ports.iter().zip(&self.behind).filter(|(_, hosts)| is_open(hosts));
+        open.for_each(|(port, _)| port.kill());
     }
 
     fn reap(&mut self) {
@@ -131,18 +137,18 @@ impl Head<'_> {
             if pid == self.canary.pid {
                 self.canary_exit = Some(exit);
             }
-            if let Some(agent) = self.agents.iter_mut().find(|agent| agent.pid == pid) {
-                agent.exit = Some(exit);
+            if let Some(port) = self.ports.iter_mut().find(|port| port.pid == pid) {
+                port.exit = Some(exit);
             }
         }
     }
 
     /// Waits a moment for the exit code of a launcher that closed its output.
-    pub(super) fn await_exit(&mut self, index: usize) {
+    pub(super) fn await_exit(&mut self, port: usize) {
         let until = Instant::now() + EXIT_TIME;
         loop {
             self.reap();
-            if self.agents[index].exit.is_some() || Instant::now() > until {
+            if self.ports[port].exit.is_some() || Instant::now() > until {
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -151,23 +157,17 @@ impl Head<'_> {
 
     /// The agents go, and with them what started them; nothing is left behind.
     pub(super) fn await_launchers(&mut self) {
-        for index in 0..self.agents.len() {
-            self.flush(index);
-            if self.agents[index].queue.is_empty() {
-                self.agents[index].to = None;
-            }
-        }
+        self.ports.iter_mut().for_each(Port::close_soon);
         let until = Instant::now() + LEAVE_TIME;
         let mut killed = false;
         loop {
             self.reap();
-            let left = self.agents.iter().filter(|agent| agent.exit.is_none());
-            let left: Vec<u32> = left.map(|agent| agent.pid).collect();
+            let left: Vec<&Port> = self.ports.iter().filter(|port| port.exit.is_none()).collect();
             if left.is_empty() || (killed && Instant::now() > until + LEAVE_TIME) {
                 return;
             }
             if !killed && (Instant::now() > until || self.presses > 3) {
-                left.iter().for_each(|pid| launch::kill(*pid));
+                left.iter().for_each(|port| port.kill());
                 killed = true;
             }
             std::thread::sleep(Duration::from_millis(2));

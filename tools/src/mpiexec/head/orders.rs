@@ -3,14 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::stdin::StdinFeed;
-use super::{Head, State, TOKEN_TO, address};
+use super::{Agent, Head, State, address};
 use crate::mpiexec::ending::Cause;
 use crate::mpiexec::failure::Failure;
 use crate::mpiexec::report::Summary;
 use crate::mpiexec::request::Stdin;
-use crate::mpiexec::wire::{self, Command, Kind, Order};
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::io::Errno;
+use crate::mpiexec::wire::{self, ALL, Branch, Command, Kind, Order, Seat};
 use std::ffi::OsString;
 use std::time::Instant;
 
@@ -26,66 +24,88 @@ const OF_ONE_HOST: &[&str] = &[
     "DBUS_SESSION_BUS_ADDRESS",
 ];
 
+/// Hosts whose addresses are looked up.
+const ADDRESSES_MAX: usize = 9;
+
 impl Head<'_> {
     /// Tells each agent what it will run.
     pub(super) fn give_orders(&mut self) -> Result<(), Failure> {
         let (job, key) = crate::mpiexec::fresh_secrets()?;
         let directory = std::env::current_dir()
             .map_err(|error| super::start::system("the working directory is gone", error))?;
-        let addresses: Vec<_> =
-            self.agents.iter().map(|agent| address::of_host(&agent.part.host)).collect();
+        // To find the interface towards the others, some of them are enough.
+        let sample = self.agents.iter().take(ADDRESSES_MAX);
+        let others = sample.filter_map(|agent| address::of_host(&agent.part.host)).collect();
+        let is_of_one_host =
+            |name: &OsString| OF_ONE_HOST.iter().any(|one| name.to_str() == Some(*one));
+        let mut request = self.request.clone();
+        // Each host knows its own ranks; a list of all of them would travel to each.
+        request.options.hosts.clear();
+        if let Stdin::Inherit(rank) = request.options.stdin {
+            request.options.stdin = Stdin::Copy(Some(vec![rank]));
+        }
         let counts = self.agents.iter().map(|agent| agent.part.count);
-        let mapping = crate::mpiexec::pmi::mapping(counts);
+        let order = Order {
+            build: strait_transport::node::BUILD_ID.to_owned(),
+            seat: self.seat(0),
+            job,
+            key,
+            directory: directory.into_os_string(),
+            env: std::env::vars_os().filter(|(name, _)| !is_of_one_host(name)).collect(),
+            request,
+            others,
+            mapping: crate::mpiexec::pmi::mapping(counts),
+            is_local: false,
+        };
         let mut fed = Vec::new();
-        for index in 0..self.agents.len() {
-            let agent = &self.agents[index];
-            let part = agent.part.clone();
-            let has = |rank: &u32| part.ranks().contains(rank);
-            let mut request = self.request.clone();
-            let feeds_stdin = match &self.request.options.stdin {
-                Stdin::Inherit(rank) if !has(rank) => {
-                    request.options.stdin = Stdin::None;
-                    false
-                }
-                Stdin::Inherit(_) if agent.is_local => false,
-                Stdin::Inherit(rank) => {
-                    request.options.stdin = Stdin::Copy(Some(vec![*rank]));
-                    true
-                }
-                Stdin::Copy(None) => true,
-                Stdin::Copy(Some(list)) => list.iter().any(has),
-                Stdin::None => false,
+        for port in 0..self.ports.len() {
+            let seats: Vec<Seat> = self.behind[port].iter().map(|at| self.seat(*at)).collect();
+            fed.extend(seats.iter().filter(|seat| seat.feeds_stdin).map(|seat| seat.index));
+            let command = match &seats[..] {
+                [seat] => Command::Prepare(Box::new(self.order_of(&order, seat))),
+                _ => Command::Branch(Box::new(Branch {
+                    order: order.clone(),
+                    seats,
+                    fan_out: self.request.options.fan_out,
+                })),
             };
-            if feeds_stdin {
-                fed.push(index);
-            }
-            let is_of_one_host =
-                |name: &OsString| OF_ONE_HOST.iter().any(|one| name.to_str() == Some(*one));
-            let env =
-                std::env::vars_os().filter(|(name, _)| agent.is_local || !is_of_one_host(name));
-            let others = addresses.iter().enumerate().filter(|(other, _)| *other != index);
-            let order = Order {
-                build: strait_transport::node::BUILD_ID.to_owned(),
-                host: if agent.is_local { self.host.clone() } else { part.host.clone() },
-                index,
-                first: part.first,
-                count: part.count,
-                job,
-                key,
-                directory: directory.clone().into_os_string(),
-                env: env.collect(),
-                request,
-                others: others.filter_map(|(_, address)| *address).collect(),
-                mapping: mapping.clone(),
-                is_local: agent.is_local,
-                feeds_stdin,
-            };
-            self.command(index, &Command::Prepare(Box::new(order)));
+            self.ports[port].send(Kind::Command, &wire::json(&command));
         }
         if !fed.is_empty() {
             self.stdin = Some(StdinFeed::to(fed));
         }
         Ok(())
+    }
+
+    /// The place of a host.
+    fn seat(&self, index: usize) -> Seat {
+        let Agent { part, is_local, .. } = &self.agents[index];
+        let has = |rank: &u32| part.ranks().contains(rank);
+        let feeds_stdin = match &self.request.options.stdin {
+            Stdin::Inherit(rank) => has(rank) && !is_local,
+            Stdin::Copy(None) => true,
+            Stdin::Copy(Some(list)) => list.iter().any(has),
+            Stdin::None => false,
+        };
+        let host = if *is_local { &self.host } else { &part.host };
+        Seat { host: host.clone(), index, first: part.first, count: part.count, feeds_stdin }
+    }
+
+    /// The order of a host with a port of its own.
+    fn order_of(&self, order: &Order, seat: &Seat) -> Order {
+        let mut order = Order { seat: seat.clone(), ..order.clone() };
+        if self.agents[seat.index].is_local {
+            order.is_local = true;
+            order.env = std::env::vars_os().collect();
+            // A rank of this host inherits our standard input itself.
+            order.request.options.stdin = self.request.options.stdin.clone();
+            if let Stdin::Inherit(rank) = order.request.options.stdin
+                && !self.agents[seat.index].part.ranks().contains(&rank)
+            {
+                order.request.options.stdin = Stdin::None;
+            }
+        }
+        order
     }
 
     /// All hosts are ready.
@@ -94,10 +114,8 @@ impl Head<'_> {
         if self.ending.is_some() {
             return;
         }
-        for index in 0..self.agents.len() {
-            self.agents[index].state = State::Running;
-            self.command(index, &Command::Start);
-        }
+        (0..self.agents.len()).for_each(|index| self.set_state(index, State::Running));
+        self.command_all(&Command::Start);
         self.watch_stdin();
     }
 
@@ -107,18 +125,19 @@ impl Head<'_> {
             return;
         }
         self.ending = Some((cause.clone(), Instant::now()));
+        for port in 0..self.ports.len() {
+            let has = |state| self.behind[port].iter().any(|at| self.agents[*at].state == state);
+            if has(State::Running) {
+                let forward = !self.agents[self.behind[port][0]].is_local;
+                self.command_port(port, &Command::End { cause: cause.clone(), forward });
+            } else if has(State::Starting) || has(State::Ready) {
+                // Agents that have started nothing just go.
+                self.ports[port].close();
+            }
+        }
         for index in 0..self.agents.len() {
-            match self.agents[index].state {
-                // An agent that has started nothing just goes.
-                State::Starting | State::Ready => {
-                    self.agents[index].state = State::Lost;
-                    self.agents[index].to = None;
-                }
-                State::Running => {
-                    let forward = !self.agents[index].is_local;
-                    self.command(index, &Command::End { cause: cause.clone(), forward });
-                }
-                State::Done | State::Lost => {}
+            if self.agents[index].state < State::Running {
+                self.set_state(index, State::Lost);
             }
         }
     }
@@ -131,9 +150,10 @@ impl Head<'_> {
             return;
         }
         self.ending = Some((cause.clone(), Instant::now()));
-        for index in (0..self.agents.len()).filter(|index| *index != host) {
-            if self.agents[index].state == State::Running {
-                self.command(index, &Command::End { cause: cause.clone(), forward: false });
+        // Where the ending began the first cause stays, so it need not be left out.
+        for port in 0..self.ports.len() {
+            if self.behind[port] != [host] {
+                self.command_port(port, &Command::End { cause: cause.clone(), forward: false });
             }
         }
     }
@@ -148,8 +168,9 @@ impl Head<'_> {
             }
             let askers = self.askers.entry(*rank).or_default();
             askers.push(asker);
-            let owner = self.agents.iter().position(|agent| agent.part.ranks().contains(rank));
-            if let Some(owner) = owner.filter(|_| askers.len() == 1) {
+            // Hosts have consecutive ranks, in the order of the hosts.
+            let owner = self.agents.partition_point(|agent| agent.part.ranks().end <= *rank);
+            if owner < self.agents.len() && askers.len() == 1 {
                 questions[owner].push(*rank);
             }
         }
@@ -171,33 +192,25 @@ impl Head<'_> {
         self.send(index, Kind::Command, &wire::json(command));
     }
 
-    pub(super) fn send(&mut self, index: usize, kind: Kind, body: &[u8]) {
-        if self.agents[index].to.is_some() {
-            wire::write(&mut self.agents[index].queue, kind, body);
-            self.flush(index);
+    /// To all hosts.
+    pub(super) fn command_all(&mut self, command: &Command) {
+        (0..self.ports.len()).for_each(|port| self.command_port(port, command));
+    }
+
+    /// To all hosts behind a port.
+    fn command_port(&mut self, port: usize, command: &Command) {
+        let body = wire::json(command);
+        match self.behind[port].len() {
+            1 => self.ports[port].send(Kind::Command, &body),
+            _ => self.ports[port].send_via(ALL, Kind::Command, &body),
         }
     }
 
-    /// Writes what an agent takes; if it is gone, its output tells.
-    pub(super) fn flush(&mut self, index: usize) {
-        let agent = &mut self.agents[index];
-        let Some(to) = &agent.to else { return };
-        while !agent.queue.is_empty() {
-            match rustix::io::write(to, &agent.queue) {
-                Ok(count) => drop(agent.queue.drain(..count)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => agent.queue.clear(),
-            }
-        }
-        let wanted = !agent.queue.is_empty();
-        if wanted != agent.armed {
-            let token = EventData::new_u64(TOKEN_TO | index as u64);
-            let changed = match wanted {
-                true => epoll::add(&self.outer, to, token, EventFlags::OUT),
-                false => epoll::delete(&self.outer, to),
-            };
-            agent.armed = if changed.is_ok() { wanted } else { agent.armed };
+    pub(super) fn send(&mut self, index: usize, kind: Kind, body: &[u8]) {
+        let port = self.agents[index].port;
+        match self.behind[port].len() {
+            1 => self.ports[port].send(kind, body),
+            _ => self.ports[port].send_via(index as u32, kind, body),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Job<'_> {
             Command::Values(values) => self.pmi.arrive(values),
             Command::FenceEnds => self.pmi.end_fence(),
             Command::Leave => link.is_released = true,
-            Command::Beat | Command::Prepare(_) | Command::Start => {}
+            Command::Beat | Command::Prepare(_) | Command::Branch(_) | Command::Start => {}
         }
     }
 

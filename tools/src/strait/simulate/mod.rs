@@ -4,6 +4,7 @@
 //!
 //! - `sizes` reads sizes and ranges of them, `peers` holds what other libraries choose and the
 //!   formulas of what is not built here, `published` the measured points of others;
+//! - `startup` is about the start of a job, not a collective;
 //! - `curves` runs the simulator, `tables` compares selections, `page` shows.
 #![forbid(unsafe_code)]
 
@@ -13,9 +14,10 @@ mod page;
 mod peers;
 mod published;
 pub mod sizes;
+mod startup;
 mod tables;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use curves::{Curve, Request};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +41,22 @@ pub enum Mode {
     Structural,
     /// Every step under a virtual clock.
     Event,
+}
+
+/// What is simulated.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Command {
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    collective: Option<Options>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Other {
+    /// Instead of a collective: how long mpiexec takes to start a job, and with how much memory.
+    Startup(startup::Options),
 }
 
 /// The options of `strait simulate`.
@@ -94,8 +112,13 @@ pub struct Options {
 }
 
 /// Runs it.
-pub fn run(options: &Options) -> ExitCode {
-    match execute(options) {
+pub fn run(command: &Command) -> ExitCode {
+    let text = match (&command.other, &command.collective) {
+        (Some(Other::Startup(options)), _) => Ok(startup::report(options)),
+        (None, Some(options)) => execute(options),
+        (None, None) => Err("what? see strait simulate --help".to_owned()),
+    };
+    match text {
         Ok(text) => {
             super::print(&text);
             ExitCode::SUCCESS

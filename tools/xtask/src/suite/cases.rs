@@ -22,8 +22,13 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Names a part of the names of the cases that are to be run; all are without it.
+const ONLY: &str = "XTASK_CASES";
+
 /// Runs the cases, `width` at a time, in their order.
 pub fn run(cases: &[Case], width: usize, tally: &mut Tally) {
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let cases: Vec<&Case> = cases.iter().filter(|case| case.name.contains(&only)).collect();
     let next = AtomicUsize::new(0);
     let shared = Mutex::new((tally, 0_usize));
     let terminal = std::io::stdout().is_terminal();

@@ -4,12 +4,16 @@
 //!
 //! `cargo xtask test hosts` uses two and three hosts, `cargo xtask hosts` any number and all ranks.
 
+mod faults;
+mod ssh;
+
 use super::cases::{self, Case};
 use super::{Face, Lanes, Suite, Tally, expected, mpi4py, programs, scripts};
 use crate::network::Network;
 use crate::places::Places;
 use crate::process::{Outcome, Task};
 use crate::setup;
+use crate::sshd::Servers;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,13 +21,24 @@ use std::time::{Duration, Instant};
 struct Extent {
     /// Hosts of the C programs, and ranks at least.
     programs: (usize, usize),
-    /// Hosts and ranks of the Python programs and the benchmarks.
+    /// Hosts and ranks of the Python programs.
     others: (usize, usize),
+    /// Ranks of the benchmarks, on the same hosts.
+    benchmarks: usize,
     mpi4py: &'static [&'static str],
+    /// Jobs that end badly, or whose hosts and networks are bad.
+    faults: bool,
 }
 
-const SHORT: Extent =
-    Extent { programs: (2, 3), others: (3, 6), mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"] };
+const SHORT: Extent = Extent {
+    programs: (2, 3),
+    others: (3, 6),
+    benchmarks: 6,
+    mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"],
+    faults: true,
+};
+/// Hosts that are laid out at least: mpiexec's own, one that it starts, and one that this starts.
+const HOSTS_MIN: usize = 3;
 const MPI4PY_LONG: &[&str] = &[
     "p2p_obj",
     "p2p_buf",
@@ -56,12 +71,15 @@ pub fn command(places: Places, count: usize) -> Result<bool, String> {
     setup::packages()?;
     let suite = Suite::new(places, None);
     let mut failed = 0;
-    for (hosts, ranks) in [(2, 4), (3, 6), (count, 16 * count)] {
+    // Two processors run all of these ranks: Python's start alone is a tenth of a second of each.
+    for (hosts, ranks) in [(2, 4), (3, 6), (count, 4 * count)] {
         println!("== {hosts} hosts, {ranks} ranks");
         let extent = Extent {
             programs: (hosts, 3.max(hosts.min(7))),
             others: (hosts, ranks),
+            benchmarks: 2 * hosts,
             mpi4py: if ranks <= 8 { MPI4PY_LONG } else { &["p2p_obj"] },
+            faults: hosts == 2,
         };
         let tally = run(&suite, hosts, &extent)?;
         println!(
@@ -88,7 +106,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     cases::run(&[forked], 1, &mut tally);
     setup::network_tools()?;
     setup::fabrics()?;
-    let network = match Network::up(count.max(2), &suite.places.scratch().join("hosts")) {
+    let network = match Network::up(count.max(HOSTS_MIN), &suite.places.scratch().join("hosts")) {
         Ok(network) => network,
         Err(why) => {
             println!(
@@ -126,7 +144,24 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         list.push(Case::new(name, move || run(&[])));
     }
     others(suite, network, extent, &mut list)?;
+    for fan_out in ["1", "2", "3"] {
+        let (hosts, ranks) = (extent.others.0, 16 * extent.others.0);
+        let name = format!("hello np={ranks} on {hosts} hosts, at most {fan_out} from each");
+        list.push(Case::new(name, move || {
+            let task = mpiexec(suite, network, hosts, ranks).args(["-fan-out", fan_out]);
+            let outcome = task.arg(programs::scratch(suite, "hello")).limit(240).run()?;
+            let good = outcome.success() && outcome.out == "ok\n" && outcome.err.is_empty();
+            if good { Ok(()) } else { Err(outcome.describe()) }
+        }));
+    }
     cases::run(&list, 2, &mut tally);
+    if extent.faults {
+        run_faults(suite, network, &mut tally)?;
+    }
+    Ok(tally)
+}
+
+fn run_faults(suite: &Suite, network: &Network, tally: &mut Tally) -> Result<(), String> {
     // These cut hosts off, or count what is left: one after another.
     let ends = [
         Case::new("abort on another host", || aborted(suite, network)),
@@ -138,8 +173,11 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         // It takes the half minute that a call has.
         Case::new("a network that drops what one host sends", || dropped(suite, network)),
     ];
-    cases::run(&ends, 1, &mut tally);
-    Ok(tally)
+    cases::run(&ends, 1, tally);
+    cases::run(&faults::cases(suite, network), 1, tally);
+    let servers = Servers::start(network, &[2, 3], &suite.places.scratch().join("hosts/ssh"))?;
+    cases::run(&ssh::cases(suite, network, &servers), 1, tally);
+    Ok(())
 }
 
 /// Python programs, mpi4py's own tests, benchmarks.
@@ -177,7 +215,7 @@ fn others<'a>(
     }));
     for name in BENCHMARKS {
         let pairs = ["osu_latency", "osu_bibw", "osu_put_latency"].contains(name);
-        let ranks = if pairs { 2 } else { ranks };
+        let ranks = if pairs { 2 } else { extent.benchmarks };
         list.push(Case::new(format!("{name} np={ranks} on {hosts} hosts"), move || {
             let task = mpiexec(suite, network, hosts, ranks).arg(suite.bin(name));
             let task = task.args(["-c", "-i", "10", "-x", "2", "-m", "1:262144"]);
@@ -224,17 +262,29 @@ fn ends_with(
     code: i32,
     words: &[&str],
 ) -> Result<(), String> {
-    let missing = words.iter().find(|words| !outcome.err.contains(**words));
-    if outcome.code != Some(code) || missing.is_some() {
-        return Err(format!("no {missing:?}, or not exit code {code}: {}", outcome.describe()));
-    }
+    says(outcome, code, words)?;
     nothing_left(network)
 }
 
+/// It ended with this code and said these words.
+fn says(outcome: &Outcome, code: i32, words: &[&str]) -> Result<(), String> {
+    let missing = words.iter().find(|words| !outcome.err.contains(**words));
+    if outcome.code == Some(code) && missing.is_none() {
+        return Ok(());
+    }
+    Err(format!("no {missing:?}, or not exit code {code}: {}", outcome.describe()))
+}
+
 fn nothing_left(network: &Network) -> Result<(), String> {
+    left(network, &[])
+}
+
+/// Nothing lives on the hosts but these processes.
+fn left(network: &Network, but: &[u32]) -> Result<(), String> {
     let begun = Instant::now();
     loop {
-        let left = network.processes();
+        let mut left = network.processes();
+        left.retain(|pid| !but.contains(pid));
         if left.is_empty() {
             return Ok(());
         }
