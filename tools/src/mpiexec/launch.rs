@@ -121,7 +121,9 @@ fn remote(host: &str, launcher: &Launcher, executable: &Path) -> (Command, Strin
         }
         Launcher::Srun => {
             command = Command::new("srun");
-            command.args(["--overlap", "--mpi=none", "-N1", "-n1", "-w", host]).args(ours);
+            // The agent needs all cores of its host: it binds the ranks.
+            let how = ["--overlap", "--mpi=none", "--cpu-bind=none", "-N1", "-n1", "-w", host];
+            command.args(how).args(ours);
             return (command, "srun".to_owned());
         }
         Launcher::Auto | Launcher::Ssh(_) => {}

@@ -44,6 +44,9 @@ pub type UcxLane = FabricLane<UcxPort>;
 const FRAME_COUNT: usize = 64;
 /// Longest frame.
 const FRAME_BYTES: usize = 64 * 1024 + 64;
+/// After so many frames that UCX would not send at once it is not asked any more: what can be sent
+/// so differs by version (1.13 sends all that it copies, 1.22 none) and by transport.
+const MISSES_MAX: u32 = 64;
 /// Longest address of a worker that fits what a rank publishes.
 pub const ADDRESS_BYTES_MAX: usize = crate::node::ADDRESS_BYTES_MAX - blob::HEAD_BYTES;
 
@@ -58,6 +61,8 @@ pub struct UcxPort {
     under_way: Vec<Option<Peer>>,
     /// Frames to lost peers, which may never come back.
     orphans: usize,
+    /// Frames that UCX did not send at once, since the last that it did.
+    misses: u32,
     /// One for each frame.
     notes: Box<[Note]>,
     loans: Loans,
@@ -91,6 +96,7 @@ impl UcxPort {
             free: (0..FRAME_COUNT).rev().collect(),
             under_way: vec![None; FRAME_COUNT],
             orphans: 0,
+            misses: 0,
             notes: (0..FRAME_COUNT).map(note).collect(),
             loans: Loans::default(),
             gets: HashMap::new(),
@@ -145,8 +151,17 @@ impl Port for UcxPort {
             send(endpoint, FRAME, head_base, HEAD_BYTES, base, body.len(), &params)
         };
         match status_of(answer) {
-            UCS_OK => Posted::Yes,
-            UCS_ERR_NO_RESOURCE => Posted::Longer,
+            UCS_OK => {
+                self.misses = 0;
+                Posted::Yes
+            }
+            UCS_ERR_NO_RESOURCE => {
+                self.misses += 1;
+                if self.misses >= MISSES_MAX {
+                    self.facts.inject_bytes = 0;
+                }
+                Posted::Longer
+            }
             UCS_INPROGRESS => Posted::No("UCX did not send at once, as it was told".into()),
             failed => Posted::No(self.objects.library.words(failed)),
         }
