@@ -211,9 +211,8 @@ impl<P: Port> FabricLane<P> {
             .core
             .states
             .iter()
-            .filter_map(|(peer, state)| {
-                (state.met && !state.lost && !state.departed).then_some(*peer)
-            })
+            .filter(|state| state.met && !state.lost && !state.departed)
+            .map(|state| state.peer)
             .collect();
         others.sort_unstable();
         for peer in others {
@@ -359,6 +358,6 @@ impl<P: Port> Lane for FabricLane<P> {
         }
         let waits =
             |state: &State| state.parted && !(state.answered || state.departed || state.lost);
-        quiet && !self.core.states.values().any(waits)
+        quiet && !self.core.states.iter().any(waits)
     }
 }

@@ -31,6 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// What is known of a peer.
 pub(super) struct State {
+    pub(super) peer: u32,
     /// Its number in the table of addresses.
     pub(super) number: Option<u64>,
     pub(super) tag_out: u64,
@@ -68,6 +69,7 @@ impl State {
     pub(super) fn new(settings: &Settings, peer: u32) -> State {
         let Settings { rank, job, key, .. } = settings;
         State {
+            peer,
             number: None,
             tag_out: frame::tag(key, job, *rank, peer),
             tag_in: frame::tag(key, job, peer, *rank),
@@ -117,13 +119,51 @@ impl State {
     }
 }
 
-pub(super) type States = ByRank<State>;
+/// The peers there was any contact with. Most calls concern the peer of the last.
+#[derive(Default)]
+pub(super) struct States {
+    list: Vec<State>,
+    place: ByRank<u32>,
+    last: Option<(u32, u32)>,
+}
+
+impl States {
+    pub(super) fn get(&self, rank: u32) -> Option<&State> {
+        let place = match self.last {
+            Some((last, place)) if last == rank => place,
+            _ => *self.place.get(&rank)?,
+        };
+        Some(&self.list[place as usize])
+    }
+
+    #[inline]
+    fn get_or_make(&mut self, rank: u32, settings: &Settings) -> &mut State {
+        let place = match self.last {
+            Some((last, place)) if last == rank => place,
+            _ => self.find_or_make(rank, settings),
+        };
+        &mut self.list[place as usize]
+    }
+
+    #[inline(never)]
+    fn find_or_make(&mut self, rank: u32, settings: &Settings) -> u32 {
+        let place = *self.place.entry(rank).or_insert_with(|| {
+            self.list.push(State::new(settings, rank));
+            self.list.len() as u32 - 1
+        });
+        self.last = Some((rank, place));
+        place
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &State> {
+        self.list.iter()
+    }
+}
 
 impl Core {
     #[inline]
     pub(super) fn state(&mut self, peer: u32) -> &mut State {
-        let settings = &self.settings;
-        self.states.entry(peer).or_insert_with(|| State::new(settings, peer))
+        self.states.get_or_make(peer, &self.settings)
     }
 }
 
@@ -131,7 +171,7 @@ impl<P: Port> FabricLane<P> {
     /// The number of a peer that may be sent a frame now.
     #[inline]
     pub(super) fn reach(&mut self, peer: Peer, answer: bool) -> std::result::Result<u64, Submit> {
-        if let Some(state) = self.core.states.get(&peer.0)
+        if let Some(state) = self.core.states.get(peer.0)
             && let Some(number) = state.number
             && !(state.full || state.lost || state.departed)
             && state.waiting.is_none()
@@ -231,7 +271,7 @@ impl<P: Port> FabricLane<P> {
             self.core.losses_seen = self.core.directory.losses();
             let until = Instant::now() + LAST_WORDS;
             for peer in (0..self.core.settings.size).map(Peer) {
-                let is_known = self.core.states.get(&peer.0).is_some_and(|state| state.lost)
+                let is_known = self.core.states.get(peer.0).is_some_and(|state| state.lost)
                     || self.core.dying.iter().any(|(_, dying)| *dying == peer);
                 if !is_known && self.core.directory.is_lost(peer) {
                     self.core.dying.push((until, peer));

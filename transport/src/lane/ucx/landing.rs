@@ -12,6 +12,7 @@ use super::sys::{
     Status, UCP_AM_RECV_ATTR_FLAG_RNDV, UCS_INPROGRESS, UCS_OK, ucp_am_recv_param, ucp_ep,
 };
 use crate::envelope::Peer;
+use crate::lane::fabric::frame::PREFIX_BYTES;
 use crate::lane::fabric::port::Sink;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -97,8 +98,8 @@ unsafe fn slice<'a>(base: *const c_void, bytes: usize) -> &'a [u8] {
 /// A frame has come.
 pub unsafe extern "C" fn on_frame(
     landing: *mut c_void,
-    header: *const c_void,
-    header_bytes: usize,
+    _header: *const c_void,
+    _header_bytes: usize,
     data: *mut c_void,
     bytes: usize,
     about: *const ucp_am_recv_param,
@@ -110,7 +111,9 @@ pub unsafe extern "C" fn on_frame(
         let sink = (*landing).sink;
         // Frames of ours bring their bytes; a stranger's that does not is dropped.
         if !sink.is_null() && (*about).recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV == 0 {
-            (*sink).frame(slice(header, header_bytes), slice(data, bytes));
+            let frame: &[u8] = slice(data, bytes);
+            let (head, rest) = frame.split_at(bytes.min(PREFIX_BYTES));
+            (*sink).frame(head, rest);
         }
     }
     UCS_OK

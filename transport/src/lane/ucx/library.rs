@@ -43,7 +43,6 @@ functions! {
     cleanup: Cleanup = "ucp_cleanup";
     worker_create: WorkerCreate = "ucp_worker_create";
     worker_destroy: WorkerDestroy = "ucp_worker_destroy";
-    worker_query: WorkerQuery = "ucp_worker_query";
     worker_get_address: WorkerGetAddress = "ucp_worker_get_address";
     worker_release_address: WorkerReleaseAddress = "ucp_worker_release_address";
     worker_progress: WorkerProgress = "ucp_worker_progress";
@@ -52,7 +51,6 @@ functions! {
     set_am_handler: SetAmHandler = "ucp_worker_set_am_recv_handler";
     ep_create: EpCreate = "ucp_ep_create";
     ep_close: EpClose = "ucp_ep_close_nbx";
-    ep_print_info: EpPrintInfo = "ucp_ep_print_info";
     am_send: AmSend = "ucp_am_send_nbx";
     am_receive: AmReceive = "ucp_am_recv_data_nbx";
     am_release: AmRelease = "ucp_am_data_release";

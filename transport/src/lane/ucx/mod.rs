@@ -16,7 +16,7 @@ pub mod sys;
 mod transfer;
 
 use super::fabric::FabricLane;
-use super::fabric::frame::{HEAD_BYTES, PREFIX_BYTES};
+use super::fabric::frame::HEAD_BYTES;
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
 use super::tcp::interface;
 use super::{Get, Loan, RemoteRange};
@@ -32,8 +32,8 @@ use std::os::fd::BorrowedFd;
 use std::ptr;
 use sys::{
     UCP_AM_SEND_FLAG_EAGER, UCP_OP_ATTR_FIELD_CALLBACK, UCP_OP_ATTR_FIELD_FLAGS,
-    UCP_OP_ATTR_FIELD_USER_DATA, UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL, UCS_ERR_NO_RESOURCE,
-    UCS_INPROGRESS, UCS_OK, ucp_request_callback, ucp_request_param,
+    UCP_OP_ATTR_FIELD_USER_DATA, UCP_OP_ATTR_FLAG_FAST_CMPL, UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL,
+    UCS_ERR_NO_RESOURCE, UCS_INPROGRESS, UCS_OK, ucp_request_callback, ucp_request_param,
 };
 use transfer::Loans;
 
@@ -44,6 +44,11 @@ pub type UcxLane = FabricLane<UcxPort>;
 const FRAME_COUNT: usize = 64;
 /// Longest frame.
 const FRAME_BYTES: usize = 64 * 1024 + 64;
+/// Frames up to here are copied by UCX, which would register the memory of each else. Longer ones
+/// it would cut into pieces of 8 KiB for that (sockets, 1.20).
+const COPIED_BYTES_MAX: usize = 4096 + HEAD_BYTES;
+/// A frame up to here is put together on the stack, and sent at once if UCX can.
+const INJECT_BYTES_MAX: usize = 512;
 /// After so many frames that UCX would not send at once it is not asked any more: what can be sent
 /// so differs by version (1.13 sends all that it copies, 1.22 none) and by transport.
 const MISSES_MAX: u32 = 64;
@@ -143,12 +148,16 @@ impl Port for UcxPort {
         if endpoint.is_null() {
             return Posted::No("its endpoint is closed".into());
         }
-        let params = params(UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL, UCP_AM_SEND_FLAG_EAGER);
+        let how = UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL | UCP_OP_ATTR_FLAG_FAST_CMPL;
+        let params = params(how, UCP_AM_SEND_FLAG_EAGER);
+        let mut frame = [0_u8; INJECT_BYTES_MAX];
+        let end = HEAD_BYTES + body.len();
+        frame[..HEAD_BYTES].copy_from_slice(head);
+        frame[HEAD_BYTES..end].copy_from_slice(body);
         // SAFETY: the endpoint is open; UCX is told to be done with the memory when it returns.
         let answer = unsafe {
-            let (head_base, base) = (head.as_ptr().cast(), body.as_ptr().cast());
             let send = self.objects.library.am_send;
-            send(endpoint, FRAME, head_base, HEAD_BYTES, base, body.len(), &params)
+            send(endpoint, FRAME, ptr::null(), 0, frame.as_ptr().cast(), end, &params)
         };
         match status_of(answer) {
             UCS_OK => {
@@ -190,18 +199,18 @@ impl Port for UcxPort {
             return Posted::No("its endpoint is closed".into());
         }
         self.notes[number].peer = peer;
-        let mut params = params(
-            UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
-            UCP_AM_SEND_FLAG_EAGER,
-        );
+        let mut how = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+        if bytes <= COPIED_BYTES_MAX {
+            how |= UCP_OP_ATTR_FLAG_FAST_CMPL;
+        }
+        let mut params = params(how, UCP_AM_SEND_FLAG_EAGER);
         params.cb.send = on_sent;
         params.user_data = (&raw mut self.notes[number]).cast();
         // SAFETY: the endpoint is open; frame and note stay until the callback.
         let answer = unsafe {
             let base = self.memory.as_ptr().add(number * FRAME_BYTES);
             let send = self.objects.library.am_send;
-            let body = base.add(PREFIX_BYTES).cast();
-            send(endpoint, FRAME, base.cast(), PREFIX_BYTES, body, bytes - PREFIX_BYTES, &params)
+            send(endpoint, FRAME, ptr::null(), 0, base.cast(), bytes, &params)
         };
         match status_of(answer) {
             UCS_OK => {
@@ -303,10 +312,13 @@ impl Open for UcxPort {
             let mut settings = Vec::new();
             if !has_card {
                 // Sockets: those of the interface that our own would use.
-                let ip = interface::of_job(job)?;
-                let name = interface::name_of(ip);
-                let usable = name.filter(|_| !ip.is_loopback() || library.knows_loopback());
-                settings.extend(usable.map(|name| ("NET_DEVICES".to_owned(), name)));
+                let mut ip = Some(interface::of_job(job)?);
+                if !library.knows_loopback() {
+                    ip = ip.filter(|ip| !ip.is_loopback());
+                    ip = ip.or_else(|| interface::choose(None, false).ok());
+                }
+                let name = ip.and_then(interface::name_of);
+                settings.extend(name.map(|name| ("NET_DEVICES".to_owned(), name)));
             }
             let wanted = Wanted { settings, size: job.size };
             UcxPort::new(Objects::open(library, &wanted)?, has_card)
@@ -339,7 +351,7 @@ fn facts(objects: &Objects, hardware: bool) -> Facts {
         name: format!("UCX {}", objects.library.version_text()),
         device: std::env::var("UCX_TLS").unwrap_or_else(|_| "all transports".into()),
         hardware,
-        inject_bytes: if objects.header_bytes_max() >= HEAD_BYTES { FRAME_BYTES } else { 0 },
+        inject_bytes: INJECT_BYTES_MAX,
         frame_bytes: FRAME_BYTES,
         reads: true,
         needs_polls: false,

@@ -156,16 +156,6 @@ impl Objects {
         Ok(())
     }
 
-    /// Longest header of an active message.
-    pub fn header_bytes_max(&self) -> usize {
-        // SAFETY: numbers and null pointers may be zero.
-        let mut attributes: sys::ucp_worker_attr = unsafe { std::mem::zeroed() };
-        attributes.field_mask = sys::UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER;
-        // SAFETY: the worker is open; UCX writes what the mask names.
-        let status = unsafe { (self.library.worker_query)(self.worker, &mut attributes) };
-        if status == UCS_OK { attributes.max_am_header } else { 0 }
-    }
-
     /// The address of the worker, for peers.
     ///
     /// # Errors

@@ -30,7 +30,6 @@ pub const UCP_FEATURE_WAKEUP: u64 = 1 << 4;
 pub const UCP_FEATURE_AM: u64 = 1 << 6;
 
 pub const UCP_WORKER_PARAM_FIELD_THREAD_MODE: u64 = 1 << 0;
-pub const UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER: u64 = 1 << 3;
 
 pub const UCP_EP_PARAM_FIELD_REMOTE_ADDRESS: u64 = 1 << 0;
 pub const UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE: u64 = 1 << 1;
@@ -49,6 +48,7 @@ pub const UCP_AM_SEND_FLAG_RNDV: u32 = 1 << 2;
 pub const UCP_OP_ATTR_FIELD_CALLBACK: u32 = 1 << 1;
 pub const UCP_OP_ATTR_FIELD_USER_DATA: u32 = 1 << 2;
 pub const UCP_OP_ATTR_FIELD_FLAGS: u32 = 1 << 4;
+pub const UCP_OP_ATTR_FLAG_FAST_CMPL: u32 = 1 << 17;
 pub const UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL: u32 = 1 << 18;
 
 macro_rules! opaque {
@@ -79,17 +79,6 @@ pub struct ucp_worker_params {
     pub field_mask: u64,
     pub thread_mode: c_int,
     pub later: [u64; 40],
-}
-
-#[repr(C)]
-pub struct ucp_worker_attr {
-    pub field_mask: u64,
-    pub thread_mode: c_int,
-    pub address_flags: u32,
-    pub address: *mut c_void,
-    pub address_length: usize,
-    pub max_am_header: usize,
-    pub later: [u64; 32],
 }
 
 #[repr(C)]
@@ -178,7 +167,6 @@ pub type WorkerCreate = unsafe extern "C" fn(
     *mut *mut ucp_worker,
 ) -> Status;
 pub type WorkerDestroy = unsafe extern "C" fn(*mut ucp_worker);
-pub type WorkerQuery = unsafe extern "C" fn(*mut ucp_worker, *mut ucp_worker_attr) -> Status;
 pub type WorkerGetAddress =
     unsafe extern "C" fn(*mut ucp_worker, *mut *mut c_void, *mut usize) -> Status;
 pub type WorkerReleaseAddress = unsafe extern "C" fn(*mut ucp_worker, *mut c_void);
@@ -190,7 +178,6 @@ pub type SetAmHandler =
 pub type EpCreate =
     unsafe extern "C" fn(*mut ucp_worker, *const ucp_ep_params, *mut *mut ucp_ep) -> Status;
 pub type EpClose = unsafe extern "C" fn(*mut ucp_ep, *const ucp_request_param) -> *mut c_void;
-pub type EpPrintInfo = unsafe extern "C" fn(*mut ucp_ep, *mut libc::FILE);
 pub type AmSend = unsafe extern "C" fn(
     *mut ucp_ep,
     c_uint,
@@ -227,8 +214,6 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         ucp_params: field_mask, features, request_size, request_init, request_cleanup,
             tag_sender_mask, mt_workers_shared, estimated_num_eps;
         ucp_worker_params: field_mask, thread_mode;
-        ucp_worker_attr: field_mask, thread_mode, address_flags, address, address_length,
-            max_am_header;
         ucp_ep_params: field_mask, address, err_mode, err_handler;
         ucp_err_handler: cb, arg;
         ucp_am_handler_param: field_mask, id, flags, cb, arg;
@@ -241,7 +226,6 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
 pub const SIZES: &[(&str, usize)] = &[
     ("ucp_params", size_of::<ucp_params>()),
     ("ucp_worker_params", size_of::<ucp_worker_params>()),
-    ("ucp_worker_attr", size_of::<ucp_worker_attr>()),
     ("ucp_ep_params", size_of::<ucp_ep_params>()),
     ("ucp_am_handler_param", size_of::<ucp_am_handler_param>()),
     ("ucp_request_param", size_of::<ucp_request_param>()),
@@ -263,7 +247,6 @@ pub const VALUES: &[(&str, u64)] = {
         UCP_FEATURE_WAKEUP,
         UCP_FEATURE_AM,
         UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-        UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER,
         UCP_EP_PARAM_FIELD_REMOTE_ADDRESS,
         UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
         UCP_EP_PARAM_FIELD_ERR_HANDLER,
@@ -279,6 +262,7 @@ pub const VALUES: &[(&str, u64)] = {
         UCP_OP_ATTR_FIELD_CALLBACK,
         UCP_OP_ATTR_FIELD_USER_DATA,
         UCP_OP_ATTR_FIELD_FLAGS,
+        UCP_OP_ATTR_FLAG_FAST_CMPL,
         UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL,
     ]
 };
