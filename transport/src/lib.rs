@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod counters;
 mod endpoint;
+mod endpoints;
 pub mod envelope;
 pub mod error;
 #[doc(hidden)]

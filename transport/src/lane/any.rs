@@ -38,6 +38,41 @@ pub enum LaneKind {
     Sim,
 }
 
+/// Which lane each peer has, without a table of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    me: u32,
+    size: u32,
+    first_local: u32,
+    local_size: u32,
+    own: LaneKind,
+    local: LaneKind,
+    outer: LaneKind,
+}
+
+impl Kinds {
+    /// Those of the first process of a host, in a job of several (tests).
+    #[cfg(test)]
+    pub(crate) fn spread(size: u32, me: u32, local_size: u32, outer: LaneKind) -> Kinds {
+        let (own, local) = (LaneKind::Loopback, LaneKind::Shm);
+        Kinds { me, size, first_local: me, local_size, own, local, outer }
+    }
+
+    /// Peers, this process included.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The lane of a peer.
+    pub fn of(&self, peer: u32) -> LaneKind {
+        match peer {
+            _ if peer == self.me => self.own,
+            _ if peer.wrapping_sub(self.first_local) < self.local_size => self.local,
+            _ => self.outer,
+        }
+    }
+}
+
 /// The lanes of one worker.
 pub struct Lanes {
     loopback: Loopback,
@@ -62,39 +97,64 @@ const POLLS_PER_NETWORK: u32 = 16;
 
 impl Lanes {
     /// The lanes of this process, and the kind for each peer.
-    pub fn new(job: &Job, allowed: Allowed) -> Result<(Lanes, Vec<LaneKind>)> {
-        let is_local = |peer: u32| peer.wrapping_sub(job.first_local_rank) < job.local_size;
-        let is_outer = |peer: u32| peer != job.rank && !(allowed.shm && is_local(peer));
-        let needs_network = (0..job.size).any(is_outer);
+    pub fn new(job: &Job, allowed: Allowed) -> Result<(Lanes, Kinds)> {
+        let has_local_peers = job.local_size > 1;
+        let is_spread = job.size > job.local_size;
+        let needs_network = is_spread || (has_local_peers && !allowed.shm);
         let (ucx, ofi) = if needs_network { fabric_lanes(job, allowed)? } else { (None, None) };
-        let kinds = (0..job.size)
-            .map(|peer| match peer {
-                _ if peer == job.rank => Ok(LaneKind::Loopback),
-                _ if !is_outer(peer) => Ok(LaneKind::Shm),
-                _ if ucx.is_some() => Ok(LaneKind::Ucx),
-                _ if ofi.is_some() => Ok(LaneKind::Ofi),
-                _ if allowed.tcp => Ok(LaneKind::Tcp),
-                _ => Err(unreachable(peer, is_local(peer))),
-            })
-            .collect::<Result<Vec<LaneKind>>>()?;
-        let shm = kinds.contains(&LaneKind::Shm).then(|| ShmLane::new(job)).transpose()?;
-        let tcp = kinds.contains(&LaneKind::Tcp).then(|| TcpLane::new(job)).transpose()?;
+        let outer = match (&ucx, &ofi) {
+            (Some(_), _) => LaneKind::Ucx,
+            (_, Some(_)) => LaneKind::Ofi,
+            _ if allowed.tcp || !needs_network => LaneKind::Tcp,
+            _ => {
+                let is_local =
+                    |peer: &u32| peer.wrapping_sub(job.first_local_rank) < job.local_size;
+                let far = (0..job.size).find(|peer| !is_local(peer));
+                let near = (0..job.size).find(|peer| is_local(peer) && *peer != job.rank);
+                let near = near.filter(|_| !allowed.shm);
+                return Err(unreachable(near.or(far).unwrap_or(0), near.is_some()));
+            }
+        };
+        let kinds = Kinds {
+            me: job.rank,
+            size: job.size,
+            first_local: job.first_local_rank,
+            local_size: job.local_size,
+            own: LaneKind::Loopback,
+            local: if allowed.shm { LaneKind::Shm } else { outer },
+            outer,
+        };
+        let has_shm = has_local_peers && allowed.shm;
+        let shm = if has_shm { Some(ShmLane::new(job)?) } else { None };
+        let has_tcp = needs_network && outer == LaneKind::Tcp;
+        let tcp = if has_tcp { Some(TcpLane::new(job)?) } else { None };
         let loopback = Loopback::new(Peer(job.rank));
-        let has_network = tcp.is_some() || ofi.is_some() || ucx.is_some();
-        let lanes = Lanes { loopback, shm, tcp, ofi, ucx, sim: None, has_network, network_due: 0 };
+        let lanes = Lanes {
+            loopback,
+            shm,
+            tcp,
+            ofi,
+            ucx,
+            sim: None,
+            has_network: needs_network,
+            network_due: 0,
+        };
         Ok((lanes, kinds))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
     /// `self_over_sim`, else its own messages use loopback.
-    pub fn simulated(sim: SimLane, self_over_sim: bool) -> (Lanes, Vec<LaneKind>) {
+    pub fn simulated(sim: SimLane, self_over_sim: bool) -> (Lanes, Kinds) {
         let me = sim.me();
-        let kinds = (0..sim.size())
-            .map(|peer| match peer == me.0 && !self_over_sim {
-                true => LaneKind::Loopback,
-                false => LaneKind::Sim,
-            })
-            .collect();
+        let kinds = Kinds {
+            me: me.0,
+            size: sim.size(),
+            first_local: 0,
+            local_size: 0,
+            own: if self_over_sim { LaneKind::Sim } else { LaneKind::Loopback },
+            local: LaneKind::Sim,
+            outer: LaneKind::Sim,
+        };
         let loopback = Loopback::new(me);
         (
             Lanes {

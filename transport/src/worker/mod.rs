@@ -31,10 +31,11 @@ pub use crate::wait::{Next, Sleeper, Waiter};
 
 use crate::bootstrap::Job;
 use crate::counters::Counters;
-use crate::endpoint::{Control, Endpoint};
+use crate::endpoint::Control;
+use crate::endpoints::Endpoints;
 use crate::envelope::{Envelope, Pattern, Peer};
 use crate::error::{Error, Result};
-use crate::lane::any::{Allowed, LaneKind, Lanes};
+use crate::lane::any::{Allowed, Kinds, Lanes};
 use crate::lane::sim::SimLane;
 use crate::payload::Payload;
 use crate::protocol::credit;
@@ -115,7 +116,7 @@ pub struct Worker {
 /// Everything but the lanes: where they deliver.
 pub(crate) struct Core {
     me: Peer,
-    endpoints: Vec<Endpoint>,
+    endpoints: Endpoints,
     requests: Requests,
     matching: Matching<Message>,
     records: Records,
@@ -169,10 +170,10 @@ impl Worker {
     /// As [`Worker::new`], and says which lanes may be used. All processes must say the same.
     pub fn with_allowed(job: &Job, allowed: Allowed) -> Result<Worker> {
         let (lanes, kinds) = Lanes::new(job, allowed)?;
-        let grant = credit::grant(kinds.len());
+        let grant = credit::grant(kinds.size() as usize);
         let sleepers = Sleepers::new(job);
         lanes.watch(&sleepers)?;
-        let mut worker = Worker::with_lanes(Peer(job.rank), lanes, &kinds, grant);
+        let mut worker = Worker::with_lanes(Peer(job.rank), lanes, kinds, grant);
         worker.sleepers = Some(sleepers);
         Ok(worker)
     }
@@ -183,13 +184,13 @@ impl Worker {
     pub fn for_test(lane: SimLane, self_over_sim: bool, grant: usize) -> Worker {
         let me = lane.me();
         let (lanes, kinds) = Lanes::simulated(lane, self_over_sim);
-        Worker::with_lanes(me, lanes, &kinds, grant)
+        Worker::with_lanes(me, lanes, kinds, grant)
     }
 
-    fn with_lanes(me: Peer, lanes: Lanes, kinds: &[LaneKind], grant: usize) -> Worker {
+    fn with_lanes(me: Peer, lanes: Lanes, kinds: Kinds, grant: usize) -> Worker {
         let core = Core {
             me,
-            endpoints: kinds.iter().map(|kind| Endpoint::new(*kind, grant)).collect(),
+            endpoints: Endpoints::new(kinds, grant),
             requests: Requests::new(),
             matching: Matching::new(),
             records: Records::new(),
