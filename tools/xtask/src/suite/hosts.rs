@@ -17,6 +17,20 @@ use crate::sshd::Servers;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What the hosts are joined by: how its cases are named, and what it needs to be set.
+#[derive(Clone, Copy)]
+struct Between {
+    suffix: &'static str,
+    env: &'static [(&'static str, &'static str)],
+}
+
+const TCP: Between = Between { suffix: "", env: &[] };
+const OFI: Between = Between {
+    suffix: " over ofi",
+    env: &[("STRAIT_LANES", "shm,ofi"), ("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm")],
+};
+const UCX: Between = Between { suffix: " over ucx", env: &[("STRAIT_LANES", "shm,ucx")] };
+
 /// What is run on how many hosts.
 struct Extent {
     /// Hosts of the C programs, and ranks at least.
@@ -26,6 +40,8 @@ struct Extent {
     /// Ranks of the benchmarks, on the same hosts.
     benchmarks: usize,
     mpi4py: &'static [&'static str],
+    /// Ways of the Python programs and the benchmarks.
+    between: &'static [Between],
     /// Jobs that end badly, or whose hosts and networks are bad.
     faults: bool,
 }
@@ -35,6 +51,7 @@ const SHORT: Extent = Extent {
     others: (3, 6),
     benchmarks: 6,
     mpi4py: &["p2p_obj", "p2p_buf", "cco_obj"],
+    between: &[TCP],
     faults: true,
 };
 /// Hosts that are laid out at least: mpiexec's own, one that it starts, and one that this starts.
@@ -79,6 +96,7 @@ pub fn command(places: Places, count: usize) -> Result<bool, String> {
             others: (hosts, ranks),
             benchmarks: 2 * hosts,
             mpi4py: if ranks <= 8 { MPI4PY_LONG } else { &["p2p_obj"] },
+            between: &[TCP, OFI, UCX],
             faults: hosts == 2,
         };
         let tally = run(&suite, hosts, &extent)?;
@@ -125,23 +143,19 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         let Some(ranks) = ranks else { continue };
         let name = format!("{} np={ranks} on {hosts} hosts", program.name);
         let (binary, seconds) = (program.binary.clone(), program.seconds);
-        let run = move |lanes: &[(&str, &str)]| {
-            let mut task = mpiexec(suite, network, hosts, ranks).arg(&binary);
-            for (name, value) in lanes {
-                task = task.env(name, value);
-            }
+        let run = move |way: Between| {
+            let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(&binary);
             let outcome = task.limit(seconds).run()?;
             let good = outcome.success() && outcome.out == "ok\n";
             if good { Ok(()) } else { Err(outcome.describe()) }
         };
         if OVER_FABRICS.contains(&program.name.as_str()) {
-            let ofi: &[_] = &[("STRAIT_LANES", "shm,ofi"), ("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm")];
-            for (library, lanes) in [("ofi", ofi), ("ucx", &[("STRAIT_LANES", "shm,ucx")])] {
+            for way in [OFI, UCX] {
                 let run = run.clone();
-                list.push(Case::new(format!("{name} over {library}"), move || run(lanes)));
+                list.push(Case::new(format!("{name}{}", way.suffix), move || run(way)));
             }
         }
-        list.push(Case::new(name, move || run(&[])));
+        list.push(Case::new(name, move || run(TCP)));
     }
     others(suite, network, extent, &mut list)?;
     for fan_out in ["1", "2", "3"] {
@@ -187,22 +201,9 @@ fn others<'a>(
     extent: &Extent,
     list: &mut Vec<Case<'a>>,
 ) -> Result<(), String> {
-    let (hosts, ranks) = extent.others;
-    let python = suite.python(Face::Mpich)?;
-    for file in scripts::python_files(suite)? {
-        let (python, stem) = (python.clone(), scripts::stem(&file));
-        list.push(Case::new(format!("{stem}.py np={ranks} on {hosts} hosts"), move || {
-            let task = mpiexec(suite, network, hosts, ranks).arg(&python).arg(&file);
-            let outcome = quiet(task.limit(240).run()?)?;
-            expected::check(&stem, ranks, &outcome.out)
-        }));
-    }
-    let tests = setup::mpi4py_tests(&suite.places)?;
-    for file in extent.mpi4py {
-        let (python, tests) = (python.clone(), tests.clone());
-        list.push(Case::new(format!("test_{file} np=4 on 2 hosts"), move || {
-            python_suite(suite, network, &python, &tests, file)
-        }));
+    let hosts = extent.others.0;
+    for way in extent.between {
+        over_way(suite, network, extent, *way, list)?;
     }
     let list_of_hosts = network.list(hosts.min(3));
     list.push(Case::new("strait doctor --hosts", move || {
@@ -213,16 +214,51 @@ fn others<'a>(
         let expected = hosts.min(3) * (hosts.min(3) - 1) / 2;
         if pairs == expected { Ok(()) } else { Err(outcome.describe()) }
     }));
+    Ok(())
+}
+
+fn over_way<'a>(
+    suite: &'a Suite,
+    network: &'a Network,
+    extent: &Extent,
+    way: Between,
+    list: &mut Vec<Case<'a>>,
+) -> Result<(), String> {
+    let (hosts, ranks) = extent.others;
+    let suffix = way.suffix;
+    let python = suite.python(Face::Mpich)?;
+    for file in scripts::python_files(suite)? {
+        let (python, stem) = (python.clone(), scripts::stem(&file));
+        list.push(Case::new(format!("{stem}.py np={ranks} on {hosts} hosts{suffix}"), move || {
+            let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(&python).arg(&file);
+            let outcome = quiet(task.limit(240).run()?)?;
+            expected::check(&stem, ranks, &outcome.out)
+        }));
+    }
+    let tests = setup::mpi4py_tests(&suite.places)?;
+    for file in extent.mpi4py {
+        let (python, tests) = (python.clone(), tests.clone());
+        let name = format!("test_{file} np=4 on 2 hosts{suffix}");
+        let records = suite.places.scratch().join("log/hosts").join(format!("{file}{suffix}"));
+        list.push(Case::new(name, move || {
+            let task = over(way, mpiexec(suite, network, 2, 4));
+            mpi4py::one_file(suite, task, 4, &python, &tests, file, &records)
+        }));
+    }
     for name in BENCHMARKS {
         let pairs = ["osu_latency", "osu_bibw", "osu_put_latency"].contains(name);
         let ranks = if pairs { 2 } else { extent.benchmarks };
-        list.push(Case::new(format!("{name} np={ranks} on {hosts} hosts"), move || {
-            let task = mpiexec(suite, network, hosts, ranks).arg(suite.bin(name));
+        list.push(Case::new(format!("{name} np={ranks} on {hosts} hosts{suffix}"), move || {
+            let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(suite.bin(name));
             let task = task.args(["-c", "-i", "10", "-x", "2", "-m", "1:262144"]);
             quiet(task.limit(240).run()?).map(drop)
         }));
     }
     Ok(())
+}
+
+fn over(way: Between, task: Task) -> Task {
+    way.env.iter().fold(task, |task, (name, value)| task.env(name, value))
 }
 
 fn mpiexec(suite: &Suite, network: &Network, hosts: usize, ranks: usize) -> Task {
@@ -234,17 +270,6 @@ fn mpiexec(suite: &Suite, network: &Network, hosts: usize, ranks: usize) -> Task
 
 pub fn quiet(outcome: Outcome) -> Result<Outcome, String> {
     if outcome.success() && outcome.err.is_empty() { Ok(outcome) } else { Err(outcome.describe()) }
-}
-
-fn python_suite(
-    suite: &Suite,
-    network: &Network,
-    python: &Path,
-    tests: &Path,
-    file: &str,
-) -> Result<(), String> {
-    let records = suite.places.scratch().join("log/hosts").join(file);
-    mpi4py::one_file(suite, mpiexec(suite, network, 2, 4), 4, python, tests, file, &records)
 }
 
 /// Two hosts that are both this one need no root: this is tried everywhere.
