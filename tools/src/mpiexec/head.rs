@@ -22,7 +22,7 @@ use super::ending::Cause;
 use super::failure::{CODE_USAGE, Failure};
 use super::hosts::{self, Part};
 use super::job::{
-    RELAY_TOKENS, TOKEN_GROUPS, TOKEN_LOCKED, TOKEN_SIGNALS, TOKEN_SINKS, TOKEN_STDIN,
+    COLLATERAL, RELAY_TOKENS, TOKEN_GROUPS, TOKEN_LOCKED, TOKEN_SIGNALS, TOKEN_SINKS, TOKEN_STDIN,
 };
 use super::launch::{self, Setting};
 use super::port::{self, Port};
@@ -90,6 +90,8 @@ pub struct Head<'a> {
     begun: Instant,
     /// Why the job is ended, and since when.
     ending: Option<(Cause, Instant)>,
+    /// The first host that was lost, in words.
+    host_loss: Option<String>,
     refused: Option<Failure>,
     forward: Option<(Instant, i32)>,
     addresses: HashMap<u32, Vec<u8>>,
@@ -189,6 +191,7 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
         behind,
         begun: now,
         ending: None,
+        host_loss: None,
         refused: None,
         forward: None,
         addresses: HashMap::new(),
@@ -275,6 +278,10 @@ impl Head<'_> {
         let ours = self.ending.as_ref().map(|(cause, _)| cause);
         merged.cause = match ours {
             None => merged.cause.filter(is_own),
+            // The ranks that it took along heard of each other before we heard of the host.
+            Some(Cause::Failed(_)) if merged.weight == COLLATERAL && self.host_loss.is_some() => {
+                self.host_loss.clone().map(Cause::HostLost)
+            }
             // The host of the failure may have heard of another one first.
             Some(Cause::Failed(_) | Cause::Abort(..)) => {
                 let first = merged.first.as_ref().map(|first| Cause::Failed(first.rank));
@@ -453,6 +460,7 @@ impl Head<'_> {
             self.set_state(index, State::Lost);
             self.stdin_left(index);
         }
+        self.host_loss.get_or_insert_with(|| text.clone());
         self.end(Cause::HostLost(text));
     }
 

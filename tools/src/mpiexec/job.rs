@@ -52,7 +52,7 @@ const FORWARD_TIME: Duration = Duration::from_millis(100);
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 /// Weight of an end that the rank itself announced, and of one that another rank caused.
 const ABORTED: u8 = 0;
-const COLLATERAL: u8 = 5;
+pub(super) const COLLATERAL: u8 = 5;
 
 /// A rank of this host; everything here counts ranks from the first of the host.
 struct Rank {

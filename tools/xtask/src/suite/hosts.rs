@@ -14,7 +14,7 @@ use crate::places::Places;
 use crate::process::{Outcome, Task};
 use crate::setup;
 use crate::sshd::Servers;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What the hosts are joined by: how its cases are named, and what it needs to be set.
