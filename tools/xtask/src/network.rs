@@ -19,13 +19,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// Lays out `count` hosts; files go to `dir`.
+    /// Lays out `count` hosts, whose names hold that of the network; files go to `dir`.
     ///
     /// # Errors
     /// Why this machine gives no namespaces; nothing is left then.
-    pub fn up(count: usize, dir: &Path) -> Result<Network, String> {
+    pub fn up(name: &str, count: usize, dir: &Path) -> Result<Network, String> {
         fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let prefix = format!("st{}", std::process::id());
+        let prefix = format!("st{}{name}", std::process::id());
         let network = Network { on: dir.join(format!("on-{prefix}")), prefix, count };
         network.lay()?;
         Ok(network)

@@ -124,7 +124,8 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     cases::run(&[forked], 1, &mut tally);
     setup::network_tools()?;
     setup::fabrics()?;
-    let network = match Network::up(count.max(HOSTS_MIN), &suite.places.scratch().join("hosts")) {
+    let dir = |name: &str| suite.places.scratch().join(name);
+    let network = match Network::up("h", count.max(HOSTS_MIN), &dir("hosts")) {
         Ok(network) => network,
         Err(why) => {
             println!(
@@ -168,15 +169,31 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
             if good { Ok(()) } else { Err(outcome.describe()) }
         }));
     }
-    cases::run(&list, 2, &mut tally);
-    if extent.faults {
-        run_faults(suite, network, &mut tally)?;
+    let mut faulty = Vec::new();
+    for (name, group) in FAULTS.iter().filter(|_| extent.faults) {
+        let network = Network::up(name, HOSTS_MIN, &dir(&format!("hosts-{name}")))?;
+        faulty.push((network, group));
+    }
+    // They wait for deadlines most of the time: beside the others, each group on hosts of its own.
+    let faults: Vec<_> = std::thread::scope(|scope| {
+        let begin = |(network, group): &'_ (Network, &Group)| group(suite, network);
+        let begun: Vec<_> =
+            faulty.iter().map(|faulty| scope.spawn(move || begin(faulty))).collect();
+        cases::run(&list, 2, &mut tally);
+        begun.into_iter().map(|group| group.join().expect("cases do not panic")).collect()
+    });
+    for group in faults {
+        tally.add(group?);
     }
     Ok(tally)
 }
 
-fn run_faults(suite: &Suite, network: &Network, tally: &mut Tally) -> Result<(), String> {
-    // These cut hosts off, or count what is left: one after another.
+/// Cases that cut hosts off, or count what is left: one after another on their hosts.
+type Group = fn(&Suite, &Network) -> Result<Tally, String>;
+const FAULTS: [(&str, Group); 3] = [("e", ends), ("f", bad_hosts), ("s", by_ssh)];
+
+fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
+    let mut tally = Tally::default();
     let ends = [
         Case::new("abort on another host", || aborted(suite, network)),
         Case::new("a rank killed on another host", || killed(suite, network)),
@@ -187,11 +204,21 @@ fn run_faults(suite: &Suite, network: &Network, tally: &mut Tally) -> Result<(),
         // It takes the half minute that a call has.
         Case::new("a network that drops what one host sends", || dropped(suite, network)),
     ];
-    cases::run(&ends, 1, tally);
-    cases::run(&faults::cases(suite, network), 1, tally);
-    let servers = Servers::start(network, &[2, 3], &suite.places.scratch().join("hosts/ssh"))?;
-    cases::run(&ssh::cases(suite, network, &servers), 1, tally);
-    Ok(())
+    cases::run(&ends, 1, &mut tally);
+    Ok(tally)
+}
+
+fn bad_hosts(suite: &Suite, network: &Network) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    cases::run(&faults::cases(suite, network), 1, &mut tally);
+    Ok(tally)
+}
+
+fn by_ssh(suite: &Suite, network: &Network) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    let servers = Servers::start(network, &[2, 3], &suite.places.scratch().join("hosts-s/ssh"))?;
+    cases::run(&ssh::cases(suite, network, &servers), 1, &mut tally);
+    Ok(tally)
 }
 
 /// Python programs, mpi4py's own tests, benchmarks.

@@ -232,7 +232,7 @@ fn library_beside(hydra: &Path) -> PathBuf {
 }
 
 fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &mut Tally) {
-    let network = match Network::up(3, &suite.places.scratch().join("launchers")) {
+    let network = match Network::up("l", 3, &suite.places.scratch().join("launchers")) {
         Ok(network) => network,
         Err(why) => {
             println!("   no network namespaces (root is needed): skipped\n   {why}");

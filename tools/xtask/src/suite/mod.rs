@@ -46,6 +46,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.skipped += other.skipped;
+        self.failed.extend(other.failed);
+    }
+
     pub fn pass(&mut self) {
         self.passed += 1;
     }
