@@ -135,7 +135,6 @@ pub fn table(request: &Request, parts: &[Part]) -> String {
 /// # Errors
 /// What keeps it from starting.
 pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Failure> {
-    let fail = |what: &str, errno: Errno| start::system(what, errno.into());
     let Ground { signals, canary, limit, outer, again, .. } = Ground::lay()?;
     let mut relay =
         Relay::new(again, RELAY_TOKENS).map_err(|errno| fail("cannot set up the output", errno))?;
@@ -204,6 +203,10 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
     };
     head.give_orders()?;
     Ok(head.run())
+}
+
+fn fail(what: &str, errno: Errno) -> Failure {
+    start::system(what, errno.into())
 }
 
 fn start_agent(

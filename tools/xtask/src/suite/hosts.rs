@@ -136,28 +136,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         }
     };
     let network = &network;
-    let mut list = Vec::new();
-    let (hosts, least) = extent.programs;
-    for program in programs {
-        let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= least).min();
-        let ranks = fits.or(program.ranks.iter().copied().filter(|ranks| *ranks > 1).max());
-        let Some(ranks) = ranks else { continue };
-        let name = format!("{} np={ranks} on {hosts} hosts", program.name);
-        let (binary, seconds) = (program.binary.clone(), program.seconds);
-        let run = move |way: Between| {
-            let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(&binary);
-            let outcome = task.limit(seconds).run()?;
-            let good = outcome.success() && outcome.out == "ok\n";
-            if good { Ok(()) } else { Err(outcome.describe()) }
-        };
-        if OVER_FABRICS.contains(&program.name.as_str()) {
-            for way in [OFI, UCX] {
-                let run = run.clone();
-                list.push(Case::new(format!("{name}{}", way.suffix), move || run(way)));
-            }
-        }
-        list.push(Case::new(name, move || run(TCP)));
-    }
+    let mut list = c_programs(suite, network, extent, &programs);
     others(suite, network, extent, &mut list)?;
     for fan_out in ["1", "2", "3"] {
         let (hosts, ranks) = (extent.others.0, 16 * extent.others.0);
@@ -186,6 +165,38 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
         tally.add(group?);
     }
     Ok(tally)
+}
+
+/// The C programs, some over each fabric's library, too.
+fn c_programs<'a>(
+    suite: &'a Suite,
+    network: &'a Network,
+    extent: &Extent,
+    programs: &[programs::Program],
+) -> Vec<Case<'a>> {
+    let mut list = Vec::new();
+    let (hosts, least) = extent.programs;
+    for program in programs {
+        let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= least).min();
+        let ranks = fits.or(program.ranks.iter().copied().filter(|ranks| *ranks > 1).max());
+        let Some(ranks) = ranks else { continue };
+        let name = format!("{} np={ranks} on {hosts} hosts", program.name);
+        let (binary, seconds) = (program.binary.clone(), program.seconds);
+        let run = move |way: Between| {
+            let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(&binary);
+            let outcome = task.limit(seconds).run()?;
+            let good = outcome.success() && outcome.out == "ok\n";
+            if good { Ok(()) } else { Err(outcome.describe()) }
+        };
+        if OVER_FABRICS.contains(&program.name.as_str()) {
+            for way in [OFI, UCX] {
+                let run = run.clone();
+                list.push(Case::new(format!("{name}{}", way.suffix), move || run(way)));
+            }
+        }
+        list.push(Case::new(name, move || run(TCP)));
+    }
+    list
 }
 
 /// Cases that cut hosts off, or count what is left: one after another on their hosts.
