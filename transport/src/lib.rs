@@ -16,6 +16,7 @@ pub mod fuzzing;
 pub mod lane;
 pub mod memory;
 pub mod node;
+mod opened;
 pub mod payload;
 pub mod protocol;
 pub mod request;

@@ -6,7 +6,8 @@
 
 use super::sys::{pmix_info_t, pmix_proc_t, pmix_value_t};
 use crate::error::{Error, Kind, Result};
-use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use crate::opened;
+use libloading::os::unix::Library as Handle;
 use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int};
 use std::path::{Path, PathBuf};
@@ -100,14 +101,12 @@ impl Library {
 }
 
 fn open_one(name: &Path) -> std::result::Result<Library, String> {
-    let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
     // SAFETY: the library's initialisers are made to run on opening; a user or launcher who names
     // another file vouches for it as for any library of the program.
-    let opened = unsafe { Handle::open(Some(name), flags) };
+    let opened = unsafe { opened::open(name.as_os_str()) };
     let shown = name.display();
     let handle = opened.map_err(|why| format!("{shown}: {}", reason(&why)))?;
-    let library = Library::of(&handle);
-    std::mem::forget(handle);
+    let library = Library::of(handle);
     let library = library.map_err(|why| format!("{shown} is no PMIx library: {}", reason(&why)))?;
     // SAFETY: it takes nothing, and may be called before everything else.
     let version = text_of(unsafe { (library.version)() });

@@ -85,6 +85,9 @@ struct Awaiting {
     token: u64,
 }
 
+// SAFETY: the pointer is memory that its owner left to the get, whichever thread begins it.
+unsafe impl Send for Awaiting {}
+
 /// The lane.
 pub struct FabricLane<P: Port> {
     port: P,
@@ -127,10 +130,6 @@ struct Core {
     settled: usize,
     strangers: u32,
 }
-
-// SAFETY: the raw pointers are memory that its owners left to gets, and what a port holds: objects
-// that may be used by any thread, one at a time, which `&mut self` and the worker's lock see to.
-unsafe impl<P: Port> Send for FabricLane<P> {}
 
 impl<P: Open> FabricLane<P> {
     /// The lane of this process of a job; its address is published in the node's memory. With

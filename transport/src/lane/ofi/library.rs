@@ -5,7 +5,8 @@
 
 use super::sys::{fi_fabric_attr, fi_info, fi_version, fid_fabric};
 use crate::error::{Error, Kind, Result};
-use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use crate::opened;
+use libloading::os::unix::Library as Handle;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Where it is looked for, unless `STRAIT_OFI_LIBRARY` names another.
@@ -48,20 +49,16 @@ impl Library {
     /// which and what to do.
     pub fn open() -> Result<Library> {
         let name = crate::config::text("OFI_LIBRARY")?.unwrap_or_else(|| SONAME.to_owned());
-        // RTLD_NODELETE, so that a second lane of the process finds it again, whatever happens.
-        let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
         // SAFETY: the initialisers of libfabric are made to run on opening; a user who names
         // another file vouches for it as for any library of the program.
-        let handle = unsafe { Handle::open(Some(&name), flags) }.map_err(|why| {
+        let handle = unsafe { opened::open(name.as_ref()) }.map_err(|why| {
             refused(format!(
                 "libfabric cannot be opened ({why}); install it (Debian: libfabric1), name it by \
                  STRAIT_OFI_LIBRARY, or leave ofi out of STRAIT_LANES"
             ))
         })?;
-        let library = Library::of(&handle)
-            .map_err(|why| refused(format!("{name} is no libfabric that Strait can use: {why}")));
-        std::mem::forget(handle);
-        let library = library?;
+        let library = Library::of(handle)
+            .map_err(|why| refused(format!("{name} is no libfabric that Strait can use: {why}")))?;
         // SAFETY: fi_version takes nothing and may be called at any time.
         let version = unsafe { (library.version)() };
         accept(&name, version)?;

@@ -42,6 +42,10 @@ pub struct OfiPort {
     address: Vec<u8>,
 }
 
+// SAFETY: the raw pointers are libfabric's objects and memory of this port; objects may be used by
+// any thread, one at a time (FI_THREAD_DOMAIN), which `&mut self` and the worker's lock see to.
+unsafe impl Send for OfiPort {}
+
 impl OfiPort {
     /// Posts the buffers of an endpoint.
     ///

@@ -5,7 +5,8 @@
 
 use super::sys;
 use crate::error::{Error, Kind, Result};
-use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use crate::opened;
+use libloading::os::unix::Library as Handle;
 use std::ffi::{CStr, c_uint};
 
 /// Where it is looked for, unless `STRAIT_UCX_LIBRARY` names another.
@@ -66,21 +67,17 @@ impl Library {
     /// what to do.
     pub fn open() -> Result<Library> {
         let name = crate::config::text("UCX_LIBRARY")?.unwrap_or_else(|| SONAME.to_owned());
-        // RTLD_NODELETE, so that a second lane of the process finds it again, whatever happens.
-        let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
         // SAFETY: the initialisers of UCX are made to run on opening; a user who names another file
         // vouches for it as for any library of the program.
-        let handle = unsafe { Handle::open(Some(&name), flags) }.map_err(|why| {
+        let handle = unsafe { opened::open(name.as_ref()) }.map_err(|why| {
             refused(format!(
                 "UCX cannot be opened ({why}); install it (Debian: libucx0), name it by \
                  STRAIT_UCX_LIBRARY, or leave ucx out of STRAIT_LANES"
             ))
         })?;
-        be_quiet(&handle);
-        let library = Library::of(&handle)
-            .map_err(|why| refused(format!("{name} is no UCX that Strait can use: {why}")));
-        std::mem::forget(handle);
-        let library = library?;
+        be_quiet(handle);
+        let library = Library::of(handle)
+            .map_err(|why| refused(format!("{name} is no UCX that Strait can use: {why}")))?;
         accept(&name, library.version())?;
         Ok(library)
     }

@@ -75,6 +75,11 @@ pub struct UcxPort {
     gets: HashMap<*mut Note, bool>,
 }
 
+// SAFETY: the raw pointers are UCX's objects and memory of this port; objects may be used by any
+// thread, one at a time (UCS_THREAD_MODE_SERIALIZED), which `&mut self` and the worker's lock see
+// to.
+unsafe impl Send for UcxPort {}
+
 impl UcxPort {
     /// A port of an open worker.
     ///
