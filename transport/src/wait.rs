@@ -42,6 +42,9 @@ const YIELD: Duration = Duration::from_micros(150);
 const CROWDED_YIELDS: u32 = 400;
 /// ... but no longer than this: who waits for a rank that computes is better asleep.
 const CROWDED_YIELD: Duration = Duration::from_millis(20);
+/// A turn that came back so late was taken by who computes, a rank or a stranger: against them a
+/// yield loses a slice of the scheduler each time, while who is woken from sleep runs at once.
+const LONG_TURN: Duration = Duration::from_millis(1);
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 8;
 
@@ -66,6 +69,8 @@ pub enum Next {
 pub struct Waiter {
     turns: u32,
     since: Option<Instant>,
+    /// How long we had waited before the last turn.
+    waited: Duration,
     stage: Stage,
 }
 
@@ -82,7 +87,7 @@ impl Waiter {
     #[inline]
     pub fn new() -> Waiter {
         let stage = if RANKS_PER_CORE.load(Relaxed) > 1 { Stage::HandOver } else { Stage::Spin };
-        Waiter { turns: 0, since: None, stage }
+        Waiter { turns: 0, since: None, waited: Duration::ZERO, stage }
     }
 
     /// Pauses or yields as the ladder says.
@@ -104,11 +109,14 @@ impl Waiter {
     #[cold]
     fn climb(&mut self) -> Next {
         let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        let turn = waited - std::mem::replace(&mut self.waited, waited);
         let spin = Duration::from_micros(u64::from(SPIN.load(Relaxed)));
         match self.stage {
             Stage::Spin if waited >= spin => self.stage = Stage::Yield,
             Stage::Yield if waited >= spin + YIELD => self.stage = Stage::Over,
-            Stage::HandOver if self.turns > CROWDED_YIELDS || waited >= CROWDED_YIELD => {
+            Stage::HandOver
+                if self.turns > CROWDED_YIELDS || waited >= CROWDED_YIELD || turn >= LONG_TURN =>
+            {
                 self.stage = Stage::Over;
             }
             _ => {}
@@ -461,7 +469,7 @@ mod tests {
     #[test]
     fn the_ladder_ends_in_sleep() {
         for stage in [Stage::Spin, Stage::HandOver] {
-            let mut waiter = Waiter { turns: 0, since: None, stage };
+            let mut waiter = Waiter { stage, ..Waiter::new() };
             let mut looks = 0_u64;
             while waiter.pause() == Next::Look {
                 looks += 1;

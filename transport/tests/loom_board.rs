@@ -276,3 +276,51 @@ fn sleepers_are_woken() {
         });
     }
 }
+
+/// A member sleeps for room, which two others make: while it falls asleep for the one, that one may
+/// be done, and then it sleeps for the other.
+#[test]
+fn a_sleeper_may_change_whom_it_waits_for() {
+    const NEEDED: u64 = 1;
+    model(2, || {
+        let shared = Shared::new(3);
+        let wakers: Vec<_> = (1..3)
+            .map(|me| {
+                let (waker, memory) = (shared.seat(me), shared.clone());
+                loom::thread::spawn(move || {
+                    waker.finish(NEEDED);
+                    if waker.somebody_sleeps() && waker.sleepers(me).any(|member| member == 0) {
+                        *memory.0.bell.lock().unwrap() += 1;
+                        memory.0.sleepers.notify_all();
+                    }
+                })
+            })
+            .collect();
+        let sleeper = shared.seat(0);
+        let missing = || (1..3).find(|member| !sleeper.is_done(*member, NEEDED));
+        while let Some(mut whom) = missing() {
+            let before = *shared.0.bell.lock().unwrap();
+            sleeper.fall_asleep(whom);
+            // The heavy fence of the bell's announcement.
+            full_fence();
+            let is_over = loop {
+                match missing() {
+                    None => break true,
+                    Some(other) if other != whom => {
+                        whom = other;
+                        sleeper.sleep_for(whom);
+                    }
+                    Some(_) => break false,
+                }
+            };
+            if !is_over {
+                let mut bell = shared.0.bell.lock().unwrap();
+                while *bell == before {
+                    bell = shared.0.sleepers.wait(bell).unwrap();
+                }
+            }
+            sleeper.wake_up();
+        }
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+    });
+}

@@ -305,10 +305,15 @@ impl Entry {
             }
             if next == Next::Sleep {
                 wait.announce_sleep();
-                let is_over = self.worker.arm() && self.sleep_unless_done(wait);
+                let may_sleep = self.worker.arm();
+                let is_over = may_sleep && self.sleep_unless_done(wait);
                 wait.withdraw_sleep();
                 if is_over {
                     break;
+                }
+                if !may_sleep {
+                    // There is work, or nobody would ring: peers get their turns all the same.
+                    std::thread::yield_now();
                 }
             }
         }

@@ -7,6 +7,8 @@
 //! 2. Output goes to files, never to pipes: a descendant that outlives its parent cannot hang us,
 //!    and what a failed case printed can be read afterwards.
 //! 3. Standard input is empty, so that no child waits for a keyboard.
+//! 4. An mpiexec that would be ended by us ends by itself shortly before, by its own limit, and says
+//!    in what each rank was waiting. Other commands take no notice of that variable.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,6 +20,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const MARK: &str = "XTASK_MARK";
+/// mpiexec's own limit, in seconds.
+const JOB_LIMIT: &str = "MPIEXEC_TIMEOUT";
+/// What mpiexec has left, out of so many parts, to report and to end the job.
+const REPORT_PART: u32 = 10;
 
 /// One command to run, and how long it may take.
 pub struct Task {
@@ -36,6 +42,8 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// The watchdog ended it.
     pub timed_out: bool,
+    /// What it consisted of then, in words.
+    family: String,
     pub out: String,
     pub err: String,
     pub elapsed: Duration,
@@ -134,6 +142,10 @@ impl Task {
         let err = extended(&base, ".err");
         let open = |path: &Path| File::create(path).map_err(|e| format!("{}: {e}", path.display()));
         self.command.stdout(open(&out)?).stderr(open(&err)?);
+        if !self.command.get_envs().any(|(name, _)| name == JOB_LIMIT) {
+            let own = self.limit - self.limit / REPORT_PART;
+            self.command.env(JOB_LIMIT, own.as_secs().max(1).to_string());
+        }
         let began = Instant::now();
         let child = self.command.spawn().map_err(|e| format!("{}: {e}", self.shown))?;
         Ok(Running { child, began, out, err, task: self })
@@ -183,9 +195,11 @@ impl Running {
         let left = self.task.limit.saturating_sub(self.began.elapsed());
         let status = wait(&mut self.child, left).map_err(|e| e.to_string())?;
         let timed_out = status.is_none();
+        let mut family = String::new();
         let status = match status {
             Some(status) => status,
             None => {
+                family = describe(&marked(&self.task.mark));
                 end_marked(&self.task.mark);
                 self.child.wait().map_err(|e| e.to_string())?
             }
@@ -194,6 +208,7 @@ impl Running {
             code: if timed_out { None } else { status.code() },
             signal: status.signal(),
             timed_out,
+            family,
             out: read_text(&self.out),
             err: read_text(&self.err),
             elapsed: self.began.elapsed(),
@@ -214,7 +229,9 @@ impl Outcome {
     /// The end in words, with the last lines it wrote.
     pub fn describe(&self) -> String {
         let how = match (self.timed_out, self.code, self.signal) {
-            (true, ..) => format!("ended by the watchdog after {:.1?}", self.elapsed),
+            (true, ..) => {
+                format!("ended by the watchdog after {:.1?}: {}", self.elapsed, self.family)
+            }
             (_, Some(code), _) => format!("exit code {code}"),
             (_, _, Some(signal)) => format!("signal {signal}"),
             _ => "unknown end".into(),
@@ -251,12 +268,17 @@ pub fn marked(mark: &str) -> Vec<u32> {
     found
 }
 
-/// Those processes in words: number, name and state.
+/// Those processes in words: number, name, state and parent; ticks of the clock as themselves and in
+/// the kernel; where they sleep there.
 pub fn describe(pids: &[u32]) -> String {
     let one = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let words: Vec<&str> = stat.split_whitespace().take(4).collect();
-        if words.is_empty() { format!("{pid} (gone since)") } else { words.join(" ") }
+        let words: Vec<&str> = stat.split_whitespace().collect();
+        if words.len() < 15 {
+            return format!("{pid} (gone since)");
+        }
+        let sleeps_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        format!("{} {}+{} {sleeps_in}", words[..4].join(" "), words[13], words[14])
     };
     pids.iter().map(one).collect::<Vec<_>>().join(", ")
 }

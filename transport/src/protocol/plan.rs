@@ -197,9 +197,11 @@ fn narrow(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// Sizes of the table: four to a doubling, 64 bytes to 16 MiB.
+/// Sizes of the table: four to a doubling, 64 bytes to 16 MiB; and one byte, for the short ones.
 fn sizes() -> impl Iterator<Item = usize> {
-    (6..24).flat_map(|power| (4..8).map(move |quarter| (1usize << power) * quarter / 4))
+    let doublings = 6..24;
+    let longer = doublings.flat_map(|power| (4..8).map(move |quarter| (1 << power) * quarter / 4));
+    std::iter::once(1).chain(longer)
 }
 
 /// The first size from which on `test` holds for all larger ones.

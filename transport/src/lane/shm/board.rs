@@ -28,7 +28,7 @@
 //! Not here: where the lines lie (desk.rs), what is published (bindings), waiting (wait.rs).
 
 use crate::node::DESK_SLOT_COUNT;
-use crate::sync::{Word, light_fence};
+use crate::sync::{Word, heavy_fence, light_fence, register_membarrier};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Whom a sleeper waits for, when it is for the last one of a counted round.
@@ -285,6 +285,13 @@ impl<D: Desks> Seat<D> {
         self.desks.awaited(self.me).store(code(whom), Relaxed);
         self.desks.asleep().add(1, Relaxed);
         // SYNC(board.sleep): the heavy fence of the bell comes next.
+    }
+
+    /// After [`Seat::fall_asleep`]: it is somebody else. Followed by another look.
+    pub fn sleep_for(&self, whom: u32) {
+        self.desks.awaited(self.me).store(code(whom), Relaxed);
+        // SYNC(board.sleep): the wish before the look, as the heavy fence of the bell for the first.
+        heavy_fence(register_membarrier());
     }
 
     /// We are awake again.

@@ -287,6 +287,7 @@ impl<'a> Table<'a> {
             board: &mut self.board,
             look,
             whom: LAST_ONE,
+            is_announced: false,
             turns: 0,
             failure: None,
         };
@@ -341,17 +342,26 @@ struct Wait<'a> {
     board: &'a mut Board,
     look: &'a mut dyn FnMut(&mut Board) -> std::result::Result<(), u32>,
     whom: u32,
+    /// We have said that we may sleep for it.
+    is_announced: bool,
     turns: u32,
     failure: Option<Box<MpiError>>,
 }
 
 impl Wait<'_> {
     fn look(&mut self) -> bool {
-        match (self.look)(self.board) {
-            Ok(()) => true,
-            Err(whom) => {
-                self.whom = whom;
-                false
+        loop {
+            match (self.look)(self.board) {
+                Ok(()) => return true,
+                Err(whom) if self.is_announced && whom != self.whom => {
+                    // The one that we said we sleep for has come, and now it is another one.
+                    self.whom = whom;
+                    self.board.seat.sleep_for(whom);
+                }
+                Err(whom) => {
+                    self.whom = whom;
+                    return false;
+                }
             }
         }
     }
@@ -406,10 +416,12 @@ impl Awaited for Wait<'_> {
     fn announce_sleep(&mut self) {
         // The last look before sleep is a thorough one.
         self.turns = TURNS_PER_CHECK - 1;
+        self.is_announced = true;
         self.board.seat.fall_asleep(self.whom);
     }
 
     fn withdraw_sleep(&mut self) {
+        self.is_announced = false;
         self.board.seat.wake_up();
     }
 }
