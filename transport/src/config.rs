@@ -153,6 +153,18 @@ pub const KNOBS: &[Knob] = &[
                `srun --mpi=pmix`: where neither the launcher nor the loader knows it.",
     },
     Knob {
+        name: "PROGRESS",
+        value: Value::Switch,
+        default: "off",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Whether a thread of its own makes progress over networks while a rank computes, so that \
+               long messages and nonblocking collectives go on. It wants a core that nobody computes \
+               on. A window whose ranks reach it by messages has that thread in any case. Programs \
+               that fork afterwards are warned of by Python.",
+    },
+    Knob {
         name: "SPIN_US",
         value: Value::Number,
         default: "50",

@@ -7,10 +7,11 @@
 
 use crate::abi::{Abi, Code, HandleKind};
 use crate::error::{MpiError, Result, advise, class, make};
+use crate::helper;
 use crate::lock::Held;
 use crate::object::comm::{COMM_NULL, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
-use crate::object::request::{Finished, Request};
+use crate::object::request::Request;
 use crate::runtime::{
     LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE, TOOLS, sleepers, tools_listen,
 };
@@ -122,6 +123,22 @@ impl Entry {
         Some(Entry { held, runtime, name })
     }
 
+    /// As [`Entry::open`], for the progress thread: whose bias it was has it again afterwards.
+    pub fn open_briefly(name: &'static str) -> Option<Entry> {
+        // SYNC(runtime.state): as in `open`.
+        if STATE.load(Ordering::Acquire) != RUNNING {
+            return None;
+        }
+        let held = LOCK.lock_briefly();
+        // SAFETY: the lock is held.
+        let runtime = unsafe { PLACE.pointer() };
+        if runtime.is_null() {
+            LOCK.unlock(held);
+            return None;
+        }
+        Some(Entry { held, runtime, name })
+    }
+
     /// Whether only this thread has called MPI so far, so that nobody waits for the lock.
     #[inline(always)]
     pub fn is_sole(&self) -> bool {
@@ -132,7 +149,7 @@ impl Entry {
     pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
         LOCK.unlock(self.held);
         let result = f();
-        self.held = LOCK.lock();
+        self.held = LOCK.lock_again(self.held);
         result
     }
 
@@ -142,6 +159,30 @@ impl Entry {
     pub fn progress(&mut self) -> usize {
         let mut done = self.worker.progress();
         if !self.active.is_empty() {
+            done += self.advance_active();
+        }
+        if !self.served.is_empty() {
+            done += crate::rma::serve(self);
+        }
+        if SLEEPING.load(Ordering::Relaxed) > 0 {
+            self.tell_others(done);
+        }
+        done
+    }
+
+    /// What [`Entry::progress`] does, for the progress thread: networks are looked at, and what may
+    /// run code of the user's stays for the threads of the user.
+    pub fn progress_aside(&mut self) -> usize {
+        self.worker.look_at_networks();
+        let mut done = self.worker.progress();
+        let runs_user_code = |code: &Code| match self.requests.get(*code) {
+            Some(Request::Work(work)) => work.runs_user_code(),
+            Some(Request::Persistent(persistent)) => {
+                matches!(&persistent.active, Some(Request::Work(work)) if work.runs_user_code())
+            }
+            _ => false,
+        };
+        if !self.active.is_empty() && !self.active.iter().any(runs_user_code) {
             done += self.advance_active();
         }
         if !self.served.is_empty() {
@@ -201,7 +242,7 @@ impl Entry {
         };
         let place = slot(self)?;
         // SAFETY: the pointer was just made from a live entry; nothing ran in between.
-        let taken = unsafe { std::mem::replace(&mut *place, Request::Done(Finished::EMPTY)) };
+        let taken = unsafe { std::mem::replace(&mut *place, Request::Advancing) };
         let Request::Work(mut work) = taken else {
             // SAFETY: as above.
             unsafe { *place = taken };
@@ -278,6 +319,7 @@ impl Entry {
     /// looks.
     #[inline(never)]
     pub fn wait_long(&mut self, wait: &mut dyn Awaited) {
+        let _waiting = helper::Waiting::new();
         let mut waiter = Waiter::new();
         let mut looks = 0u32;
         loop {

@@ -15,6 +15,7 @@ pub mod datatype;
 pub mod entry;
 pub mod error;
 pub mod handle;
+pub mod helper;
 pub mod leaks;
 pub mod lock;
 pub mod object;

@@ -6,12 +6,18 @@
 //! process passes a full fence), and waits until the owner is outside. From then on the lock is an
 //! ordinary mutex.
 //!
+//! The progress thread (helper.rs) comes now and then, and takes the bias away for as long as it
+//! stays ([`EntryLock::lock_briefly`]): the owner, refused meanwhile, waits at the mutex, and has its
+//! bias again afterwards.
+//!
 //! Invariants:
 //! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (revocation).
 //! 2. The owner holds the lock on the fast path while `inside` is set and it then saw `revoked`
 //!    clear; the barrier puts either its store of `inside` before the revoker's load of it, or the
 //!    revoker's store of `revoked` before the owner's load.
-//! 3. Who is not the owner holds the mutex.
+//! 3. Who is not the owner holds the mutex; so does the owner when it was refused.
+//! 4. `revoked` changes only under the mutex. Who gives the bias back has done all that it came for
+//!    before: the owner may be inside at once.
 //!
 //! Loom cannot model membarrier: the model in tests replaces it by SeqCst fences on both sides.
 
@@ -33,6 +39,8 @@ pub enum Held {
     Fast,
     /// By the mutex.
     Mutex,
+    /// By the mutex, and the bias comes back with it.
+    Brief,
 }
 
 const NOBODY: usize = usize::MAX;
@@ -107,21 +115,48 @@ impl EntryLock {
             Held::Fast => self.inside.store(false, Ordering::Release),
             // SAFETY: `held` says that this thread holds the mutex.
             Held::Mutex => unsafe { self.mutex.unlock() },
+            Held::Brief => {
+                if self.owner.load(Ordering::Relaxed) != NOBODY {
+                    // SYNC(entry.revoked): the owner's Acquire load sees what was done here.
+                    self.revoked.store(false, Ordering::Release);
+                }
+                // SAFETY: as above.
+                unsafe { self.mutex.unlock() }
+            }
         }
+    }
+
+    /// Takes the lock, and lets the owner have its bias again with the end of that. Not for the
+    /// owner.
+    #[cold]
+    pub fn lock_briefly(&self) -> Held {
+        self.mutex.lock();
+        if self.owner.load(Ordering::Relaxed) != NOBODY {
+            self.refuse_owner();
+        }
+        Held::Brief
+    }
+
+    /// Takes the lock again, as it was held before it was given back.
+    pub fn lock_again(&self, was: Held) -> Held {
+        if was == Held::Brief { self.lock_briefly() } else { self.lock() }
     }
 
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) -> Held {
         self.mutex.lock();
-        if self.owner.load(Ordering::Relaxed) != NOBODY {
-            self.revoke();
+        let owner = self.owner.load(Ordering::Relaxed);
+        // The owner itself comes here when somebody had taken the bias away for a moment.
+        if owner != NOBODY && owner != thread_token() {
+            self.refuse_owner();
+            self.owner.store(NOBODY, Ordering::Relaxed);
         }
         Held::Mutex
     }
 
-    /// With the mutex held: ends the bias for good.
-    fn revoke(&self) {
+    /// With the mutex held: keeps the owner from the fast path, and waits until it has left it.
+    fn refuse_owner(&self) {
         // SYNC(entry.revoked): the owner's Acquire load sees it after the barrier at the latest.
         self.revoked.store(true, Ordering::Release);
         // A full fence here, and by membarrier in every other running thread: the owner either saw
@@ -132,7 +167,6 @@ impl EntryLock {
         while self.inside.load(Ordering::Acquire) {
             std::thread::yield_now();
         }
-        self.owner.store(NOBODY, Ordering::Relaxed);
     }
 }
 
@@ -189,6 +223,35 @@ mod tests {
             // SAFETY: the other thread has ended.
             assert_eq!(unsafe { *shared.value.get() }, 60_000);
         }
+    }
+
+    #[test]
+    fn the_owner_has_its_bias_again_after_brief_visits() {
+        let shared = Arc::new(Shared { lock: EntryLock::new(), value: UnsafeCell::new(0) });
+        shared.lock.bias_to_me();
+        let visitor = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            for _ in 0..2_000 {
+                let held = visitor.lock.lock_briefly();
+                assert_eq!(held, Held::Brief);
+                // SAFETY: the lock is held.
+                unsafe { *visitor.value.get() += 1 };
+                visitor.lock.unlock(held);
+            }
+        });
+        let mut fast = 0;
+        for _ in 0..100_000 {
+            let held = shared.lock.lock();
+            fast += u32::from(held == Held::Fast);
+            // SAFETY: the lock is held.
+            unsafe { *shared.value.get() += 1 };
+            shared.lock.unlock(held);
+        }
+        thread.join().unwrap();
+        assert!(fast > 0);
+        assert_eq!(shared.lock.lock(), Held::Fast);
+        // SAFETY: the lock is held.
+        assert_eq!(unsafe { *shared.value.get() }, 102_000);
     }
 
     #[test]

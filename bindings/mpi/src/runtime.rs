@@ -2,6 +2,7 @@
 //! Init to Finalize: the one runtime of the process, made by MPI_Init, behind the entry lock.
 
 use crate::abi::{Abi, Code, HandleKind};
+use crate::entry::Entry;
 use crate::error::{Result, advise, class, error};
 use crate::handle::Slab;
 use crate::lock::EntryLock;
@@ -295,6 +296,11 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     unsafe { libc::pthread_atfork(None, None, Some(mark_forked)) };
     // SYNC(runtime.state): publishes the runtime to the Acquire load in Entry::open.
     STATE.store(RUNNING, Ordering::Release);
+    if strait_transport::config::switch("PROGRESS")?.unwrap_or(false)
+        && let Some(mut entry) = Entry::open("MPI_Init")
+    {
+        crate::helper::start(&mut entry)?;
+    }
     Ok(Started { provided })
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result, Submit};
 use crate::protocol::share::Cell;
 use crate::wait::Sleepers;
 use crate::wire::header::{Header, MessageKind};
+use std::os::fd::BorrowedFd;
 
 /// Which lane an endpoint uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -492,14 +493,33 @@ impl Lanes {
 
     /// Makes the sleepers wake for sockets too.
     pub(crate) fn watch(&self, sleepers: &Sleepers) -> Result<()> {
-        if let Some(tcp) = &self.tcp {
-            sleepers.watch(tcp.epoll_fd())?;
-        }
+        let descriptors = self.network_descriptors();
+        descriptors.into_iter().try_for_each(|descriptor| sleepers.watch(descriptor))
+    }
+
+    /// What becomes readable when a network has something to do.
+    pub(crate) fn network_descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let descriptors = [
+            self.tcp.as_ref().map(TcpLane::epoll_fd),
             self.ofi.as_ref().and_then(|ofi| ofi.wait_fd()),
             self.ucx.as_ref().and_then(|ucx| ucx.wait_fd()),
         ];
-        descriptors.into_iter().flatten().try_for_each(|descriptor| sleepers.watch(descriptor))
+        descriptors.into_iter().flatten().collect()
+    }
+
+    /// The next poll is one of networks, too.
+    pub(crate) fn look_at_networks(&mut self) {
+        self.network_due = 0;
+        if let Some(tcp) = &mut self.tcp {
+            tcp.cool();
+        }
+    }
+
+    /// Whether networks have nothing to do before one of their descriptors is readable.
+    pub(crate) fn may_leave_networks(&mut self) -> bool {
+        !self.tcp.as_ref().is_some_and(TcpLane::has_work)
+            && self.ofi.as_mut().is_none_or(|ofi| ofi.is_quiet())
+            && self.ucx.as_mut().is_none_or(|ucx| ucx.is_quiet())
     }
 
     /// Before the bell is armed: says which room this process is about to sleep for.
@@ -517,9 +537,7 @@ impl Lanes {
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.loopback.is_flushed()
             && self.shm.as_mut().is_none_or(ShmLane::is_quiet)
-            && !self.tcp.as_ref().is_some_and(TcpLane::has_work)
-            && self.ofi.as_mut().is_none_or(|ofi| ofi.is_quiet())
-            && self.ucx.as_mut().is_none_or(|ucx| ucx.is_quiet())
+            && self.may_leave_networks()
     }
 
     /// After the end: closes what leaves something behind in the system if its process just ends.

@@ -47,6 +47,7 @@ use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 
 /// When a send is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -462,6 +463,23 @@ impl Worker {
     #[inline]
     pub fn has_network(&self) -> bool {
         self.lanes.has_network()
+    }
+
+    /// What becomes readable when networks have something to do, as far as [`Worker::may_leave_networks`]
+    /// was right.
+    pub fn network_descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.lanes.network_descriptors()
+    }
+
+    /// The next progress leaves no network out.
+    pub fn look_at_networks(&mut self) {
+        self.lanes.look_at_networks();
+    }
+
+    /// Whether networks have nothing to do before one of their descriptors is readable. Unlike
+    /// [`Worker::arm`] this announces nothing to the peers of this host.
+    pub fn may_leave_networks(&mut self) -> bool {
+        self.core.actions.is_empty() && self.lanes.may_leave_networks()
     }
 
     /// Whether accepted messages wait for a connection that is being made: that takes progress on

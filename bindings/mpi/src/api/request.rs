@@ -28,7 +28,7 @@ pub(crate) enum Look {
 fn look_at(runtime: &Runtime, request: &Request) -> Look {
     match request {
         Request::Transfer(t) if runtime.worker.is_complete(t.id) => Look::Ended,
-        Request::Transfer(_) | Request::Work(_) => Look::Active,
+        Request::Transfer(_) | Request::Work(_) | Request::Advancing => Look::Active,
         Request::Done(_) => Look::Ended,
         Request::Generalized(g) if g.complete => Look::Ended,
         Request::Generalized(_) => Look::Active,
@@ -91,7 +91,9 @@ fn conclude(entry: &mut Entry, request: Request) -> (Finished, Option<CommRef>) 
         }
         Request::Done(ended) => (ended, None),
         Request::Generalized(g) => (generalized::conclude(entry, &g), None),
-        Request::Work(_) | Request::Persistent(_) => unreachable!("only ended requests get here"),
+        Request::Work(_) | Request::Advancing | Request::Persistent(_) => {
+            unreachable!("only ended requests get here")
+        }
     }
 }
 
@@ -526,7 +528,7 @@ fn release(entry: &mut Entry, code: Code) {
             entry.requests.remove(code);
         }
         // Its work goes on; the entry is removed when that ends.
-        Some(Request::Work(_)) => entry.orphans.push(code),
+        Some(Request::Work(_) | Request::Advancing) => entry.orphans.push(code),
         // Freed before it is complete: MPI_Grequest_complete ends it.
         Some(Request::Generalized(_)) => entry.orphans.push(code),
         _ => {
@@ -551,7 +553,7 @@ pub unsafe fn MPI_Cancel<A: Abi>(request: *mut A::Handle) -> c_int {
             Some(Request::Generalized(g)) => {
                 (None, Some((g.cancel, g.extra_state, g.complete, g.error_in)))
             }
-            Some(Request::Work(_)) => {
+            Some(Request::Work(_) | Request::Advancing) => {
                 return error(
                     class::REQUEST,
                     "only sends, receives and generalized requests can \

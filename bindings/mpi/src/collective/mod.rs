@@ -112,6 +112,8 @@ pub struct Running {
     /// What to copy at the end: from, to.
     last: Option<(Payload, Payload)>,
     comm: CommRef,
+    /// The operation is a function of the user's.
+    is_user: bool,
     /// The call, if a tool wants to hear of its end.
     pub name: Option<&'static str>,
 }
@@ -152,10 +154,11 @@ impl Running {
             (from.payload(), to.payload())
         });
         let operation = call.operation.clone();
+        let is_user = operation.as_ref().is_some_and(|operation| operation.is_user());
         let binding = CallBinding::new(&schedule, (input, output), &call.sizes, operation, memory);
         let context = comm.collective_context();
         let execution = Execution::new(schedule, group(comm), context, tag, Box::new(binding));
-        Ok(Some(Running { execution, last, comm: comm.clone(), name: None }))
+        Ok(Some(Running { execution, last, comm: comm.clone(), is_user, name: None }))
     }
 
     /// To the end.
@@ -213,6 +216,10 @@ impl Work for Running {
 
     fn comm(&self) -> Option<CommRef> {
         Some(self.comm.clone())
+    }
+
+    fn runs_user_code(&self) -> bool {
+        self.is_user
     }
 }
 

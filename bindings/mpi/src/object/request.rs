@@ -30,6 +30,8 @@ pub enum Request {
     Transfer(Transfer),
     /// Several steps.
     Work(Box<dyn Work>),
+    /// Several steps, which some thread is just now letting advance.
+    Advancing,
     /// Ended.
     Done(Finished),
     /// Generalized.
@@ -72,6 +74,11 @@ pub trait Work {
 
     /// The communicator whose error handler serves it.
     fn comm(&self) -> Option<CommRef>;
+
+    /// Whether to advance may run a function of the user's, which only the user's threads do.
+    fn runs_user_code(&self) -> bool {
+        false
+    }
 }
 
 /// A generalized request (MPI-5.0 section 13.2): the user says when it is complete.

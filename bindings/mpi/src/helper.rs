@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The progress thread: networks are served while the program computes, or is in no call of MPI for
+//! any other reason.
+//!
+//! It is started by what cannot do without it (a window whose members reach it by messages), or by
+//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, and whoever is woken
+//! by nothing else costs nothing. Messages within a host do not wake it.
+//!
+//! Invariants:
+//! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they cost
+//!    without it (lock.rs).
+//! 2. While threads of the program wait in calls, or have done so a moment ago, it stays away: they
+//!    make the progress, sooner than two who take turns.
+//! 3. It looks at the networks with the lock held before it sleeps on their descriptors, so nothing
+//!    that came before is missed; what comes later makes them readable.
+//! 4. It blocks all signals, runs no function of the user's, and has ended when MPI_Finalize returns.
+//!    A forked child does not have it, and no MPI either.
+
+use crate::entry::Entry;
+use crate::error::{Result, advise, class};
+use parking_lot::Mutex;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// As mpiexec names a call, in the place of one.
+const NAME: &str = "progress thread";
+/// Progress that is made before the lock is given back in between.
+const ROUNDS_MAX: usize = 16;
+/// A program that calls MPI again and again makes its own progress. It is left alone for so long, in
+/// which it must not have waited in a call; else for twice as long, up to the most.
+const PAUSE: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_micros(800);
+
+struct Helper {
+    thread: JoinHandle<()>,
+    /// Ends its sleep.
+    bell: OwnedFd,
+}
+
+static HELPER: Mutex<Option<Helper>> = Mutex::new(None);
+/// There is one, so calls that wait are counted.
+static IS_THERE: AtomicBool = AtomicBool::new(false);
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+/// Calls that wait now.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+/// Calls that waited so far; wraps.
+static WAITS: AtomicU32 = AtomicU32::new(0);
+/// 1: it sleeps until none waits.
+static PARKED: AtomicU32 = AtomicU32::new(0);
+
+/// A call that waits, and makes progress meanwhile.
+pub struct Waiting(bool);
+
+impl Waiting {
+    /// Counts it, if that matters to anybody.
+    #[inline]
+    pub fn new() -> Waiting {
+        let counts = IS_THERE.load(Relaxed);
+        if counts {
+            WAITING.fetch_add(1, Relaxed);
+            WAITS.fetch_add(1, Relaxed);
+        }
+        Waiting(counts)
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Waiting {
+        Waiting::new()
+    }
+}
+
+impl Drop for Waiting {
+    #[inline]
+    fn drop(&mut self) {
+        // SYNC(helper.parked): the count before the look for a parked helper; its side is `park`.
+        if self.0 && WAITING.fetch_sub(1, SeqCst) == 1 && PARKED.load(SeqCst) != 0 {
+            unpark();
+        }
+    }
+}
+
+#[cold]
+fn unpark() {
+    PARKED.store(0, Relaxed);
+    futex(&PARKED, libc::FUTEX_WAKE, 1);
+}
+
+/// Sleeps until no call waits.
+fn park() {
+    loop {
+        // SYNC(helper.parked): the mark before the look at the count; `Waiting::drop` has the other
+        // order, so one of the two sees the other.
+        PARKED.store(1, SeqCst);
+        if WAITING.load(SeqCst) == 0 || IS_ENDING.load(SeqCst) {
+            PARKED.store(0, Relaxed);
+            return;
+        }
+        futex(&PARKED, libc::FUTEX_WAIT, 1);
+    }
+}
+
+fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
+    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
+    let forever = std::ptr::null::<libc::timespec>();
+    // SAFETY: the word is a static; a wait without a timeout reads nothing else, and a wake nothing.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, forever) };
+}
+
+/// Starts it, if some peer is reached by a network and it is not there yet.
+///
+/// # Errors
+/// The system refuses a thread or a descriptor.
+pub fn start(entry: &mut Entry) -> Result {
+    let mut helper = HELPER.lock();
+    let descriptors: Vec<RawFd> = entry
+        .worker
+        .network_descriptors()
+        .iter()
+        .map(|descriptor| descriptor.as_raw_fd())
+        .collect();
+    if helper.is_some() || descriptors.is_empty() {
+        return Ok(());
+    }
+    let refused = |error: std::io::Error| {
+        let text = format!("the progress thread cannot be started: {error}");
+        advise(class::OTHER, text, "raise the limits of threads and descriptors (ulimit -u, -n)")
+    };
+    // SAFETY: it makes a descriptor, which becomes ours.
+    let bell = match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } {
+        -1 => return Err(refused(std::io::Error::last_os_error())),
+        // SAFETY: just made, and nobody else's.
+        bell => unsafe { OwnedFd::from_raw_fd(bell) },
+    };
+    let number = bell.as_raw_fd();
+    IS_ENDING.store(false, SeqCst);
+    IS_THERE.store(true, Relaxed);
+    let run = move || run(&descriptors, number);
+    let builder = std::thread::Builder::new().name("strait-progress".into());
+    match without_signals(|| builder.stack_size(256 << 10).spawn(run)) {
+        Ok(thread) => *helper = Some(Helper { thread, bell }),
+        Err(error) => {
+            IS_THERE.store(false, Relaxed);
+            return Err(refused(error));
+        }
+    }
+    Ok(())
+}
+
+/// Ends it. The lock is not held meanwhile.
+pub fn end(entry: &mut Entry) {
+    let Some(Helper { thread, bell }) = HELPER.lock().take() else { return };
+    IS_ENDING.store(true, SeqCst);
+    unpark();
+    let one = 1_u64.to_ne_bytes();
+    // SAFETY: the eight bytes are readable, and the descriptor is ours.
+    unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    entry.outside(|| {
+        // It has no way to panic but by a bug, which the panic hook has told.
+        let _ = thread.join();
+    });
+    IS_THERE.store(false, Relaxed);
+}
+
+/// What a new thread inherits: no signal is for it.
+fn without_signals<R>(spawn: impl FnOnce() -> R) -> R {
+    // SAFETY: both sets are local, and written before they are read.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = spawn();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result
+    }
+}
+
+fn run(descriptors: &[RawFd], bell: RawFd) {
+    let mut seen = WAITS.load(Relaxed);
+    let mut in_vain = false;
+    loop {
+        if in_vain || WAITS.load(Relaxed) != seen || WAITING.load(Relaxed) != 0 {
+            seen = leave_alone(bell);
+        }
+        if IS_ENDING.load(SeqCst) {
+            return;
+        }
+        let Some(mut entry) = Entry::open_briefly(NAME) else { return };
+        let mut rounds = 0;
+        while rounds < ROUNDS_MAX && entry.progress_aside() > 0 {
+            rounds += 1;
+        }
+        let may_sleep = rounds < ROUNDS_MAX && entry.worker.may_leave_networks();
+        drop(entry);
+        // Nothing was there: the program looks by itself, if not in calls that wait.
+        in_vain = rounds == 0;
+        if may_sleep {
+            sleep_on(descriptors, bell, None);
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Stays away until the program has not waited in a call for a while. Returns how many calls have
+/// waited by then.
+fn leave_alone(bell: RawFd) -> u32 {
+    let mut pause = PAUSE;
+    loop {
+        let before = WAITS.load(Relaxed);
+        sleep_on(&[], bell, Some(pause));
+        let is_same = WAITS.load(Relaxed) == before;
+        if IS_ENDING.load(SeqCst) || (is_same && WAITING.load(SeqCst) == 0) {
+            return before;
+        }
+        if is_same {
+            // One call, which may last.
+            park();
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Sleeps until one of the descriptors or the bell is readable, or the time is over.
+fn sleep_on(descriptors: &[RawFd], bell: RawFd, time: Option<Duration>) {
+    let watched = |fd: &RawFd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 };
+    let mut watched: Vec<libc::pollfd> = descriptors.iter().chain([&bell]).map(watched).collect();
+    let time = time.map(|time| libc::timespec {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let count = watched.len() as libc::nfds_t;
+    // SAFETY: the array has `count` elements; the time is null or valid; no signal mask is given.
+    unsafe { libc::ppoll(watched.as_mut_ptr(), count, time, std::ptr::null()) };
+}
