@@ -2,33 +2,26 @@
 //! The one entry lock, biased to the first thread that calls.
 //!
 //! While only its owner calls, locking is a compare, a store and a load; nothing is fenced. The
-//! first other thread revokes the bias: it sets `revoked`, runs `membarrier` (every thread of the
-//! process passes a full fence), and waits until the owner is outside. From then on the lock is an
-//! ordinary mutex.
+//! first other thread ends the bias: it runs `membarrier` (every thread of the process passes a full
+//! fence), and waits until the owner is outside. From then on the lock is an ordinary mutex.
 //!
-//! The progress thread (helper.rs) comes now and then, and takes the bias away for as long as it
+//! The progress thread (helper.rs) comes now and then, and keeps the owner out only for as long as it
 //! stays ([`EntryLock::lock_briefly`]): the owner, refused meanwhile, waits at the mutex, and has its
 //! bias again afterwards.
 //!
 //! Invariants:
-//! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (revocation).
-//! 2. The owner holds the lock on the fast path while `inside` is set and it then saw `revoked`
-//!    clear; the barrier puts either its store of `inside` before the revoker's load of it, or the
-//!    revoker's store of `revoked` before the owner's load.
-//! 3. Who is not the owner holds the mutex; so does the owner when it was refused.
-//! 4. `revoked` changes only under the mutex. Who gives the bias back has done all that it came for
-//!    before: the owner may be inside at once.
+//! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (the end of the bias).
+//! 2. Who is not inside by the bias holds the mutex; so does the owner when it was refused.
 //!
-//! Loom cannot model membarrier: the model in tests replaces it by SeqCst fences on both sides.
+//! Not here: how owner and others keep each other out (transport's bias.rs, explored by loom).
 
 use parking_lot::lock_api::RawMutex as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+use strait_transport::bias::{Bias, NOBODY};
 
 /// The lock. `const`-constructible, for the one static.
 pub struct EntryLock {
-    owner: AtomicUsize,
-    inside: AtomicBool,
-    revoked: AtomicBool,
+    bias: Bias<AtomicU64, AtomicU32>,
     mutex: parking_lot::RawMutex,
 }
 
@@ -43,14 +36,12 @@ pub enum Held {
     Brief,
 }
 
-const NOBODY: usize = usize::MAX;
-
 /// A number of this thread that costs one instruction: its thread pointer.
 #[inline(always)]
-fn thread_token() -> usize {
+fn thread_token() -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
-        let token: usize;
+        let token: u64;
         // SAFETY: on x86-64 Linux the first word at the thread pointer is the thread pointer.
         unsafe {
             std::arch::asm!("mov {}, fs:0", out(reg) token,
@@ -61,7 +52,7 @@ fn thread_token() -> usize {
     #[cfg(not(target_arch = "x86_64"))]
     {
         // SAFETY: always callable.
-        unsafe { libc::pthread_self() as usize }
+        unsafe { libc::pthread_self() as u64 }
     }
 }
 
@@ -74,56 +65,46 @@ impl Default for EntryLock {
 impl EntryLock {
     /// Free and without an owner.
     pub const fn new() -> EntryLock {
-        EntryLock {
-            owner: AtomicUsize::new(0),
-            inside: AtomicBool::new(false),
-            revoked: AtomicBool::new(false),
-            mutex: parking_lot::RawMutex::INIT,
-        }
+        let (inside, refused) = (AtomicU32::new(0), AtomicU32::new(0));
+        let bias = Bias { owner: AtomicU64::new(0), inside, refused };
+        EntryLock { bias, mutex: parking_lot::RawMutex::INIT }
     }
 
     /// Gives the bias to the calling thread, before any other can call (from MPI_Init).
     pub fn bias_to_me(&self) {
-        if register_membarrier() {
-            self.owner.store(thread_token(), Ordering::Relaxed);
-        } else {
-            self.owner.store(NOBODY, Ordering::Relaxed);
-        }
+        let owner = if register_membarrier() { thread_token() } else { NOBODY };
+        self.bias.owner.store(owner, Ordering::Relaxed);
     }
 
     /// Takes the lock.
     #[inline(always)]
     pub fn lock(&self) -> Held {
-        if self.owner.load(Ordering::Relaxed) == thread_token() {
-            self.inside.store(true, Ordering::Relaxed);
-            // SYNC(entry.revoked): with the barrier of `revoke`, invariant 2.
-            compiler_fence(Ordering::SeqCst);
-            if !self.revoked.load(Ordering::Acquire) {
-                return Held::Fast;
-            }
-            // SYNC(entry.inside): lets the revoker go on; it Acquires.
-            self.inside.store(false, Ordering::Release);
+        // SYNC(bias.inside): the light fence; `refuse_owner` makes the heavy one.
+        match self.bias.enter(thread_token(), || compiler_fence(Ordering::SeqCst)) {
+            true => Held::Fast,
+            false => self.lock_slow(),
         }
-        self.lock_slow()
     }
 
     /// Gives the lock back.
     #[inline(always)]
     pub fn unlock(&self, held: Held) {
         match held {
-            // SYNC(entry.inside): what the owner wrote is seen by the revoker's Acquire load.
-            Held::Fast => self.inside.store(false, Ordering::Release),
-            // SAFETY: `held` says that this thread holds the mutex.
-            Held::Mutex => unsafe { self.mutex.unlock() },
+            Held::Fast => self.bias.leave(),
+            Held::Mutex => self.unlock_mutex(),
             Held::Brief => {
-                if self.owner.load(Ordering::Relaxed) != NOBODY {
-                    // SYNC(entry.revoked): the owner's Acquire load sees what was done here.
-                    self.revoked.store(false, Ordering::Release);
+                if self.bias.owner() != NOBODY {
+                    self.bias.admit();
                 }
-                // SAFETY: as above.
-                unsafe { self.mutex.unlock() }
+                self.unlock_mutex();
             }
         }
+    }
+
+    #[inline]
+    fn unlock_mutex(&self) {
+        // SAFETY: only called for who holds the mutex, as its `Held` says.
+        unsafe { self.mutex.unlock() }
     }
 
     /// Takes the lock, and lets the owner have its bias again with the end of that. Not for the
@@ -131,7 +112,7 @@ impl EntryLock {
     #[cold]
     pub fn lock_briefly(&self) -> Held {
         self.mutex.lock();
-        if self.owner.load(Ordering::Relaxed) != NOBODY {
+        if self.bias.owner() != NOBODY {
             self.refuse_owner();
         }
         Held::Brief
@@ -146,27 +127,24 @@ impl EntryLock {
     #[inline(never)]
     fn lock_slow(&self) -> Held {
         self.mutex.lock();
-        let owner = self.owner.load(Ordering::Relaxed);
-        // The owner itself comes here when somebody had taken the bias away for a moment.
+        let owner = self.bias.owner();
+        // The owner itself comes here when somebody keeps it out for a moment.
         if owner != NOBODY && owner != thread_token() {
             self.refuse_owner();
-            self.owner.store(NOBODY, Ordering::Relaxed);
+            self.bias.end();
         }
         Held::Mutex
     }
 
     /// With the mutex held: keeps the owner from the fast path, and waits until it has left it.
     fn refuse_owner(&self) {
-        // SYNC(entry.revoked): the owner's Acquire load sees it after the barrier at the latest.
-        self.revoked.store(true, Ordering::Release);
-        // A full fence here, and by membarrier in every other running thread: the owner either saw
-        // `revoked` or its `inside` is visible now (the store-load pattern on both sides).
-        fence(Ordering::SeqCst);
-        membarrier();
-        // SYNC(entry.inside): pairs with the owner's Release store on leaving.
-        while self.inside.load(Ordering::Acquire) {
-            std::thread::yield_now();
-        }
+        let barrier = || {
+            // A full fence here, and by membarrier in every other running thread.
+            // SYNC(bias.inside): the heavy fence.
+            fence(Ordering::SeqCst);
+            membarrier();
+        };
+        self.bias.refuse(barrier, std::thread::yield_now);
     }
 }
 
