@@ -159,10 +159,10 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Tuning,
         since: "0.1",
-        text: "Whether a thread of its own makes progress over networks while a rank computes, so that \
-               long messages and nonblocking collectives go on. It wants a core that nobody computes \
-               on. A window whose ranks reach it by messages has that thread in any case. Programs \
-               that fork afterwards are warned of by Python.",
+        text: "Whether a thread of its own makes progress over networks while a rank computes, so \
+               that long messages and nonblocking collectives go on. It wants a core that nobody \
+               computes on. A window whose ranks reach it by messages has that thread in any \
+               case. Python warns of programs that fork beside threads.",
     },
     Knob {
         name: "SPIN_US",

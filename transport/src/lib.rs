@@ -4,7 +4,6 @@
 //! A [`worker::Worker`] owns lanes, queues and requests; [`worker::Worker::progress`] moves them.
 //! [`bootstrap::attach`] tells a process who it is and gives it the memory its node shares.
 
-pub mod bias;
 pub mod bootstrap;
 pub mod config;
 pub mod counters;

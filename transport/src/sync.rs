@@ -20,6 +20,8 @@
 //! that it uses membarrier; in all other cases it is a full fence. Loom models the full fences
 //! only; it cannot model membarrier (docs/shm.md names the gap).
 
+pub mod bias;
+
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The biased lock under loom: its owner, one that comes and goes (the progress thread), and one that
-//! ends the bias for good never meet inside, and each sees what was done before. Run with
+//! The biased lock under loom: its owner, one that comes and goes (the progress thread), and one
+//! that ends the bias for good never meet inside, and each sees what was done before. Run with
 //! RUSTFLAGS="--cfg loom"; empty otherwise.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::sync::{Arc, Mutex};
-use strait_transport::bias::{Bias, NOBODY};
+use strait_transport::sync::bias::{Bias, NOBODY};
 use strait_transport::sync::full_fence;
 
 const OWNER: u64 = 1;

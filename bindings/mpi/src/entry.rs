@@ -7,11 +7,11 @@
 
 use crate::abi::{Abi, Code, HandleKind};
 use crate::error::{MpiError, Result, advise, class, make};
-use crate::helper;
 use crate::lock::Held;
 use crate::object::comm::{COMM_NULL, CommRef};
 use crate::object::errhandler::ErrhandlerRef;
 use crate::object::request::Request;
+use crate::progress_thread;
 use crate::runtime::{
     LOCK, PLACE, RUNNING, Runtime, SLEEPING, STATE, TOOLS, sleepers, tools_listen,
 };
@@ -319,7 +319,7 @@ impl Entry {
     /// looks.
     #[inline(never)]
     pub fn wait_long(&mut self, wait: &mut dyn Awaited) {
-        let _waiting = helper::Waiting::new();
+        let _waiting = progress_thread::Waiting::new();
         let mut waiter = Waiter::new();
         let mut looks = 0u32;
         loop {

@@ -2,22 +2,22 @@
 //! The one entry lock, biased to the first thread that calls.
 //!
 //! While only its owner calls, locking is a compare, a store and a load; nothing is fenced. The
-//! first other thread ends the bias: it runs `membarrier` (every thread of the process passes a full
-//! fence), and waits until the owner is outside. From then on the lock is an ordinary mutex.
+//! first other thread ends the bias: it runs `membarrier` (every thread of the process passes a
+//! full fence), and waits until the owner is outside. From then on the lock is an ordinary mutex.
 //!
-//! The progress thread (helper.rs) comes now and then, and keeps the owner out only for as long as it
-//! stays ([`EntryLock::lock_briefly`]): the owner, refused meanwhile, waits at the mutex, and has its
+//! The progress thread comes now and then, and keeps the owner out only for as long as it stays
+//! ([`EntryLock::lock_briefly`]): the owner, refused meanwhile, waits at the mutex, and has its
 //! bias again afterwards.
 //!
 //! Invariants:
-//! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (the end of the bias).
+//! 1. `owner` changes only from zero to a thread (first call) and to `NOBODY` (the bias is over).
 //! 2. Who is not inside by the bias holds the mutex; so does the owner when it was refused.
 //!
 //! Not here: how owner and others keep each other out (transport's bias.rs, explored by loom).
 
 use parking_lot::lock_api::RawMutex as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
-use strait_transport::bias::{Bias, NOBODY};
+use strait_transport::sync::bias::{Bias, NOBODY};
 
 /// The lock. `const`-constructible, for the one static.
 pub struct EntryLock {

@@ -299,7 +299,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     if strait_transport::config::switch("PROGRESS")?.unwrap_or(false)
         && let Some(mut entry) = Entry::open("MPI_Init")
     {
-        crate::helper::start(&mut entry)?;
+        crate::progress_thread::start(&mut entry)?;
     }
     Ok(Started { provided })
 }

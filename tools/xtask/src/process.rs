@@ -7,8 +7,8 @@
 //! 2. Output goes to files, never to pipes: a descendant that outlives its parent cannot hang us,
 //!    and what a failed case printed can be read afterwards.
 //! 3. Standard input is empty, so that no child waits for a keyboard.
-//! 4. An mpiexec that would be ended by us ends by itself shortly before, by its own limit, and says
-//!    in what each rank was waiting. Other commands take no notice of that variable.
+//! 4. An mpiexec that would be ended by us ends by itself shortly before, by its own limit, and
+//!    says in what each rank was waiting. Other commands take no notice of that variable.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -268,8 +268,8 @@ pub fn marked(mark: &str) -> Vec<u32> {
     found
 }
 
-/// Those processes in words: number, name, state and parent; ticks of the clock as themselves and in
-/// the kernel; where they sleep there.
+/// Those processes in words: number, name, state and parent; ticks of the clock as themselves and
+/// in the kernel; where they sleep there.
 pub fn describe(pids: &[u32]) -> String {
     let one = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

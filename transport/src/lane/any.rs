@@ -7,6 +7,7 @@
 //! no peer needs is not made: a job on one host opens no port.
 
 pub use super::allowed::Allowed;
+use super::choice;
 use super::loopback::Loopback;
 use super::ofi::OfiLane;
 use super::shm::ShmLane;
@@ -102,7 +103,8 @@ impl Lanes {
         let has_local_peers = job.local_size > 1;
         let is_spread = job.size > job.local_size;
         let needs_network = is_spread || (has_local_peers && !allowed.shm);
-        let (ucx, ofi) = if needs_network { fabric_lanes(job, allowed)? } else { (None, None) };
+        let (ucx, ofi) =
+            if needs_network { choice::fabric_lanes(job, allowed)? } else { (None, None) };
         let outer = match (&ucx, &ofi) {
             (Some(_), _) => LaneKind::Ucx,
             (_, Some(_)) => LaneKind::Ofi,
@@ -556,37 +558,6 @@ impl Lanes {
         if let Some(ucx) = &mut self.ucx {
             ucx.close();
         }
-    }
-}
-
-/// At most one of them.
-type FabricLanes = (Option<Box<UcxLane>>, Option<Box<OfiLane>>);
-
-/// The lane over a library of fabrics, one at most. Where TCP is allowed beside it, only over
-/// hardware, and without any the libraries are not even looked for, unless the user named a
-/// provider. Of the two the one whose makers made the card comes first.
-fn fabric_lanes(job: &Job, allowed: Allowed) -> Result<FabricLanes> {
-    let has_provider = crate::config::text("OFI_PROVIDER")?.is_some();
-    let must_be_fast = allowed.tcp && !has_provider;
-    if must_be_fast && !crate::topology::has_fabric_devices() {
-        return Ok((None, None));
-    }
-    let ucx_first = !has_provider && (!allowed.ofi || crate::topology::has_ucx_devices());
-    if allowed.ucx && ucx_first {
-        let is_choice = allowed.tcp || allowed.ofi;
-        if let Some(ucx) = UcxLane::new(job, is_choice)? {
-            return Ok((Some(Box::new(ucx)), None));
-        }
-    }
-    let ucx_last = allowed.ucx && !ucx_first && !has_provider;
-    if allowed.ofi
-        && let Some(ofi) = OfiLane::new(job, must_be_fast || ucx_last)?
-    {
-        return Ok((None, Some(Box::new(ofi))));
-    }
-    match ucx_last {
-        true => Ok((UcxLane::new(job, allowed.tcp)?.map(Box::new), None)),
-        false => Ok((None, None)),
     }
 }
 

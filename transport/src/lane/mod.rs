@@ -5,6 +5,7 @@
 mod allowed;
 pub mod any;
 mod by_rank;
+mod choice;
 pub mod directory;
 pub mod fabric;
 pub mod loopback;

@@ -11,13 +11,15 @@
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
 //! their senders may fill), `loan` (memory that a lane lends), `cancel` (cancellation and the loss
 //! of a peer), `direct` (receives without a request), `near` (what is done without messages),
-//! `note` (what tools hear of), `summary` (what waits, in words).
+//! `network` (what callers ask of networks), `note` (what tools hear of), `summary` (what waits, in
+//! words).
 
 mod cancel;
 mod deliver;
 mod direct;
 mod loan;
 mod near;
+mod network;
 mod note;
 mod offer;
 mod receive;
@@ -47,7 +49,6 @@ use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 
 /// When a send is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -457,49 +458,6 @@ impl Worker {
             && !self.core.has_detached_sends();
         self.is_flushing.set(!flushed);
         flushed
-    }
-
-    /// Whether some peer is reached by a network. If not, nothing is ever connecting or held.
-    #[inline]
-    pub fn has_network(&self) -> bool {
-        self.lanes.has_network()
-    }
-
-    /// What becomes readable when networks have something to do, as far as [`Worker::may_leave_networks`]
-    /// was right.
-    pub fn network_descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.lanes.network_descriptors()
-    }
-
-    /// The next progress leaves no network out.
-    pub fn look_at_networks(&mut self) {
-        self.lanes.look_at_networks();
-    }
-
-    /// Whether networks have nothing to do before one of their descriptors is readable. Unlike
-    /// [`Worker::arm`] this announces nothing to the peers of this host.
-    pub fn may_leave_networks(&mut self) -> bool {
-        self.core.actions.is_empty() && self.lanes.may_leave_networks()
-    }
-
-    /// Whether accepted messages wait for a connection that is being made: that takes progress on
-    /// both sides, so a blocking send stays until it is over.
-    #[inline]
-    pub fn is_connecting(&self) -> bool {
-        self.lanes.is_connecting()
-    }
-
-    /// Whether short messages are held back until the next progress. A call after which this
-    /// process may compute for long must let them go, unless it only starts something.
-    #[inline]
-    pub fn is_holding(&self) -> bool {
-        self.lanes.is_holding()
-    }
-
-    /// Sends what is held back.
-    #[cold]
-    pub fn release(&mut self) {
-        self.lanes.release();
     }
 
     /// The orderly end (Finalize): no peer will take the end of this process for a loss. Make

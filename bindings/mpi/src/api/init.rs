@@ -5,7 +5,7 @@ use crate::abi::{Abi, Family, HandleKind};
 use crate::api::attribute::delete_all;
 use crate::api::buffered::flush_all;
 use crate::entry::{Entry, any_time, die, die_outside, on_process, outside_text, remember};
-use crate::helper;
+use crate::progress_thread;
 use crate::runtime::{self, BEFORE, FINALIZED, FORKED, RUNNING, STATE};
 use std::ffi::{c_char, c_int};
 use std::sync::atomic::Ordering;
@@ -102,7 +102,7 @@ pub unsafe fn MPI_Finalize<A: Abi>() -> c_int {
     on_process::<A>("MPI_Finalize", |entry| {
         let comm_self = entry.comm_self.clone();
         delete_all::<A>(entry, HandleKind::Comm, comm_self.code.get(), &comm_self.attributes)?;
-        helper::end(entry);
+        progress_thread::end(entry);
         quiesce(entry);
         crate::leaks::tell(entry);
         remember(entry);

@@ -246,7 +246,7 @@ unsafe fn give<A: Abi>(entry: &mut Entry, win: Win, place: *mut A::Handle) -> Re
     if win.is_served() {
         entry.served.push(win.clone());
         // What others want of this window must not wait until we call MPI.
-        crate::helper::start(entry)?;
+        crate::progress_thread::start(entry)?;
     }
     // SAFETY: writable, says the caller.
     unsafe { *place = handle::<A>(HandleKind::Win, code)? };

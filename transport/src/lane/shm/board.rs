@@ -290,7 +290,7 @@ impl<D: Desks> Seat<D> {
     /// After [`Seat::fall_asleep`]: it is somebody else. Followed by another look.
     pub fn sleep_for(&self, whom: u32) {
         self.desks.awaited(self.me).store(code(whom), Relaxed);
-        // SYNC(board.sleep): the wish before the look, as the heavy fence of the bell for the first.
+        // SYNC(board.sleep): the wish before the look, as the bell's heavy fence for the first.
         heavy_fence(register_membarrier());
     }
 

@@ -12,13 +12,13 @@
 //! Invariants:
 //! 1. At least one of the two looks (3) sees the other's store (1). So the owner is inside by its
 //!    bias, or another has kept it out, never both.
-//! 2. `refused` changes only under the mutex. Who lets the owner in again has done before all that it
-//!    came for.
+//! 2. `refused` changes only under the mutex. Who lets the owner in again has done before all that
+//!    it came for.
 //!
 //! The heavy fence is a membarrier over the threads of the process, which loom cannot model: its
 //! models make full fences on both sides.
 
-use crate::sync::Word;
+use super::Word;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// No thread has the bias.

@@ -3,18 +3,18 @@
 //! any other reason.
 //!
 //! It is started by what cannot do without it (a window whose members reach it by messages), or by
-//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, and whoever is woken
-//! by nothing else costs nothing. Messages within a host do not wake it.
+//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks. Messages within a host
+//! do not wake it.
 //!
 //! Invariants:
-//! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they cost
-//!    without it (lock.rs).
+//! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they
+//!    cost without it (lock.rs).
 //! 2. While threads of the program wait in calls, or have done so a moment ago, it stays away: they
 //!    make the progress, sooner than two who take turns.
 //! 3. It looks at the networks with the lock held before it sleeps on their descriptors, so nothing
 //!    that came before is missed; what comes later makes them readable.
-//! 4. It blocks all signals, runs no function of the user's, and has ended when MPI_Finalize returns.
-//!    A forked child does not have it, and no MPI either.
+//! 4. It blocks all signals, runs no function of the user's, and has ended when MPI_Finalize
+//!    returns. A forked child does not have it, and no MPI either.
 
 use crate::entry::Entry;
 use crate::error::{Result, advise, class};
@@ -29,18 +29,18 @@ use std::time::Duration;
 const NAME: &str = "progress thread";
 /// Progress that is made before the lock is given back in between.
 const ROUNDS_MAX: usize = 16;
-/// A program that calls MPI again and again makes its own progress. It is left alone for so long, in
-/// which it must not have waited in a call; else for twice as long, up to the most.
+/// A program that calls MPI again and again makes its own progress. It is left alone for so long,
+/// in which it must not have waited in a call; else for twice as long, up to the most.
 const PAUSE: Duration = Duration::from_micros(20);
 const PAUSE_MAX: Duration = Duration::from_micros(800);
 
-struct Helper {
+struct Thread {
     thread: JoinHandle<()>,
     /// Ends its sleep.
     bell: OwnedFd,
 }
 
-static HELPER: Mutex<Option<Helper>> = Mutex::new(None);
+static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
 /// There is one, so calls that wait are counted.
 static IS_THERE: AtomicBool = AtomicBool::new(false);
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
@@ -76,7 +76,7 @@ impl Default for Waiting {
 impl Drop for Waiting {
     #[inline]
     fn drop(&mut self) {
-        // SYNC(helper.parked): the count before the look for a parked helper; its side is `park`.
+        // SYNC(progress.parked): the count before the look for a parked one; its side is `park`.
         if self.0 && WAITING.fetch_sub(1, SeqCst) == 1 && PARKED.load(SeqCst) != 0 {
             unpark();
         }
@@ -92,9 +92,10 @@ fn unpark() {
 /// Sleeps until no call waits.
 fn park() {
     loop {
-        // SYNC(helper.parked): the mark before the look at the count; `Waiting::drop` has the other
-        // order, so one of the two sees the other.
+        // SYNC(progress.parked): the mark before the looks at the count and the end;
+        // `Waiting::drop` and `end` have the other order, so one of the two sees the other.
         PARKED.store(1, SeqCst);
+        // SYNC(progress.parked): as above.
         if WAITING.load(SeqCst) == 0 || IS_ENDING.load(SeqCst) {
             PARKED.store(0, Relaxed);
             return;
@@ -106,7 +107,7 @@ fn park() {
 fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
     let forever = std::ptr::null::<libc::timespec>();
-    // SAFETY: the word is a static; a wait without a timeout reads nothing else, and a wake nothing.
+    // SAFETY: the word is a static; a wait without a timeout reads nothing else, a wake nothing.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, forever) };
 }
 
@@ -115,14 +116,14 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
 /// # Errors
 /// The system refuses a thread or a descriptor.
 pub fn start(entry: &mut Entry) -> Result {
-    let mut helper = HELPER.lock();
+    let mut place = THREAD.lock();
     let descriptors: Vec<RawFd> = entry
         .worker
         .network_descriptors()
         .iter()
         .map(|descriptor| descriptor.as_raw_fd())
         .collect();
-    if helper.is_some() || descriptors.is_empty() {
+    if place.is_some() || descriptors.is_empty() {
         return Ok(());
     }
     let refused = |error: std::io::Error| {
@@ -136,12 +137,12 @@ pub fn start(entry: &mut Entry) -> Result {
         bell => unsafe { OwnedFd::from_raw_fd(bell) },
     };
     let number = bell.as_raw_fd();
-    IS_ENDING.store(false, SeqCst);
+    IS_ENDING.store(false, Relaxed);
     IS_THERE.store(true, Relaxed);
     let run = move || run(&descriptors, number);
     let builder = std::thread::Builder::new().name("strait-progress".into());
     match without_signals(|| builder.stack_size(256 << 10).spawn(run)) {
-        Ok(thread) => *helper = Some(Helper { thread, bell }),
+        Ok(thread) => *place = Some(Thread { thread, bell }),
         Err(error) => {
             IS_THERE.store(false, Relaxed);
             return Err(refused(error));
@@ -152,7 +153,8 @@ pub fn start(entry: &mut Entry) -> Result {
 
 /// Ends it. The lock is not held meanwhile.
 pub fn end(entry: &mut Entry) {
-    let Some(Helper { thread, bell }) = HELPER.lock().take() else { return };
+    let Some(Thread { thread, bell }) = THREAD.lock().take() else { return };
+    // SYNC(progress.parked): before `unpark` wakes who is parked; pairs with `park`.
     IS_ENDING.store(true, SeqCst);
     unpark();
     let one = 1_u64.to_ne_bytes();
@@ -187,7 +189,8 @@ fn run(descriptors: &[RawFd], bell: RawFd) {
         if in_vain || WAITS.load(Relaxed) != seen || WAITING.load(Relaxed) != 0 {
             seen = leave_alone(bell);
         }
-        if IS_ENDING.load(SeqCst) {
+        // Relaxed: whoever ends it makes the bell readable afterwards, which stays so.
+        if IS_ENDING.load(Relaxed) {
             return;
         }
         let Some(mut entry) = Entry::open_briefly(NAME) else { return };
@@ -215,7 +218,7 @@ fn leave_alone(bell: RawFd) -> u32 {
         let before = WAITS.load(Relaxed);
         sleep_on(&[], bell, Some(pause));
         let is_same = WAITS.load(Relaxed) == before;
-        if IS_ENDING.load(SeqCst) || (is_same && WAITING.load(SeqCst) == 0) {
+        if IS_ENDING.load(Relaxed) || (is_same && WAITING.load(Relaxed) == 0) {
             return before;
         }
         if is_same {
