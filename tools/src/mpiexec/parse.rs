@@ -193,6 +193,10 @@ impl Reader {
             }
             Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
             Id::Prefix => options.prefix = Some(value.to_owned()),
+            Id::Interface => {
+                let name = strait_transport::lane::tcp::interface::ENV_INTERFACE;
+                options.env.set.push((name.into(), Some(value.into())));
+            }
             Id::Launcher => launcher(spelled, value, options)?,
             Id::LauncherExec => {
                 options.launcher = match options.launcher {

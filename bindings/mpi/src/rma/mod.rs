@@ -3,8 +3,9 @@
 //!
 //! There are three ways, chosen for each target (`Reach`): load and store, where the window is one
 //! mapping or the target is this process; reads and writes through the kernel, for private memory
-//! of another process of the host; messages, which the target serves whenever it waits in a call
-//! (`serve`). The first two need nothing of the target, not even that it calls MPI.
+//! of another process of the host; messages, which the target serves (`serve`) whenever it waits
+//! in a call, and over a network whatever it does (progress_thread.rs). The first two need nothing
+//! of the target, not even that it calls MPI.
 //!
 //! The parts: `control` (locks that the ranks of a host share), `epoch` (which accesses are
 //! allowed now), `combine` (accumulation), `near` (the first two ways), `wire` (what messages

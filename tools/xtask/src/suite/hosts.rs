@@ -211,7 +211,9 @@ fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
         Case::new("a host whose agent dies", || agent_killed(suite, network)),
         Case::new("a network that ends in the middle", || cut(suite, network)),
         Case::new("mpiexec is killed", || mpiexec_killed(suite, network)),
-        Case::new("the wrong interface is named", || wrong_interface(suite, network)),
+        Case::new("an interface is chosen, a wrong one is named", || {
+            wrong_interface(suite, network)
+        }),
         // It takes the half minute that a call has.
         Case::new("a network that drops what one host sends", || dropped(suite, network)),
     ];
@@ -437,8 +439,16 @@ fn mpiexec_killed(suite: &Suite, network: &Network) -> Result<(), String> {
 }
 
 fn wrong_interface(suite: &Suite, network: &Network) -> Result<(), String> {
-    let task = python_job(suite, network, "wrong.py", "c.barrier()")?;
-    let outcome = task.env("STRAIT_TCP_INTERFACE", "192.168.3.0/24").run()?;
+    let file = script(suite, "interface.py", "c.barrier()")?;
+    let python = suite.python(Face::Mpich)?;
+    let over = |net: &str| {
+        let task = mpiexec(suite, network, 2, 4).args(["-iface", net]);
+        task.arg(&python).arg(&file).limit(120).run()
+    };
+    for right in ["eth0", "10.77.0.0/16"] {
+        ends_with(network, &over(right)?, 0, &[])?;
+    }
+    let outcome = over("192.168.3.0/24")?;
     let words = ["STRAIT_TCP_INTERFACE is `192.168.3.0/24`", "eth0 (10.77.0."];
     let missing = words.iter().find(|words| !outcome.err.contains(**words));
     match missing {
