@@ -13,6 +13,7 @@ use super::request::{BindTo, Command, EnvRules, Inherit, Options, Program, Reque
 use super::values;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use strait_transport::lane::tcp::interface::ENV_INTERFACE;
 
 /// Reads the arguments after the program name.
 ///
@@ -167,10 +168,7 @@ impl Reader {
             Id::GlobalEnv | Id::GlobalEnvList | Id::GlobalEnvAll | Id::GlobalEnvNone => {
                 apply_env(id, values, &mut options.env);
             }
-            Id::Export => options.env.set.push(match value.split_once('=') {
-                Some((name, value)) => (name.into(), Some(value.into())),
-                None => (value.into(), None),
-            }),
+            Id::Export => options.env.set.push(export(value)),
             Id::Label => options.label = Some("[%r] ".into()),
             Id::LabelPattern => options.label = Some(pattern(spelled, value, "rhptg%")?),
             Id::OutFile => options.out_file = Some(pattern(spelled, value, "rhg%")?),
@@ -193,10 +191,7 @@ impl Reader {
             }
             Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
             Id::Prefix => options.prefix = Some(value.to_owned()),
-            Id::Interface => {
-                let name = strait_transport::lane::tcp::interface::ENV_INTERFACE;
-                options.env.set.push((name.into(), Some(value.into())));
-            }
+            Id::Interface => options.env.set.push((ENV_INTERFACE.into(), Some(value.into()))),
             Id::Launcher => launcher(spelled, value, options)?,
             Id::LauncherExec => {
                 options.launcher = match options.launcher {
@@ -283,6 +278,14 @@ fn look_up(text: &str) -> Result<(&'static Row, String, Option<String>), Failure
         Some(near) => failure.help(format!("did you mean '{}{near}'?", &text[..dashes])),
         None => failure.help("mpiexec --help lists the options"),
     })
+}
+
+/// `NAME=VALUE`, or a name of ours whose value is passed on.
+fn export(text: &str) -> (OsString, Option<OsString>) {
+    match text.split_once('=') {
+        Some((name, value)) => (name.into(), Some(value.into())),
+        None => (text.into(), None),
+    }
 }
 
 fn apply_env(id: Id, values: &[String], rules: &mut EnvRules) {
