@@ -157,7 +157,6 @@ impl Entry {
     /// sleep, since what ended may be theirs.
     #[inline]
     pub fn progress(&mut self) -> usize {
-        progress_thread::note_look();
         let mut done = self.worker.progress();
         if !self.active.is_empty() {
             done += self.advance_active();

@@ -29,8 +29,8 @@ use std::time::Duration;
 const NAME: &str = "progress thread";
 /// Progress that is made before the lock is given back in between.
 const ROUNDS_MAX: usize = 16;
-/// A program that calls MPI again and again makes its own progress. It is left alone for so long, in
-/// which it must make none; else for twice as long, up to the most.
+/// A program that calls MPI again and again makes its own progress. It is left alone for so long,
+/// in which it must not have waited in a call; else for twice as long, up to the most.
 const PAUSE: Duration = Duration::from_micros(20);
 const PAUSE_MAX: Duration = Duration::from_micros(800);
 
@@ -46,18 +46,10 @@ static IS_THERE: AtomicBool = AtomicBool::new(false);
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// Calls that wait now.
 static WAITING: AtomicU32 = AtomicU32::new(0);
-/// Progress that calls of the program made so far; wraps, and may miss some of two threads.
-static LOOKS: AtomicU32 = AtomicU32::new(0);
+/// Calls that waited so far; wraps.
+static WAITS: AtomicU32 = AtomicU32::new(0);
 /// 1: it sleeps until none waits.
 static PARKED: AtomicU32 = AtomicU32::new(0);
-
-/// A call of the program makes progress.
-#[inline]
-pub fn note_look() {
-    if IS_THERE.load(Relaxed) {
-        LOOKS.store(LOOKS.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-}
 
 /// A call that waits, and makes progress meanwhile.
 pub struct Waiting(bool);
@@ -69,6 +61,7 @@ impl Waiting {
         let counts = IS_THERE.load(Relaxed);
         if counts {
             WAITING.fetch_add(1, Relaxed);
+            WAITS.fetch_add(1, Relaxed);
         }
         Waiting(counts)
     }
@@ -190,10 +183,10 @@ fn without_signals<R>(spawn: impl FnOnce() -> R) -> R {
 fn run(descriptors: &[RawFd], bell: RawFd) {
     // SAFETY: no memory is passed. Else the kernel makes 70 us of 20.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
-    let mut seen = LOOKS.load(Relaxed);
+    let mut seen = WAITS.load(Relaxed);
     let mut in_vain = false;
     loop {
-        if in_vain || LOOKS.load(Relaxed) != seen || WAITING.load(Relaxed) != 0 {
+        if in_vain || WAITS.load(Relaxed) != seen || WAITING.load(Relaxed) != 0 {
             seen = leave_alone(bell);
         }
         // Relaxed: whoever ends it makes the bell readable afterwards, which stays so.
@@ -207,7 +200,7 @@ fn run(descriptors: &[RawFd], bell: RawFd) {
         }
         let may_sleep = rounds < ROUNDS_MAX && entry.worker.may_leave_networks();
         drop(entry);
-        // Nothing was there, or pieces of a long message.
+        // Nothing was there: the program looks by itself, if not in calls that wait.
         in_vain = rounds == 0;
         if may_sleep {
             sleep_on(descriptors, bell, None);
@@ -217,19 +210,19 @@ fn run(descriptors: &[RawFd], bell: RawFd) {
     }
 }
 
-/// Stays away until no call of the program has made progress for a while, and none waits. Returns
-/// the count of [`LOOKS`] by then.
+/// Stays away until the program has not waited in a call for a while. Returns how many calls have
+/// waited by then.
 fn leave_alone(bell: RawFd) -> u32 {
     let mut pause = PAUSE;
     loop {
-        let before = LOOKS.load(Relaxed);
+        let before = WAITS.load(Relaxed);
         sleep_on(&[], bell, Some(pause));
-        let is_same = LOOKS.load(Relaxed) == before;
+        let is_same = WAITS.load(Relaxed) == before;
         if IS_ENDING.load(Relaxed) || (is_same && WAITING.load(Relaxed) == 0) {
             return before;
         }
         if is_same {
-            // One call, which sleeps.
+            // One call, which may last.
             park();
         }
         pause = (pause * 2).min(PAUSE_MAX);

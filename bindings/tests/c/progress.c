@@ -89,8 +89,8 @@ static void collective(void) {
     MUST(MPI_Op_free(&op));
 }
 
-// Whether no two ranks exchange messages within a host, where nobody moves them between two that are
-// away. All must ask.
+// Whether no two ranks exchange messages within a host, where nobody moves them between two that
+// are away. All must ask.
 static int only_network(void) {
     MPI_Comm here;
     int count = 0, most = 0;
