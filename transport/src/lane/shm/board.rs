@@ -280,6 +280,12 @@ impl<D: Desks> Seat<D> {
         (0..self.desks.member_count()).filter(waits)
     }
 
+    /// All who sleep.
+    pub fn all_sleepers(&self) -> impl Iterator<Item = u32> + '_ {
+        let sleeps = move |member: &u32| self.desks.awaited(*member).load(Relaxed) != 0;
+        (0..self.desks.member_count()).filter(sleeps)
+    }
+
     /// Says that we are about to sleep for `whom`, before the bell is armed.
     pub fn fall_asleep(&self, whom: u32) {
         self.desks.awaited(self.me).store(code(whom), Relaxed);

@@ -13,7 +13,7 @@
 //! Not here: the protocol (board.rs); how members agree on the first desk (bindings).
 
 use super::bell;
-use super::board::{Desks, Seat};
+use super::board::{Desks, LAST_ONE, Seat};
 use crate::memory::copy::prefetch_for_writing;
 use crate::node::{DESK_BODY_BYTES, DESK_BYTES, DESK_HEAD_BYTES, DESK_SLOT_COUNT, Node, RankState};
 use crate::sync::register_membarrier;
@@ -293,6 +293,31 @@ impl Board {
         }
         if self.seat.somebody_sleeps() {
             self.ring(whom);
+        }
+    }
+
+    /// After a publication of ours: wakes those who sleep for us; and if the round is not counted,
+    /// those who sleep for a last one, since they make another call than we do.
+    #[inline]
+    pub fn wake_readers(&mut self, me: u32, is_counted: bool) {
+        if !self.is_settled {
+            self.settle();
+        }
+        if self.seat.somebody_sleeps() {
+            self.ring(me);
+            if !is_counted {
+                self.ring(LAST_ONE);
+            }
+        }
+    }
+
+    /// Wakes everybody who sleeps: this call fails, and nobody may wait for it to end.
+    #[cold]
+    pub fn wake_all(&mut self) {
+        if self.seat.somebody_sleeps() {
+            for member in self.seat.all_sleepers() {
+                bell::ring(&self.seat.desks().node, self.local_ranks[member as usize]);
+            }
         }
     }
 

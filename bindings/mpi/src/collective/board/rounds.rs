@@ -170,6 +170,7 @@ impl Job<'_> {
     /// As [`Job::run`].
     unsafe fn run_counted(&self, table: &mut Table<'_>) -> Result {
         let (members, bytes) = (table.size(), self.bytes);
+        table.is_counted = true;
         let input = self.input.payload(0);
         // SAFETY: the caller's promise.
         table.publish(0, bytes, |slot| unsafe { input.pack(0, slot) })?;

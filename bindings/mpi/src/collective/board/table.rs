@@ -31,6 +31,8 @@ pub struct Table<'a> {
     base: u64,
     /// What we publish with each round.
     meta: u64,
+    /// The last one to arrive combines this call's round.
+    pub(super) is_counted: bool,
 }
 
 impl<'a> Table<'a> {
@@ -47,7 +49,7 @@ impl<'a> Table<'a> {
     ) -> Result<Option<Table<'a>>> {
         let Some(Some(board)) = comm.board.get() else { return Ok(None) };
         let Ok(board) = board.try_borrow_mut() else { return Err(two_at_once(comm)) };
-        Ok(Some(Table { entry, comm, board, base: number << ROUND_BITS, meta }))
+        Ok(Some(Table { entry, comm, board, base: number << ROUND_BITS, meta, is_counted: false }))
     }
 
     /// Members.
@@ -88,7 +90,7 @@ impl<'a> Table<'a> {
             }
         });
         let me = self.me();
-        self.board.wake(me);
+        self.board.wake_readers(me, self.is_counted);
         Ok(())
     }
 
@@ -242,6 +244,7 @@ impl<'a> Table<'a> {
     #[cold]
     pub fn abandon(&mut self) {
         self.finish(ROUNDS_MAX as u32);
+        self.board.wake_all();
     }
 
     #[inline]
