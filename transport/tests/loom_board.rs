@@ -248,7 +248,9 @@ fn sleepers_are_woken() {
                 if whom == LAST_ONE {
                     waker.show_combined(1);
                 }
-                if waker.somebody_sleeps() && waker.sleepers(whom).any(|member| member == 0) {
+                if waker.somebody_sleeps()
+                    && waker.sleepers(|w| w == whom).any(|member| member == 0)
+                {
                     *memory.0.bell.lock().unwrap() += 1;
                     memory.0.sleepers.notify_all();
                 }
@@ -289,7 +291,9 @@ fn a_sleeper_may_change_whom_it_waits_for() {
                 let (waker, memory) = (shared.seat(me), shared.clone());
                 loom::thread::spawn(move || {
                     waker.finish(NEEDED);
-                    if waker.somebody_sleeps() && waker.sleepers(me).any(|member| member == 0) {
+                    if waker.somebody_sleeps()
+                        && waker.sleepers(|w| w == me).any(|member| member == 0)
+                    {
                         *memory.0.bell.lock().unwrap() += 1;
                         memory.0.sleepers.notify_all();
                     }

@@ -109,27 +109,21 @@ impl Entry {
     /// Takes the lock, if MPI is up.
     #[inline(always)]
     pub fn open(name: &'static str) -> Option<Entry> {
-        // SYNC(runtime.state): pairs with the Release store that publishes the runtime.
-        if STATE.load(Ordering::Acquire) != RUNNING {
-            return None;
-        }
-        let held = LOCK.lock();
-        // SAFETY: the lock is held.
-        let runtime = unsafe { PLACE.pointer() };
-        if runtime.is_null() {
-            LOCK.unlock(held);
-            return None;
-        }
-        Some(Entry { held, runtime, name })
+        Entry::open_with(name, || LOCK.lock())
     }
 
     /// As [`Entry::open`], for the progress thread: whose bias it was has it again afterwards.
     pub fn open_briefly(name: &'static str) -> Option<Entry> {
-        // SYNC(runtime.state): as in `open`.
+        Entry::open_with(name, || LOCK.lock_briefly())
+    }
+
+    #[inline(always)]
+    fn open_with(name: &'static str, lock: impl FnOnce() -> Held) -> Option<Entry> {
+        // SYNC(runtime.state): pairs with the Release store that publishes the runtime.
         if STATE.load(Ordering::Acquire) != RUNNING {
             return None;
         }
-        let held = LOCK.lock_briefly();
+        let held = lock();
         // SAFETY: the lock is held.
         let runtime = unsafe { PLACE.pointer() };
         if runtime.is_null() {
@@ -157,33 +151,21 @@ impl Entry {
     /// sleep, since what ended may be theirs.
     #[inline]
     pub fn progress(&mut self) -> usize {
-        let mut done = self.worker.progress();
-        if !self.active.is_empty() {
-            done += self.advance_active();
-        }
-        if !self.served.is_empty() {
-            done += crate::rma::serve(self);
-        }
-        if SLEEPING.load(Ordering::Relaxed) > 0 {
-            self.tell_others(done);
-        }
-        done
+        self.progress_with(true)
     }
 
     /// What [`Entry::progress`] does, for the progress thread: networks are looked at, and what may
     /// run code of the user's stays for the threads of the user.
     pub fn progress_aside(&mut self) -> usize {
         self.worker.look_at_networks();
+        self.progress_with(false)
+    }
+
+    #[inline]
+    fn progress_with(&mut self, may_run_user_code: bool) -> usize {
         let mut done = self.worker.progress();
-        let runs_user_code = |code: &Code| match self.requests.get(*code) {
-            Some(Request::Work(work)) => work.runs_user_code(),
-            Some(Request::Persistent(persistent)) => {
-                matches!(&persistent.active, Some(Request::Work(work)) if work.runs_user_code())
-            }
-            _ => false,
-        };
-        if !self.active.is_empty() && !self.active.iter().any(runs_user_code) {
-            done += self.advance_active();
+        if !self.active.is_empty() {
+            done += self.advance_active(may_run_user_code);
         }
         if !self.served.is_empty() {
             done += crate::rma::serve(self);
@@ -219,10 +201,10 @@ impl Entry {
 
     /// Lets the works of active requests advance; each is out of its place meanwhile.
     #[cold]
-    fn advance_active(&mut self) -> usize {
+    fn advance_active(&mut self, may_run_user_code: bool) -> usize {
         let mut ended = 0;
         for code in std::mem::take(&mut self.active) {
-            match self.advance_one(code) {
+            match self.advance_one(code, may_run_user_code) {
                 Some(true) => ended += 1,
                 Some(false) => self.active.push(code),
                 None => {}
@@ -232,7 +214,7 @@ impl Entry {
     }
 
     /// `Some(true)`: ended now; `None`: nothing to advance any more.
-    fn advance_one(&mut self, code: Code) -> Option<bool> {
+    fn advance_one(&mut self, code: Code, may_run_user_code: bool) -> Option<bool> {
         let slot = |entry: &mut Entry| -> Option<*mut Request> {
             let request = entry.requests.get_mut(code)?;
             match request {
@@ -248,7 +230,8 @@ impl Entry {
             unsafe { *place = taken };
             return None;
         };
-        let ended = work.advance(self);
+        let may_advance = may_run_user_code || !work.runs_user_code();
+        let ended = if may_advance { work.advance(self) } else { None };
         // The work may have released the lock: look the place up again. If the user freed the
         // request meanwhile, the place is gone and the work goes with it once it has ended.
         let place = slot(self)?;

@@ -93,6 +93,7 @@ impl EntryLock {
             Held::Fast => self.bias.leave(),
             Held::Mutex => self.unlock_mutex(),
             Held::Brief => {
+                // After the end of the bias the refusal stands: its owner may be on its way in.
                 if self.bias.owner() != NOBODY {
                     self.bias.admit();
                 }

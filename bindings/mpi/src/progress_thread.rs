@@ -117,15 +117,11 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
 /// The system refuses a thread or a descriptor.
 pub fn start(entry: &mut Entry) -> Result {
     let mut place = THREAD.lock();
-    let descriptors: Vec<RawFd> = entry
-        .worker
-        .network_descriptors()
-        .iter()
-        .map(|descriptor| descriptor.as_raw_fd())
-        .collect();
+    let descriptors = entry.worker.network_descriptors();
     if place.is_some() || descriptors.is_empty() {
         return Ok(());
     }
+    let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let refused = |error: std::io::Error| {
         let text = format!("the progress thread cannot be started: {error}");
         advise(class::OTHER, text, "raise the limits of threads and descriptors (ulimit -u, -n)")

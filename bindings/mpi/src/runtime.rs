@@ -275,6 +275,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
         eprintln!("strait: note: {reason}; this process runs as a job of one");
     }
     crate::leaks::is_asked()?;
+    let wants_thread = strait_transport::config::switch("PROGRESS")?.unwrap_or(false);
     if let Some(file) = strait_transport::config::text("TUNING")? {
         strait_collectives::select::load(file.as_ref()).map_err(|refused| {
             let help = "docs/selection.md describes the file that STRAIT_TUNING names";
@@ -296,9 +297,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     unsafe { libc::pthread_atfork(None, None, Some(mark_forked)) };
     // SYNC(runtime.state): publishes the runtime to the Acquire load in Entry::open.
     STATE.store(RUNNING, Ordering::Release);
-    if strait_transport::config::switch("PROGRESS")?.unwrap_or(false)
-        && let Some(mut entry) = Entry::open("MPI_Init")
-    {
+    if wants_thread && let Some(mut entry) = Entry::open("MPI_Init") {
         crate::progress_thread::start(&mut entry)?;
     }
     Ok(Started { provided })

@@ -41,15 +41,18 @@ static inline void begin(int *argc, char ***argv) {
     MPI_Comm_size(MPI_COMM_WORLD, &size);
 }
 
-// Whether all ranks share this host. All must ask.
-static inline int one_host(void) {
+// Ranks of this host. All must ask.
+static inline int ranks_here(void) {
     MPI_Comm here;
     int count = 0;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
     MPI_Comm_size(here, &count);
     MPI_Comm_free(&here);
-    return count == size;
+    return count;
 }
+
+// Whether all ranks share this host. All must ask.
+static inline int one_host(void) { return ranks_here() == size; }
 
 // Whether some messages leave this host, or go by a network as if they did. All must ask.
 static inline int over_network(void) {

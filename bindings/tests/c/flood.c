@@ -5,7 +5,7 @@
 //     flood [MESSAGES]        as many small ones
 // Ours only: other libraries make no promise about memory.
 // ranks: 2 3
-// seconds: 300
+// seconds: 240
 #include "check.h"
 #include <unistd.h>
 

@@ -92,12 +92,8 @@ static void collective(void) {
 // Whether no two ranks exchange messages within a host, where nobody moves them between two that
 // are away. All must ask.
 static int only_network(void) {
-    MPI_Comm here;
-    int count = 0, most = 0;
+    int count = ranks_here(), most = 0;
     const char *lanes = getenv("STRAIT_LANES");
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
-    MPI_Comm_size(here, &count);
-    MPI_Comm_free(&here);
     MPI_Allreduce(&count, &most, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
     return most == 1 || (lanes && !strstr(lanes, "shm"));
 }
@@ -105,10 +101,11 @@ static int only_network(void) {
 int main(int argc, char **argv) {
     setenv("STRAIT_PROGRESS", "on", 1);
     begin(&argc, &argv);
+    int no_shm = only_network();
     // The first and the last rank: on different hosts, if there are several.
-    if (!one_host() || only_network())
+    if (no_shm || !one_host())
         for (int round = 0; round < 20; round++) both_away(100 + 2 * round);
-    if (only_network()) collective();
+    if (no_shm) collective();
     // A window needs no setting.
     passive();
     return end();

@@ -241,12 +241,14 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
 
 /// Registers a new window and writes its handle.
 unsafe fn give<A: Abi>(entry: &mut Entry, win: Win, place: *mut A::Handle) -> Result<WinRef> {
+    if win.is_served() {
+        // What others want of this window must not wait until we call MPI.
+        crate::progress_thread::start(entry)?;
+    }
     let win = Rc::new(win);
     let code = entry.windows.insert(win.clone());
     if win.is_served() {
         entry.served.push(win.clone());
-        // What others want of this window must not wait until we call MPI.
-        crate::progress_thread::start(entry)?;
     }
     // SAFETY: writable, says the caller.
     unsafe { *place = handle::<A>(HandleKind::Win, code)? };

@@ -96,6 +96,10 @@ fn code(whom: u32) -> u32 {
     whom.wrapping_add(2)
 }
 
+fn whom_of(code: u32) -> u32 {
+    code.wrapping_sub(2)
+}
+
 /// A member's place at a board.
 pub struct Seat<D> {
     desks: D,
@@ -274,16 +278,12 @@ impl<D: Desks> Seat<D> {
         self.desks.asleep().load(Relaxed) != 0
     }
 
-    /// Those who sleep and wait for `whom`.
-    pub fn sleepers(&self, whom: u32) -> impl Iterator<Item = u32> + '_ {
-        let waits = move |member: &u32| self.desks.awaited(*member).load(Relaxed) == code(whom);
-        (0..self.desks.member_count()).filter(waits)
-    }
-
-    /// All who sleep.
-    pub fn all_sleepers(&self) -> impl Iterator<Item = u32> + '_ {
-        let sleeps = move |member: &u32| self.desks.awaited(*member).load(Relaxed) != 0;
-        (0..self.desks.member_count()).filter(sleeps)
+    /// Those who sleep and wait for somebody who is meant ([`LAST_ONE`] may be).
+    pub fn sleepers(&self, is_meant: impl Fn(u32) -> bool) -> impl Iterator<Item = u32> {
+        (0..self.desks.member_count()).filter(move |member| {
+            let code = self.desks.awaited(*member).load(Relaxed);
+            code != 0 && is_meant(whom_of(code))
+        })
     }
 
     /// Says that we are about to sleep for `whom`, before the bell is armed.

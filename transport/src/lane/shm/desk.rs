@@ -13,7 +13,7 @@
 //! Not here: the protocol (board.rs); how members agree on the first desk (bindings).
 
 use super::bell;
-use super::board::{Desks, LAST_ONE, Seat};
+use super::board::{Desks, Seat};
 use crate::memory::copy::prefetch_for_writing;
 use crate::node::{DESK_BODY_BYTES, DESK_BYTES, DESK_HEAD_BYTES, DESK_SLOT_COUNT, Node, RankState};
 use crate::sync::register_membarrier;
@@ -282,48 +282,23 @@ impl Board {
         Board { seat, counts, reads: None, local_ranks, is_settled: false }
     }
 
-    /// After something was shown: wakes those who sleep for `whom` ([`board::LAST_ONE`] after a
-    /// round was combined, else ourselves).
+    /// After something was shown: wakes those who sleep for somebody who is meant: ourselves, or
+    /// [`LAST_ONE`] after a round was combined.
     ///
-    /// [`board::LAST_ONE`]: super::board::LAST_ONE
+    /// [`LAST_ONE`]: super::board::LAST_ONE
     #[inline]
-    pub fn wake(&mut self, whom: u32) {
+    pub fn wake(&mut self, is_meant: impl Fn(u32) -> bool) {
         if !self.is_settled {
             self.settle();
         }
         if self.seat.somebody_sleeps() {
-            self.ring(whom);
-        }
-    }
-
-    /// After a publication of ours: wakes those who sleep for us; and if the round is not counted,
-    /// those who sleep for a last one, since they make another call than we do.
-    #[inline]
-    pub fn wake_readers(&mut self, me: u32, is_counted: bool) {
-        if !self.is_settled {
-            self.settle();
-        }
-        if self.seat.somebody_sleeps() {
-            self.ring(me);
-            if !is_counted {
-                self.ring(LAST_ONE);
-            }
-        }
-    }
-
-    /// Wakes everybody who sleeps: this call fails, and nobody may wait for it to end.
-    #[cold]
-    pub fn wake_all(&mut self) {
-        if self.seat.somebody_sleeps() {
-            for member in self.seat.all_sleepers() {
-                bell::ring(&self.seat.desks().node, self.local_ranks[member as usize]);
-            }
+            self.ring(is_meant);
         }
     }
 
     #[cold]
-    fn ring(&self, whom: u32) {
-        for member in self.seat.sleepers(whom) {
+    fn ring(&self, is_meant: impl Fn(u32) -> bool) {
+        for member in self.seat.sleepers(is_meant) {
             bell::ring(&self.seat.desks().node, self.local_ranks[member as usize]);
         }
     }

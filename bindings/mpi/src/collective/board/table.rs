@@ -89,8 +89,9 @@ impl<'a> Table<'a> {
                 fill(unsafe { std::slice::from_raw_parts_mut(place.data(bytes), bytes) });
             }
         });
-        let me = self.me();
-        self.board.wake_readers(me, self.is_counted);
+        let (me, is_counted) = (self.me(), self.is_counted);
+        // Who sleeps for a last one makes another call than we do, if our round is not counted.
+        self.board.wake(|whom| whom == me || (whom == LAST_ONE && !is_counted));
         Ok(())
     }
 
@@ -175,7 +176,7 @@ impl<'a> Table<'a> {
     pub fn show_combined(&mut self, round: u32) {
         let word = self.word(round);
         self.board.seat.show_combined(word);
-        self.board.wake(LAST_ONE);
+        self.board.wake(|whom| whom == LAST_ONE);
     }
 
     /// Waits until a counted round is combined; by whom.
@@ -237,14 +238,16 @@ impl<'a> Table<'a> {
         let word = self.word(round);
         self.board.seat.finish(word);
         let me = self.me();
-        self.board.wake(me);
+        self.board.wake(|whom| whom == me);
     }
 
     /// We leave the call amid it: done with all of its rounds.
     #[cold]
     pub fn abandon(&mut self) {
-        self.finish(ROUNDS_MAX as u32);
-        self.board.wake_all();
+        let word = self.word(ROUNDS_MAX as u32);
+        self.board.seat.finish(word);
+        // Nobody may wait for the call to end.
+        self.board.wake(|_| true);
     }
 
     #[inline]
