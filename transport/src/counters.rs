@@ -23,6 +23,10 @@ pub struct Counters {
     pub offers_accepted: u64,
     /// Fetches that were refused, so that the pipeline was used.
     pub fetch_refused: u64,
+    /// Writes to memory that peers exposed.
+    pub remote_writes: u64,
+    /// Reads of such memory.
+    pub remote_reads: u64,
     /// Data fragments sent.
     pub fragments_sent: u64,
     /// Times that a lane had no room.

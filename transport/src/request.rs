@@ -81,6 +81,8 @@ pub(crate) enum Stage {
     Granting { address: u64, token: u64, key: u32, fetchable: bool },
     /// Receive: the lane fetches the bytes; the sender's `token` is answered when they are here.
     Fetching { token: u64 },
+    /// No message: memory of the peer is read or written, or that is confirmed.
+    Accessing,
     /// Receive: the bytes are read from the sender's memory, and perhaps written by the sender, by
     /// the claims in this cell.
     Sharing { address: u64, token: u64, cell: CellId },

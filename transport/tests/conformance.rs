@@ -8,6 +8,8 @@
 mod loopback;
 #[path = "conformance/ofi.rs"]
 mod ofi;
+#[path = "conformance/remote.rs"]
+mod remote;
 #[path = "conformance/shm.rs"]
 mod shm;
 #[path = "conformance/sim.rs"]
@@ -38,3 +40,26 @@ conformance_of_many!(many_over_tcp, crate::tcp::TcpWorld);
 conformance_of_many!(many_over_ucx_posix, crate::ucx::UcxWorld<crate::ucx::Posix>);
 conformance_of_many!(many_over_ucx_sysv, crate::ucx::UcxWorld<crate::ucx::Sysv>);
 conformance_of_many!(many_over_ucx_tcp, crate::ucx::UcxWorld<crate::ucx::Tcp>);
+
+/// Makes the test of those that reach memory of peers.
+macro_rules! conformance_of_memory {
+    ($($name:ident: $world:ty),* $(,)?) => {
+        mod memory {
+            $(
+                #[test]
+                fn $name() {
+                    crate::remote::exposed_memory_is_written_and_read::<$world>();
+                }
+            )*
+        }
+    };
+}
+
+conformance_of_memory!(
+    over_ofi_shm: crate::ofi::OfiWorld<crate::ofi::Shm>,
+    over_ofi_tcp: crate::ofi::OfiWorld<crate::ofi::Tcp>,
+    over_ofi_udp: crate::ofi::OfiWorld<crate::ofi::Udp>,
+    over_ucx_posix: crate::ucx::UcxWorld<crate::ucx::Posix>,
+    over_ucx_sysv: crate::ucx::UcxWorld<crate::ucx::Sysv>,
+    over_ucx_tcp: crate::ucx::UcxWorld<crate::ucx::Tcp>,
+);

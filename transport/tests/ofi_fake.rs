@@ -16,6 +16,7 @@ use strait_transport::lane::ofi::sys::{
     FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR,
 };
 use strait_transport::lane::ofi::{OfiLane, OfiPort};
+use strait_transport::lane::remote::{Access, RemoteMemory, Way};
 use strait_transport::lane::{Get, Inbox, Lane};
 use strait_transport::wire::header::{Header, MessageKind};
 
@@ -44,6 +45,11 @@ impl Inbox for Heard {
 }
 
 fn lanes(count: u32) -> Vec<OfiLane> {
+    lanes_in(&mut MemoryDirectory::all(count))
+}
+
+fn lanes_in(directories: &mut Vec<MemoryDirectory>) -> Vec<OfiLane> {
+    let count = directories.len() as u32;
     let one = |(rank, directory): (usize, MemoryDirectory)| {
         let wanted = Wanted { provider: Some("fake".into()), ..Wanted::default() };
         let objects = Objects::open(fake::library(), &wanted).expect("the fake");
@@ -52,7 +58,7 @@ fn lanes(count: u32) -> Vec<OfiLane> {
         settings.report = Box::new(|line| panic!("no strangers here: {line}"));
         OfiLane::with_directory(port, settings, Box::new(directory))
     };
-    MemoryDirectory::all(count).into_iter().enumerate().map(one).collect()
+    directories.drain(..).enumerate().map(one).collect()
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -118,6 +124,153 @@ fn fetch(lanes: &mut [OfiLane], heard: &mut [Heard; 2], bytes: usize) -> (Vec<u8
     (source, into)
 }
 
+/// Waits for the end of what was begun under a token by the second lane.
+fn end_of(lanes: &mut [OfiLane], heard: &mut [Heard; 2], begun: Get, token: u64) -> Get {
+    if !matches!(begun, Get::Begun) {
+        return begun;
+    }
+    until("an access has ended", || {
+        lanes.iter_mut().zip(heard.iter_mut()).for_each(|(lane, heard)| {
+            lane.poll(heard, 64);
+        });
+        heard[1].fetched.iter().any(|(of, _)| *of == token)
+    });
+    let at = heard[1].fetched.iter().position(|(of, _)| *of == token).expect("it is there");
+    heard[1].fetched.swap_remove(at).1
+}
+
+/// The second writes and reads what the first exposes: short, through a frame where the mode wants
+/// that, long, and more at once than there are contexts.
+fn windows(lanes: &mut [OfiLane], heard: &mut [Heard; 2]) {
+    const BYTES: usize = 300_000;
+    heard[1].fetched.clear();
+    let mut there = vec![0_u8; BYTES];
+    // SAFETY: `there` stays, and is looked at only while no access is under way.
+    let exposed = unsafe { lanes[0].expose(there.as_mut_ptr(), BYTES) }.expect("exposed");
+    let memory = lanes[1].enter_memory(Peer(0), &exposed.name).expect("entered");
+    let mut here: Vec<u8> = (0..BYTES).map(|at| (at * 31 + at / 251) as u8).collect();
+    let mut wanted = vec![0_u8; BYTES];
+    let mut token = 1000;
+    for (offset, bytes) in [(0, 8), (100, 5000), (8192, 250_001), (BYTES - 1, 1)] {
+        let local = here[offset..].as_mut_ptr();
+        let access = Access { memory, offset: offset as u64, local, bytes, way: Way::Write };
+        token += 1;
+        // SAFETY: memory here and there stays as it is until the end was heard.
+        let begun = unsafe { lanes[1].access(Peer(0), access, token) };
+        let end = end_of(lanes, heard, begun, token);
+        assert!(matches!(end, Get::Done), "{offset}, {bytes}: {end:?}");
+        wanted[offset..offset + bytes].copy_from_slice(&here[offset..offset + bytes]);
+        assert!(there == wanted, "a write is complete when it is there");
+    }
+    // Many at once, and one confirmation of all of them.
+    let mut ends = Vec::new();
+    for number in 0..200 {
+        let (offset, local) = (1000 + 40 * number, here[number..].as_mut_ptr());
+        let access = Access { memory, offset: offset as u64, local, bytes: 40, way: Way::Write };
+        // SAFETY: as above.
+        let begun = unsafe { lanes[1].access(Peer(0), access, number as u64) };
+        assert!(matches!(begun, Get::Begun));
+        wanted[offset..offset + 40].copy_from_slice(&here[number..number + 40]);
+        ends.push(number as u64);
+    }
+    let begun = lanes[1].confirm(Peer(0), 7777);
+    assert!(matches!(end_of(lanes, heard, begun, 7777), Get::Done));
+    assert!(there == wanted, "what was confirmed is there");
+    for token in ends {
+        assert!(matches!(end_of(lanes, heard, Get::Begun, token), Get::Done));
+    }
+    assert!(matches!(lanes[1].confirm(Peer(0), 7778), Get::Done), "nothing is under way");
+    // Back.
+    let mut back = vec![0_u8; BYTES];
+    for (token, (offset, bytes)) in (1..).zip([(3, 5), (0, 9000), (20_000, 250_000)]) {
+        let local = back[offset..].as_mut_ptr();
+        let access = Access { memory, offset: offset as u64, local, bytes, way: Way::Read };
+        // SAFETY: as above.
+        let begun = unsafe { lanes[1].access(Peer(0), access, token) };
+        assert!(matches!(end_of(lanes, heard, begun, token), Get::Done));
+        assert!(back[offset..offset + bytes] == there[offset..offset + bytes]);
+    }
+    // What is not in the window is refused here.
+    let outside =
+        Access { memory, offset: BYTES as u64, local: back.as_mut_ptr(), bytes: 1, way: Way::Read };
+    // SAFETY: as above.
+    assert!(matches!(unsafe { lanes[1].access(Peer(0), outside, 5) }, Get::Refused));
+    lanes[1].leave_memory(memory);
+    lanes[0].conceal(exposed.number);
+}
+
+#[test]
+fn a_write_that_fails_is_refused_and_nothing_is_exposed_where_nobody_tells() {
+    for mode in [0, FI_MR_LOCAL] {
+        let character = Character {
+            memory_mode: mode,
+            multi_receive: true,
+            writes_fail: true,
+            ..Character::default()
+        };
+        let turn = fake::begin(character);
+        let mut lanes = lanes(2);
+        let mut heard = [Heard::default(), Heard::default()];
+        let mut there = [1_u8; 64];
+        // SAFETY: `there` stays, and is looked at only while no access is under way.
+        let exposed = unsafe { lanes[0].expose(there.as_mut_ptr(), 64) }.expect("exposed");
+        let memory = lanes[1].enter_memory(Peer(0), &exposed.name).expect("entered");
+        let mut here = [2_u8; 64];
+        let local = here.as_mut_ptr();
+        let access = Access { memory, offset: 0, local, bytes: 64, way: Way::Write };
+        // SAFETY: memory here and there stays as it is until the end was heard.
+        let begun = unsafe { lanes[1].access(Peer(0), access, 3) };
+        assert!(matches!(end_of(&mut lanes, &mut heard, begun, 3), Get::Refused));
+        assert!(there == [1; 64] && heard[1].lost.is_empty());
+        assert!(matches!(lanes[1].confirm(Peer(0), 4), Get::Done));
+        drop(lanes);
+        assert_eq!(turn.faults(), [] as [&str; 0]);
+    }
+    let turn = fake::begin(Character { tells_nothing: true, ..Character::default() });
+    let mut lanes = lanes(1);
+    let mut there = [0_u8; 8];
+    // SAFETY: as above.
+    assert!(unsafe { lanes[0].expose(there.as_mut_ptr(), 8) }.is_none());
+    drop(lanes);
+    assert_eq!(turn.faults(), [] as [&str; 0]);
+}
+
+#[test]
+fn accesses_of_a_lost_peer_are_abandoned_once() {
+    let turn = fake::begin(Character { memory_mode: FI_MR_LOCAL, ..Character::default() });
+    let mut directories = MemoryDirectory::all(2);
+    let directory = directories[0].clone();
+    let mut lanes: Vec<OfiLane> = lanes_in(&mut directories);
+    let mut heard = Heard::default();
+    let mut there = [0_u8; 4096];
+    // SAFETY: `there` stays.
+    let exposed = unsafe { lanes[0].expose(there.as_mut_ptr(), 4096) }.expect("exposed");
+    let memory = lanes[1].enter_memory(Peer(0), &exposed.name).expect("entered");
+    let mut here = vec![5_u8; 100];
+    // The target does not look any more, so none of these is done.
+    for token in 0..100 {
+        let local = here.as_mut_ptr();
+        let access = Access { memory, offset: token, local, bytes: 100, way: Way::Write };
+        // SAFETY: memory here and there stays until the end of this test.
+        assert!(matches!(unsafe { lanes[1].access(Peer(0), access, token) }, Get::Begun));
+    }
+    assert!(matches!(lanes[1].confirm(Peer(0), 100), Get::Begun));
+    directory.announce_loss(Peer(0));
+    until("the loss is reported", || {
+        lanes[1].poll(&mut heard, 64);
+        !heard.lost.is_empty()
+    });
+    let mut tokens: Vec<u64> = heard.fetched.iter().map(|(token, _)| *token).collect();
+    tokens.sort_unstable();
+    assert_eq!(tokens, (0..101).collect::<Vec<_>>(), "each once");
+    assert!(heard.fetched.iter().all(|(_, end)| matches!(end, Get::Lost(_))));
+    let access = Access { memory, offset: 0, local: here.as_mut_ptr(), bytes: 1, way: Way::Write };
+    // SAFETY: as above.
+    assert!(matches!(unsafe { lanes[1].access(Peer(0), access, 200) }, Get::Refused));
+    drop(lanes);
+    assert_eq!(turn.faults(), [] as [&str; 0]);
+}
+
 #[test]
 fn every_memory_mode_is_served_as_it_wants() {
     for mode in 0..1 << BITS.len() {
@@ -142,6 +295,8 @@ fn every_memory_mode_is_served_as_it_wants() {
             assert!(matches!(heard[1].fetched[..], [(99, Get::Done)]));
             assert_eq!(turn.loans(), 0, "the loan has ended");
             assert!(heard.iter().all(|heard| heard.lost.is_empty()));
+            windows(&mut lanes, &mut heard);
+            assert_eq!(turn.loans(), 0, "nothing is exposed any more");
             drop(lanes);
             assert_eq!(turn.faults(), [] as [&str; 0], "mode {memory_mode:#x}");
         }

@@ -10,6 +10,7 @@ pub use super::allowed::Allowed;
 use super::choice;
 use super::loopback::Loopback;
 use super::ofi::OfiLane;
+use super::remote::RemoteMemory;
 use super::shm::ShmLane;
 use super::sim::SimLane;
 use super::tcp::TcpLane;
@@ -330,6 +331,15 @@ impl Lanes {
                 LaneKind::Tcp => present(&mut self.tcp).put(peer, from, to),
                 LaneKind::Sim => present(&mut self.sim).put(peer, from, to),
             }
+        }
+    }
+
+    /// The lane as one that reaches memory of peers without them, if it is one.
+    pub(crate) fn remote(&mut self, kind: LaneKind) -> Option<&mut dyn RemoteMemory> {
+        match kind {
+            LaneKind::Ofi => Some(&mut **present(&mut self.ofi)),
+            LaneKind::Ucx => Some(&mut **present(&mut self.ucx)),
+            LaneKind::Loopback | LaneKind::Shm | LaneKind::Tcp | LaneKind::Sim => None,
         }
     }
 

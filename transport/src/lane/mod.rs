@@ -10,6 +10,7 @@ pub mod directory;
 pub mod fabric;
 pub mod loopback;
 pub mod ofi;
+pub mod remote;
 pub mod shm;
 pub mod sim;
 pub mod tcp;
@@ -65,7 +66,7 @@ pub trait Inbox {
     /// The first `header.body` bytes of the place just given were written: as `message`.
     fn placed(&mut self, _from: Peer, _header: &Header) {}
 
-    /// A get that had begun under this token is over. Said once.
+    /// A get, an access or a confirmation that had begun under this token is over. Said once.
     fn fetched(&mut self, _token: u64, _end: Get) {}
 }
 

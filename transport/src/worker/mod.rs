@@ -23,6 +23,7 @@ mod network;
 mod note;
 mod offer;
 mod receive;
+mod remote;
 mod share;
 mod submit;
 mod summary;

@@ -120,7 +120,12 @@ impl Core {
     /// The lane has fetched the bytes of a receive, or could not.
     pub(super) fn fetch_ended(&mut self, id: RequestId, end: Get) {
         let Some(slot) = self.requests.get_mut(id) else { return };
-        let Stage::Fetching { token } = slot.stage else { return };
+        let Stage::Fetching { token } = slot.stage else {
+            if matches!(slot.stage, Stage::Accessing) {
+                self.access_ended(id, end);
+            }
+            return;
+        };
         let (peer, wanted) = (slot.peer, slot.total.min(slot.payload.bytes() as u64));
         match end {
             Get::Done => {

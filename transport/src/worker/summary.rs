@@ -27,6 +27,7 @@ impl Core {
                 Stage::Claimed(_) => "message is claimed and not received",
                 Stage::Queued => "send waits for room",
                 Stage::Fetching { .. } => "receive is being fetched",
+                Stage::Accessing => "memory of a peer is accessed",
                 Stage::Announced => "send waits for its receive",
                 Stage::Streaming { .. } => "send hands data over",
                 Stage::AwaitAck => "synchronous send waits for its receive",

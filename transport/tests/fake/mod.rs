@@ -8,7 +8,7 @@
 
 mod operations;
 
-use operations::{inject, look, look_at_error, read_memory, recv, recvmsg, send};
+use operations::{inject, look, look_at_error, read_memory, recv, recvmsg, send, write_memory};
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -26,7 +26,20 @@ pub struct Character {
     /// Reads are refused when they are posted, or fail later.
     pub reads_refused: bool,
     pub reads_fail: bool,
+    /// Writes fail later.
+    pub writes_fail: bool,
+    /// The provider does not tell when a write is done at its target.
+    pub tells_nothing: bool,
     pub inject_bytes: usize,
+}
+
+/// A write that is under way: it is done when its target looks.
+struct Write {
+    from: usize,
+    into: usize,
+    bytes: usize,
+    context: usize,
+    origin: usize,
 }
 
 struct Memory {
@@ -52,6 +65,7 @@ struct Endpoint {
     open: bool,
     domain: usize,
     inbox: VecDeque<Vec<u8>>,
+    writes: VecDeque<Write>,
     posted: VecDeque<Posted>,
     done: VecDeque<fi_cq_data_entry_copy>,
     failed: VecDeque<(usize, c_int)>,
@@ -108,10 +122,11 @@ impl Turn {
         })
     }
 
-    /// Registrations that are open for peers to read.
+    /// Registrations that are open for peers.
     pub fn loans(&self) -> usize {
         with(|state| {
-            state.memories.iter().filter(|m| m.open && m.access & FI_REMOTE_READ != 0).count()
+            let of_peers = FI_REMOTE_READ | FI_REMOTE_WRITE;
+            state.memories.iter().filter(|m| m.open && m.access & of_peers != 0).count()
         })
     }
 }
@@ -167,12 +182,14 @@ unsafe extern "C" fn getinfo(
         let wanted = (*(*hints).domain_attr).mr_mode;
         let name = (*(*hints).fabric_attr).prov_name;
         let is_ours = name.is_null() || CStr::from_ptr(name) == c"fake";
-        if version != API || !is_ours || character.memory_mode & !wanted != 0 {
+        let delivery = (*(*hints).tx_attr).op_flags & FI_DELIVERY_COMPLETE != 0;
+        let cannot = character.memory_mode & !wanted != 0 || (delivery && character.tells_nothing);
+        if version != API || !is_ours || cannot {
             return -61;
         }
         let found = dupinfo(hints);
         let multi = if character.multi_receive { FI_MULTI_RECV } else { 0 };
-        (*found).caps = FI_MSG | FI_RMA | multi;
+        (*found).caps = ((*hints).caps | multi) & !if multi == 0 { FI_MULTI_RECV } else { 0 };
         (*(*found).domain_attr).mr_mode = character.memory_mode;
         (*(*found).domain_attr).name = c"nowhere".as_ptr().cast_mut();
         (*(*found).fabric_attr).prov_name = c"fake".as_ptr().cast_mut();
@@ -390,7 +407,15 @@ unsafe extern "C" fn endpoint(
         sendmsg: ptr::null(),
         inject,
     });
-    static RMA: fi_ops_rma = fi_ops_rma { size: size_of::<fi_ops_rma>(), read: read_memory };
+    static RMA: Shared<fi_ops_rma> = Shared(fi_ops_rma {
+        size: size_of::<fi_ops_rma>(),
+        read: read_memory,
+        readv: ptr::null(),
+        readmsg: ptr::null(),
+        write: ptr::null(),
+        writev: ptr::null(),
+        writemsg: write_memory,
+    });
     // SAFETY: as for the fabric.
     unsafe {
         let (domain, _) = numbers(domain);
@@ -404,7 +429,7 @@ unsafe extern "C" fn endpoint(
         (*endpoint).ops = &EP.0;
         (*endpoint).cm = &CM.0;
         (*endpoint).msg = &MSG.0;
-        (*endpoint).rma = &RMA;
+        (*endpoint).rma = &RMA.0;
         *into = endpoint;
     }
     0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The fake's sends, receives, reads and completions.
 
-use super::{Endpoint, Memory, Posted, State, fi_cq_data_entry_copy, numbers, with};
+use super::{Endpoint, Memory, Posted, State, Write, fi_cq_data_entry_copy, numbers, with};
 use std::ffi::c_void;
 use std::ptr;
 use strait_transport::lane::ofi::sys::*;
@@ -136,6 +136,75 @@ pub unsafe extern "C" fn recvmsg(
     }
 }
 
+/// Where memory of a peer lies that may be accessed so; `None` if it may not.
+fn remote(
+    state: &State,
+    target: usize,
+    (address, key): (u64, u64),
+    bytes: usize,
+    access: u64,
+) -> Option<usize> {
+    let is_virtual = state.character.memory_mode & FI_MR_VIRT_ADDR != 0;
+    let found = state.memories.iter().find(|memory| {
+        memory.open
+            && memory.domain == target + 1
+            && memory.key == key
+            && memory.access & access != 0
+            && usable(memory, target)
+    });
+    found.and_then(|memory| {
+        let base = if is_virtual { address as usize } else { memory.base + address as usize };
+        let inside = base >= memory.base && base + bytes <= memory.base + memory.bytes;
+        inside.then_some(base)
+    })
+}
+
+pub unsafe extern "C" fn write_memory(
+    endpoint: *mut fid_ep,
+    message: *const fi_msg_rma,
+    flags: u64,
+) -> isize {
+    assert_eq!(flags, FI_COMPLETION | FI_DELIVERY_COMPLETE);
+    // SAFETY: the endpoint was made here; the lane's message has one range here and one there.
+    let (number, range, descriptor, place, message) = unsafe {
+        let message = &*message;
+        assert_eq!((message.iov_count, message.rma_iov_count), (1, 1));
+        let place = &*message.rma_iov;
+        (numbers(endpoint).0, &*message.msg_iov, *message.desc, place, message)
+    };
+    let (from, bytes) = (range.iov_base.expose_provenance(), range.iov_len);
+    assert_eq!(place.len, bytes);
+    let (target, context) = (message.addr as usize, message.context.addr());
+    with(|state| {
+        if refuses(state) {
+            return -FI_EAGAIN;
+        }
+        check_local(state, number, from, bytes, descriptor.addr(), FI_WRITE);
+        match remote(state, target, (place.addr, place.key), bytes, FI_REMOTE_WRITE) {
+            Some(into) if !state.character.writes_fail => {
+                let write = Write { from, into, bytes, context, origin: number };
+                state.endpoints[target].writes.push_back(write);
+            }
+            _ => state.endpoints[number].failed.push_back((context, 13)),
+        }
+        0
+    })
+}
+
+/// The writes to an endpoint that looks.
+fn deliver_writes(state: &mut State, target: usize) {
+    for write in std::mem::take(&mut state.endpoints[target].writes) {
+        let from = ptr::with_exposed_provenance::<u8>(write.from);
+        let into = ptr::with_exposed_provenance_mut::<u8>(write.into);
+        // SAFETY: the writer keeps its memory until the completion, the target its own while it is
+        // registered.
+        unsafe { ptr::copy(from, into, write.bytes) };
+        let (context, flags) = (write.context, FI_WRITE | FI_RMA);
+        let entry = fi_cq_data_entry_copy { context, flags, len: write.bytes, buf: 0 };
+        state.endpoints[write.origin].done.push_back(entry);
+    }
+}
+
 pub unsafe extern "C" fn read_memory(
     endpoint: *mut fid_ep,
     into: *mut c_void,
@@ -156,21 +225,7 @@ pub unsafe extern "C" fn read_memory(
             return -38;
         }
         check_local(state, number, into.addr(), bytes, descriptor.addr(), FI_READ);
-        let target = from as usize;
-        let is_virtual = state.character.memory_mode & FI_MR_VIRT_ADDR != 0;
-        let source = state.memories.iter().find(|memory| {
-            memory.open
-                && memory.domain == target + 1
-                && memory.key == key
-                && memory.access & FI_REMOTE_READ != 0
-                && usable(memory, target)
-        });
-        let place = source.and_then(|memory| {
-            let base = if is_virtual { address as usize } else { memory.base + address as usize };
-            let inside = base >= memory.base && base + bytes <= memory.base + memory.bytes;
-            inside.then_some(base)
-        });
-        match place {
+        match remote(state, from as usize, (address, key), bytes, FI_REMOTE_READ) {
             Some(base) if !state.character.reads_fail => {
                 let base = ptr::with_exposed_provenance::<u8>(base);
                 // SAFETY: the lender keeps the memory while it is registered, and the reader's
@@ -191,6 +246,7 @@ pub unsafe extern "C" fn look(queue: *mut fid_cq, into: *mut c_void, count: usiz
     unsafe {
         let (number, _) = numbers(queue);
         with(|state| {
+            deliver_writes(state, number);
             let multi = state.character.multi_receive;
             let endpoint = &mut state.endpoints[number];
             arrive(endpoint, multi);

@@ -11,8 +11,6 @@
 //!    descriptor, when the library agrees, and never while something of ours is half done.
 //! 4. Memory grows with the peers that talk, by some words each; buffers are the process's.
 //! 5. A peer is lost when the library fails to send to it, or when the launcher says so.
-//!
-//! Not here: one-sided communication of windows, which goes by messages (docs/ofi.md).
 
 mod arrivals;
 mod batch;
@@ -20,6 +18,7 @@ pub mod frame;
 mod peers;
 pub mod port;
 pub mod probe;
+mod remote;
 mod send;
 
 use crate::bootstrap::Job;
@@ -192,7 +191,7 @@ impl<P: Port> FabricLane<P> {
 
     /// Whether there is nothing to do before the descriptor is readable.
     pub fn is_quiet(&mut self) -> bool {
-        let must_poll = self.port.facts().needs_polls && self.port.frames_out() > 0;
+        let must_poll = self.port.facts().needs_polls && self.port.is_awaiting();
         !must_poll && !self.core.has_work() && self.port.may_sleep()
     }
 

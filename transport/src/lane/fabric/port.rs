@@ -4,6 +4,7 @@
 use super::frame::HEAD_BYTES;
 use crate::envelope::Peer;
 use crate::error::Result;
+use crate::lane::remote::{Access, Exposed};
 use crate::lane::{Get, Loan, RemoteRange};
 use std::os::fd::BorrowedFd;
 
@@ -35,6 +36,9 @@ pub struct Facts {
     pub frame_bytes: usize,
     /// Memory of a peer can be read.
     pub reads: bool,
+    /// Memory that a peer has exposed can be read and written, which is worth it from so many bytes
+    /// on.
+    pub access_bytes_min: Option<usize>,
     /// Lost packets are sent again by whoever polls: a process with unanswered sends may not sleep.
     pub needs_polls: bool,
     /// How fast it probably is.
@@ -69,7 +73,7 @@ pub trait Sink {
     /// A frame has left, or something else that somebody may wait for has changed.
     fn settled(&mut self);
 
-    /// A get that had begun is over.
+    /// A get, an access or a confirmation that had begun is over.
     fn fetched(&mut self, token: u64, end: Get);
 
     /// A frame to this peer could not be sent.
@@ -106,6 +110,11 @@ pub trait Port {
 
     /// Frames taken and not yet free again.
     fn frames_out(&self) -> usize;
+
+    /// Whether an answer of a peer's library is awaited, for which somebody may have to poll.
+    fn is_awaiting(&self) -> bool {
+        self.frames_out() > 0
+    }
 
     /// A frame that was taken.
     fn frame(&mut self, number: usize) -> &mut [u8];
@@ -145,8 +154,40 @@ pub trait Port {
         token: u64,
     ) -> Get;
 
+    /// As [`crate::lane::remote::RemoteMemory::expose`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn expose(&mut self, _base: *mut u8, _bytes: usize) -> Option<Exposed> {
+        None
+    }
+
+    /// As [`crate::lane::remote::RemoteMemory::conceal`].
+    fn conceal(&mut self, _number: u64) {}
+
+    /// As [`crate::lane::remote::RemoteMemory::enter_memory`].
+    fn enter_memory(&mut self, _peer: Peer, _to: u64, _name: &[u8]) -> Option<u64> {
+        None
+    }
+
+    /// As [`crate::lane::remote::RemoteMemory::leave_memory`].
+    fn leave_memory(&mut self, _number: u64) {}
+
+    /// As [`crate::lane::remote::RemoteMemory::access`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn access(&mut self, _peer: Peer, _to: u64, _access: Access, _token: u64) -> Get {
+        Get::Refused
+    }
+
+    /// As [`crate::lane::remote::RemoteMemory::confirm`].
+    fn confirm(&mut self, _peer: Peer, _to: u64, _token: u64) -> Get {
+        Get::Done
+    }
+
     /// A peer is lost: nobody waits for what was being fetched from it, or hears of frames to it.
-    /// Answers the tokens of those gets that had begun.
+    /// Answers the tokens of those gets, accesses and confirmations that had begun.
     fn abandon(&mut self, peer: Peer) -> Vec<u64>;
 
     /// Progress: hands on what has happened.

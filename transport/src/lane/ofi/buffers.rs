@@ -68,7 +68,8 @@ impl Buffers {
         let registration = match objects.facts.memory_mode & sys::FI_MR_LOCAL {
             0 => None,
             _ => {
-                let access = sys::FI_SEND | sys::FI_RECV;
+                // Frames also stage short accesses to memory of peers.
+                let access = sys::FI_SEND | sys::FI_RECV | sys::FI_READ | sys::FI_WRITE;
                 // SAFETY: the lane forgets the registration before the memory goes (its drop).
                 let made = unsafe { objects.register(memory.as_mut_ptr(), bytes, access) };
                 Some(made.map_err(|why| {
@@ -154,9 +155,9 @@ impl Buffers {
     }
 
     /// Where a frame lies, for the provider.
-    pub fn frame_base(&self, number: usize) -> *const u8 {
+    pub fn frame_base(&mut self, number: usize) -> *mut u8 {
         // SAFETY: frames lie at the beginning of the memory.
-        unsafe { self.memory.as_ptr().add(number * self.frame_bytes) }
+        unsafe { self.memory.as_mut_ptr().add(number * self.frame_bytes) }
     }
 
     /// The buffers to receive into.

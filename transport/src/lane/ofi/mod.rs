@@ -3,6 +3,7 @@
 
 pub mod blob;
 mod buffers;
+mod exposed;
 pub mod library;
 pub mod objects;
 pub mod probe;
@@ -13,6 +14,7 @@ mod transfer;
 use super::fabric::FabricLane;
 use super::fabric::frame::{HEAD_BYTES, PREFIX_BYTES};
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
+use super::remote::{Access, Exposed, Way};
 use super::tcp::interface;
 use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
@@ -30,6 +32,9 @@ pub type OfiLane = FabricLane<OfiPort>;
 
 /// A message up to here is put together on the stack for the provider to copy.
 const INJECT_BYTES_MAX: usize = 512;
+/// Over software an access to memory of a window is better than a message from here on: it costs an
+/// answer, and spares two copies.
+const ACCESS_BYTES_MIN: usize = 16 * 1024;
 /// Completions that one look takes.
 const LOOK_ENTRIES: usize = 16;
 
@@ -90,7 +95,7 @@ impl OfiPort {
                 self.buffers.put_send(number);
                 sink.settled();
             }
-            Some(Role::Get(number)) => self.got(sink, number),
+            Some(Role::Get(number)) => self.moved(sink, number),
             None => {}
         }
     }
@@ -119,7 +124,7 @@ impl OfiPort {
             }
             // What comes with it was not delivered; its sender hears of it, or is lost.
             Some(Role::Receive(number)) => self.transfers.unposted.push(number),
-            Some(Role::Get(number)) => self.end_get(sink, number, Get::Refused),
+            Some(Role::Get(number)) => self.end_transfer(sink, number, Get::Refused),
             None => {}
         }
     }
@@ -161,6 +166,10 @@ impl Port for OfiPort {
         self.buffers.sends_out()
     }
 
+    fn is_awaiting(&self) -> bool {
+        self.buffers.sends_out() > 0 || self.transfers.accesses().next().is_some()
+    }
+
     fn frame(&mut self, number: usize) -> &mut [u8] {
         self.buffers.frame(number)
     }
@@ -190,12 +199,39 @@ impl Port for OfiPort {
         into: *mut u8,
         token: u64,
     ) -> Get {
+        let remote = (from.address, u64::from(from.key));
         // SAFETY: the caller's promise.
-        unsafe { self.begin_get(peer, to, from, into, token) }
+        unsafe { self.begin((peer, to, token), Way::Read, remote, (into, from.bytes)) }
+    }
+
+    unsafe fn expose(&mut self, base: *mut u8, bytes: usize) -> Option<Exposed> {
+        // SAFETY: the caller's promise.
+        unsafe { self.expose_memory(base, bytes) }
+    }
+
+    fn conceal(&mut self, number: u64) {
+        self.conceal_memory(number);
+    }
+
+    fn enter_memory(&mut self, _peer: Peer, _to: u64, name: &[u8]) -> Option<u64> {
+        self.enter_name(name)
+    }
+
+    fn leave_memory(&mut self, number: u64) {
+        self.leave_name(number);
+    }
+
+    unsafe fn access(&mut self, peer: Peer, to: u64, access: Access, token: u64) -> Get {
+        // SAFETY: the caller's promise.
+        unsafe { self.begin_access(peer, to, access, token) }
+    }
+
+    fn confirm(&mut self, peer: Peer, _to: u64, token: u64) -> Get {
+        self.begin_confirmation(peer, token)
     }
 
     fn abandon(&mut self, peer: Peer) -> Vec<u64> {
-        self.abandon_gets(peer)
+        self.abandon_transfers(peer)
     }
 
     fn look(&mut self, sink: &mut dyn Sink) {
@@ -273,6 +309,7 @@ fn facts(facts: &objects::Facts) -> Facts {
         inject_bytes: facts.inject_bytes.min(INJECT_BYTES_MAX),
         frame_bytes: facts.frame_bytes,
         reads: facts.reads,
+        access_bytes_min: facts.writes.then_some(if facts.hardware { 0 } else { ACCESS_BYTES_MIN }),
         needs_polls: facts.needs_polls,
         speed,
     }

@@ -9,7 +9,7 @@
 //!    the lane owns it, or who posted the transfer promised it.
 
 use super::library::{Library, refused};
-use super::provider::{Info, Wanted, choose};
+use super::provider::{Info, Wanted, choose, tells_of_delivery};
 use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
 use crate::error::Result;
 use crate::lane::fabric::port::Posted;
@@ -21,6 +21,8 @@ use std::ptr;
 const QUEUE_ENTRIES: usize = 1024;
 /// Longest address of an endpoint.
 pub const NAME_BYTES_MAX: usize = 56;
+/// What it takes to write memory of others, and to let them.
+const WRITES: u64 = sys::FI_WRITE | sys::FI_REMOTE_WRITE;
 /// Longest message ...
 const FRAME_BYTES: usize = 64 * 1024 + 64;
 /// ... and where one provider lies above another, or cuts messages itself: below the 16 KiB up to
@@ -48,6 +50,8 @@ pub struct Facts {
     pub multi_receive: bool,
     /// Memory of a peer can be read.
     pub reads: bool,
+    /// It can be written.
+    pub writes: bool,
     /// Lost packets are sent again by whoever polls: a process with unanswered sends may not sleep.
     pub needs_polls: bool,
 }
@@ -63,6 +67,8 @@ pub struct Objects {
     endpoint: *mut fid_ep,
     wait: Option<RawFd>,
     next_key: u64,
+    /// Whether it tells when a write is done at its target, once somebody asked.
+    tells: Option<bool>,
     /// What it can do.
     pub facts: Facts,
 }
@@ -124,6 +130,7 @@ impl Objects {
             endpoint: ptr::null_mut(),
             wait: None,
             next_key: 1,
+            tells: None,
             facts,
         };
         fabric.open_domain()?;
@@ -222,6 +229,7 @@ impl Objects {
         }
         // SAFETY: the endpoint is open; a table of remote memory is there or null.
         self.facts.reads &= unsafe { !(*self.endpoint).rma.is_null() };
+        self.facts.writes &= self.facts.reads;
         Ok(())
     }
 
@@ -308,6 +316,13 @@ impl Objects {
             }
         }
         Ok(registration)
+    }
+
+    /// Whether the provider tells when a write is done in the memory of its target. Asked for the
+    /// first window: the answer is dear.
+    pub fn tells_of_delivery(&mut self) -> bool {
+        let (library, info) = (self.library, &self.info);
+        *self.tells.get_or_insert_with(|| tells_of_delivery(library, info))
     }
 
     /// Ends a registration.
@@ -401,6 +416,42 @@ impl Objects {
         let result = unsafe {
             let read = (*(*self.endpoint).rma).read;
             read(self.endpoint, base.cast(), bytes, descriptor, from, address, key, context)
+        };
+        self.posted(result)
+    }
+
+    /// Writes a peer's memory. The completion comes when the bytes are there.
+    ///
+    /// # Safety
+    /// `from`, descriptor and context are valid until the completion.
+    pub unsafe fn write(
+        &mut self,
+        to: u64,
+        remote: (u64, u64),
+        from: (*const u8, usize),
+        descriptor: *mut c_void,
+        context: *mut c_void,
+    ) -> Posted {
+        let ((addr, key), (base, len)) = (remote, from);
+        let range = libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len };
+        let target = sys::fi_rma_iov { addr, len, key };
+        let mut descriptor = descriptor;
+        let message = sys::fi_msg_rma {
+            msg_iov: &range,
+            desc: &mut descriptor,
+            iov_count: 1,
+            addr: to,
+            rma_iov: &target,
+            rma_iov_count: 1,
+            context,
+            data: 0,
+        };
+        let flags = sys::FI_COMPLETION | sys::FI_DELIVERY_COMPLETE;
+        // SAFETY: the endpoint is open and has such a table, or `facts.writes` would say so; the
+        // description itself is only read during the call.
+        let result = unsafe {
+            let write = (*(*self.endpoint).rma).writemsg;
+            write(self.endpoint, &message, flags)
         };
         self.posted(result)
     }
@@ -524,6 +575,7 @@ fn facts(info: &Info) -> Facts {
         // before, 2.5 wants to hear it before, and reads messages into no room at all otherwise.
         multi_receive: raw.caps & sys::FI_MULTI_RECV != 0 && provider != "shm",
         reads: raw.caps & sys::FI_RMA != 0,
+        writes: raw.caps & WRITES == WRITES,
         needs_polls: provider.ends_with("ofi_rxd"),
         provider,
     }

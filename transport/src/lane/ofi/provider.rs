@@ -7,9 +7,10 @@
 
 use super::library::{API, Library, refused};
 use super::sys::{
-    FI_AV_TABLE, FI_CONTEXT, FI_CONTEXT2, FI_EP_RDM, FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL,
-    FI_MR_PROV_KEY, FI_MR_VIRT_ADDR, FI_MSG, FI_MULTI_RECV, FI_NUMERICHOST, FI_ORDER_SAS, FI_READ,
-    FI_REMOTE_READ, FI_RMA, FI_SOCKADDR_IN, FI_SOURCE, FI_THREAD_DOMAIN, fi_info,
+    FI_AV_TABLE, FI_CONTEXT, FI_CONTEXT2, FI_DELIVERY_COMPLETE, FI_EP_RDM, FI_MR_ALLOCATED,
+    FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR, FI_MSG, FI_MULTI_RECV,
+    FI_NUMERICHOST, FI_ORDER_SAS, FI_READ, FI_REMOTE_READ, FI_REMOTE_WRITE, FI_RMA, FI_SOCKADDR_IN,
+    FI_SOURCE, FI_THREAD_DOMAIN, FI_WRITE, fi_info,
 };
 use crate::error::Result;
 use std::ffi::{CStr, CString, c_char};
@@ -209,8 +210,9 @@ fn list(library: Library, provider: &Option<String>, ip: Option<Ipv4Addr>) -> Re
     let flags = if node.is_some() { FI_SOURCE | FI_NUMERICHOST } else { 0 };
     let node = node.as_ref().map_or(ptr::null(), |node| node.as_ptr());
     let mut first_error = None;
-    // Reads of remote memory and buffers for many messages are welcome, and not needed.
-    for caps in [FI_MSG | FI_RMA | FI_READ | FI_REMOTE_READ | FI_MULTI_RECV, FI_MSG] {
+    // Access to remote memory and buffers for many messages are welcome, and not needed.
+    let reads = FI_MSG | FI_RMA | FI_READ | FI_REMOTE_READ | FI_MULTI_RECV;
+    for caps in [reads | FI_WRITE | FI_REMOTE_WRITE, reads, FI_MSG] {
         let hints = hints(library, caps, provider.as_deref())?;
         let mut raw = ptr::null_mut();
         let service = ptr::null();
@@ -228,6 +230,24 @@ fn list(library: Library, provider: &Option<String>, ip: Option<Ipv4Addr>) -> Re
          lists what it has; STRAIT_OFI_PROVIDER names one, or leave ofi out of STRAIT_LANES",
         library.version_text()
     )))
+}
+
+/// Whether the provider can tell when a write is done in the memory of its target.
+pub fn tells_of_delivery(library: Library, chosen: &Info) -> bool {
+    let name = chosen.provider();
+    let caps = FI_MSG | FI_RMA | FI_WRITE | FI_REMOTE_WRITE;
+    let Ok(hints) = hints(library, caps, Some(&name)) else { return false };
+    // SAFETY: the hints are ours alone until the library reads them.
+    unsafe { (*(*hints.raw).tx_attr).op_flags = FI_DELIVERY_COMPLETE };
+    let mut raw = ptr::null_mut();
+    // SAFETY: hints were made by this library; it fills in `raw`, which we free.
+    let result =
+        unsafe { (library.getinfo)(API, ptr::null(), ptr::null(), 0, hints.raw, &mut raw) };
+    if result != 0 || raw.is_null() {
+        return false;
+    }
+    let found = Info { library, raw };
+    each(found.raw).any(|info| provider_of(info) == name)
 }
 
 /// What we ask for: made and freed by the library, whose structures may be longer than ours.

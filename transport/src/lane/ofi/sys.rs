@@ -18,11 +18,15 @@ pub const fn fi_version(major: u32, minor: u32) -> u32 {
 pub const FI_MSG: u64 = 1 << 1;
 pub const FI_RMA: u64 = 1 << 2;
 pub const FI_READ: u64 = 1 << 8;
+pub const FI_WRITE: u64 = 1 << 9;
 pub const FI_RECV: u64 = 1 << 10;
 pub const FI_SEND: u64 = 1 << 11;
 pub const FI_TRANSMIT: u64 = FI_SEND;
 pub const FI_REMOTE_READ: u64 = 1 << 12;
+pub const FI_REMOTE_WRITE: u64 = 1 << 13;
 pub const FI_MULTI_RECV: u64 = 1 << 16;
+pub const FI_COMPLETION: u64 = 1 << 24;
+pub const FI_DELIVERY_COMPLETE: u64 = 1 << 28;
 pub const FI_NUMERICHOST: u64 = 1 << 55;
 pub const FI_SOURCE: u64 = 1 << 57;
 
@@ -358,6 +362,30 @@ pub struct fi_ops_rma {
         u64,
         *mut c_void,
     ) -> isize,
+    pub readv: *const c_void,
+    pub readmsg: *const c_void,
+    pub write: *const c_void,
+    pub writev: *const c_void,
+    pub writemsg: unsafe extern "C" fn(*mut fid_ep, *const fi_msg_rma, u64) -> isize,
+}
+
+#[repr(C)]
+pub struct fi_rma_iov {
+    pub addr: u64,
+    pub len: usize,
+    pub key: u64,
+}
+
+#[repr(C)]
+pub struct fi_msg_rma {
+    pub msg_iov: *const libc::iovec,
+    pub desc: *mut *mut c_void,
+    pub iov_count: usize,
+    pub addr: u64,
+    pub rma_iov: *const fi_rma_iov,
+    pub rma_iov_count: usize,
+    pub context: *mut c_void,
+    pub data: u64,
 }
 
 #[repr(C)]
@@ -405,7 +433,10 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         fid_ep: ops; fid_ep: cm; fid_ep: msg; fid_ep: rma;
         fi_ops_ep: cancel; fi_ops_ep: setopt; fi_ops_cm: getname;
         fi_ops_msg: recv; fi_ops_msg: recvmsg; fi_ops_msg: send; fi_ops_msg: inject;
-        fi_ops_rma: read;
+        fi_ops_rma: read; fi_ops_rma: writemsg;
+        fi_rma_iov: addr; fi_rma_iov: len; fi_rma_iov: key;
+        fi_msg_rma: msg_iov; fi_msg_rma: desc; fi_msg_rma: iov_count; fi_msg_rma: addr;
+        fi_msg_rma: rma_iov; fi_msg_rma: rma_iov_count; fi_msg_rma: context; fi_msg_rma: data;
         fi_msg: msg_iov; fi_msg: desc; fi_msg: iov_count; fi_msg: addr; fi_msg: context;
     }
 };
@@ -419,10 +450,14 @@ pub const VALUES: &[(&str, u64)] = {
         FI_MSG,
         FI_RMA,
         FI_READ,
+        FI_WRITE,
         FI_RECV,
         FI_SEND,
         FI_REMOTE_READ,
+        FI_REMOTE_WRITE,
         FI_MULTI_RECV,
+        FI_COMPLETION,
+        FI_DELIVERY_COMPLETE,
         FI_NUMERICHOST,
         FI_SOURCE,
         FI_CONTEXT,

@@ -30,7 +30,7 @@ pub enum Lent {
 pub struct Note {
     pub landing: *mut Landing,
     pub peer: Peer,
-    /// Frame, or the token of a loan or a get.
+    /// Frame, or the token of a loan, a get, an access or a confirmation.
     pub token: u64,
 }
 
@@ -45,7 +45,7 @@ pub struct Landing {
     pub sent: Vec<(usize, Peer, Status)>,
     /// Loans that are over.
     pub returned: Vec<u64>,
-    /// Gets that are over.
+    /// Gets, accesses and confirmations that are over.
     pub got: Vec<(*mut Note, Status)>,
     /// Endpoints that failed.
     pub broken: Vec<(Peer, Status)>,
@@ -189,6 +189,12 @@ pub unsafe extern "C" fn on_got(
         (*landing).got.push((note, status));
         free(landing, request);
     }
+}
+
+/// An access to memory of a peer is over, or a confirmation.
+pub unsafe extern "C" fn on_accessed(request: *mut c_void, status: Status, note: *mut c_void) {
+    // SAFETY: as for a get, which has one thing more to tell.
+    unsafe { on_got(request, status, 0, note) };
 }
 
 /// An endpoint has failed. Its note is one of the port's own, and stays.

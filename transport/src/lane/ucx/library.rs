@@ -55,6 +55,15 @@ functions! {
     am_send: AmSend = "ucp_am_send_nbx";
     am_receive: AmReceive = "ucp_am_recv_data_nbx";
     am_release: AmRelease = "ucp_am_data_release";
+    mem_map: MemMap = "ucp_mem_map";
+    mem_unmap: MemUnmap = "ucp_mem_unmap";
+    rkey_pack: RkeyPack = "ucp_rkey_pack";
+    rkey_buffer_release: RkeyBufferRelease = "ucp_rkey_buffer_release";
+    rkey_unpack: RkeyUnpack = "ucp_ep_rkey_unpack";
+    rkey_destroy: RkeyDestroy = "ucp_rkey_destroy";
+    put: Put = "ucp_put_nbx";
+    get: Get = "ucp_get_nbx";
+    ep_flush: EpFlush = "ucp_ep_flush_nbx";
     request_status: RequestStatus = "ucp_request_check_status";
     request_free: RequestFree = "ucp_request_free";
 }

@@ -8,6 +8,7 @@
 //! 2. UCX's descriptor of lent memory is used once: fetched, declined, or left to the endpoint.
 
 pub mod blob;
+mod exposed;
 mod landing;
 pub mod library;
 pub mod objects;
@@ -18,11 +19,13 @@ mod transfer;
 use super::fabric::FabricLane;
 use super::fabric::frame::HEAD_BYTES;
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
+use super::remote::{Access, Exposed};
 use super::tcp::interface;
 use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Result};
+use exposed::Exposures;
 use landing::{NOBODY, Note, on_sent};
 use library::{Library, refused};
 use memmap2::MmapMut;
@@ -52,6 +55,9 @@ const INJECT_BYTES_MAX: usize = 512;
 /// After so many frames that UCX would not send at once it is not asked any more: what can be sent
 /// so differs by version (1.13 sends all that it copies, 1.22 none) and by transport.
 const MISSES_MAX: u32 = 64;
+/// Over sockets an access to memory of a window is better than a message from here on: it costs an
+/// answer, and spares two copies.
+const ACCESS_BYTES_MIN: usize = 16 * 1024;
 /// Longest address of a worker that fits what a rank publishes.
 pub const ADDRESS_BYTES_MAX: usize = crate::node::ADDRESS_BYTES_MAX - blob::HEAD_BYTES;
 
@@ -71,7 +77,8 @@ pub struct UcxPort {
     /// One for each frame.
     notes: Box<[Note]>,
     loans: Loans,
-    /// Gets that have begun: who waits, and whether they still do.
+    exposures: Exposures,
+    /// Gets, accesses and confirmations that have begun: who waits, and whether they still do.
     gets: HashMap<*mut Note, bool>,
 }
 
@@ -109,6 +116,7 @@ impl UcxPort {
             misses: 0,
             notes: (0..FRAME_COUNT).map(note).collect(),
             loans: Loans::default(),
+            exposures: Exposures::default(),
             gets: HashMap::new(),
             objects,
         })
@@ -262,6 +270,32 @@ impl Port for UcxPort {
         unsafe { self.begin_get(peer, from, into, token) }
     }
 
+    unsafe fn expose(&mut self, base: *mut u8, bytes: usize) -> Option<Exposed> {
+        // SAFETY: the caller's promise.
+        unsafe { self.expose_memory(base, bytes) }
+    }
+
+    fn conceal(&mut self, number: u64) {
+        self.conceal_memory(number);
+    }
+
+    fn enter_memory(&mut self, _peer: Peer, to: u64, name: &[u8]) -> Option<u64> {
+        self.enter_name(to, name)
+    }
+
+    fn leave_memory(&mut self, number: u64) {
+        self.leave_name(number);
+    }
+
+    unsafe fn access(&mut self, peer: Peer, to: u64, access: Access, token: u64) -> Get {
+        // SAFETY: the caller's promise.
+        unsafe { self.begin_access(peer, to, access, token) }
+    }
+
+    fn confirm(&mut self, peer: Peer, to: u64, token: u64) -> Get {
+        self.begin_confirmation(peer, to, token)
+    }
+
     fn abandon(&mut self, peer: Peer) -> Vec<u64> {
         self.abandon_gets(peer)
     }
@@ -359,6 +393,7 @@ fn facts(objects: &Objects, hardware: bool) -> Facts {
         inject_bytes: INJECT_BYTES_MAX,
         frame_bytes: FRAME_BYTES,
         reads: true,
+        access_bytes_min: Some(if hardware { 0 } else { ACCESS_BYTES_MIN }),
         needs_polls: false,
         speed,
     }

@@ -110,7 +110,7 @@ impl Objects {
         // SAFETY: numbers and null pointers may be zero.
         let mut params: sys::ucp_params = unsafe { std::mem::zeroed() };
         params.field_mask = sys::UCP_PARAM_FIELD_FEATURES | sys::UCP_PARAM_FIELD_ESTIMATED_NUM_EPS;
-        params.features = sys::UCP_FEATURE_AM | sys::UCP_FEATURE_WAKEUP;
+        params.features = sys::UCP_FEATURE_AM | sys::UCP_FEATURE_RMA | sys::UCP_FEATURE_WAKEUP;
         params.estimated_num_eps = size as usize;
         if result.is_ok() {
             let (major, minor) = API;
@@ -218,6 +218,11 @@ impl Objects {
         // SAFETY: the worker is open; the address is read during the call, and made by UCX: blobs
         // come from ranks of this job, by the launcher. The note lives as long as the endpoint.
         unsafe { (self.library.ep_create)(self.worker, &params, raw) }
+    }
+
+    /// The context.
+    pub fn context(&self) -> *mut ucp_context {
+        self.context
     }
 
     /// The endpoint of a number; null if it was closed.

@@ -26,6 +26,7 @@ pub const UCS_THREAD_MODE_SERIALIZED: c_int = 1;
 
 pub const UCP_PARAM_FIELD_FEATURES: u64 = 1 << 0;
 pub const UCP_PARAM_FIELD_ESTIMATED_NUM_EPS: u64 = 1 << 6;
+pub const UCP_FEATURE_RMA: u64 = 1 << 1;
 pub const UCP_FEATURE_WAKEUP: u64 = 1 << 4;
 pub const UCP_FEATURE_AM: u64 = 1 << 6;
 
@@ -37,6 +38,9 @@ pub const UCP_EP_PARAM_FIELD_ERR_HANDLER: u64 = 1 << 2;
 pub const UCP_ERR_HANDLING_MODE_NONE: c_int = 0;
 pub const UCP_ERR_HANDLING_MODE_PEER: c_int = 1;
 pub const UCP_EP_CLOSE_FLAG_FORCE: u32 = 1 << 0;
+
+pub const UCP_MEM_MAP_PARAM_FIELD_ADDRESS: u64 = 1 << 0;
+pub const UCP_MEM_MAP_PARAM_FIELD_LENGTH: u64 = 1 << 1;
 
 pub const UCP_AM_HANDLER_PARAM_FIELD_ID: u64 = 1 << 0;
 pub const UCP_AM_HANDLER_PARAM_FIELD_CB: u64 = 1 << 2;
@@ -59,7 +63,7 @@ macro_rules! opaque {
         }
     )+ };
 }
-opaque!(ucp_context, ucp_worker, ucp_ep, ucp_config);
+opaque!(ucp_context, ucp_worker, ucp_ep, ucp_config, ucp_mem, ucp_rkey);
 
 #[repr(C)]
 pub struct ucp_params {
@@ -94,6 +98,16 @@ pub struct ucp_ep_params {
 pub struct ucp_err_handler {
     pub cb: unsafe extern "C" fn(*mut c_void, *mut ucp_ep, Status),
     pub arg: *mut c_void,
+}
+
+#[repr(C)]
+pub struct ucp_mem_map_params {
+    pub field_mask: u64,
+    pub address: *mut c_void,
+    pub length: usize,
+    pub flags: c_uint,
+    pub prot: c_uint,
+    pub later: [u64; 16],
 }
 
 #[repr(C)]
@@ -195,6 +209,32 @@ pub type AmReceive = unsafe extern "C" fn(
     *const ucp_request_param,
 ) -> *mut c_void;
 pub type AmRelease = unsafe extern "C" fn(*mut ucp_worker, *mut c_void);
+pub type MemMap =
+    unsafe extern "C" fn(*mut ucp_context, *const ucp_mem_map_params, *mut *mut ucp_mem) -> Status;
+pub type MemUnmap = unsafe extern "C" fn(*mut ucp_context, *mut ucp_mem) -> Status;
+pub type RkeyPack =
+    unsafe extern "C" fn(*mut ucp_context, *mut ucp_mem, *mut *mut c_void, *mut usize) -> Status;
+pub type RkeyBufferRelease = unsafe extern "C" fn(*mut c_void);
+pub type RkeyUnpack =
+    unsafe extern "C" fn(*mut ucp_ep, *const c_void, *mut *mut ucp_rkey) -> Status;
+pub type RkeyDestroy = unsafe extern "C" fn(*mut ucp_rkey);
+pub type Put = unsafe extern "C" fn(
+    *mut ucp_ep,
+    *const c_void,
+    usize,
+    u64,
+    *mut ucp_rkey,
+    *const ucp_request_param,
+) -> *mut c_void;
+pub type Get = unsafe extern "C" fn(
+    *mut ucp_ep,
+    *mut c_void,
+    usize,
+    u64,
+    *mut ucp_rkey,
+    *const ucp_request_param,
+) -> *mut c_void;
+pub type EpFlush = unsafe extern "C" fn(*mut ucp_ep, *const ucp_request_param) -> *mut c_void;
 pub type RequestStatus = unsafe extern "C" fn(*mut c_void) -> Status;
 pub type RequestFree = unsafe extern "C" fn(*mut c_void);
 
@@ -217,6 +257,7 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         ucp_ep_params: field_mask, address, err_mode, err_handler;
         ucp_err_handler: cb, arg;
         ucp_am_handler_param: field_mask, id, flags, cb, arg;
+        ucp_mem_map_params: field_mask, address, length, flags, prot;
         ucp_am_recv_param: recv_attr;
         ucp_request_param: op_attr_mask, flags, request, cb, datatype, user_data;
     }
@@ -227,6 +268,7 @@ pub const SIZES: &[(&str, usize)] = &[
     ("ucp_params", size_of::<ucp_params>()),
     ("ucp_worker_params", size_of::<ucp_worker_params>()),
     ("ucp_ep_params", size_of::<ucp_ep_params>()),
+    ("ucp_mem_map_params", size_of::<ucp_mem_map_params>()),
     ("ucp_am_handler_param", size_of::<ucp_am_handler_param>()),
     ("ucp_request_param", size_of::<ucp_request_param>()),
 ];
@@ -244,7 +286,10 @@ pub const VALUES: &[(&str, u64)] = {
         UCS_THREAD_MODE_SERIALIZED,
         UCP_PARAM_FIELD_FEATURES,
         UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
+        UCP_FEATURE_RMA,
         UCP_FEATURE_WAKEUP,
+        UCP_MEM_MAP_PARAM_FIELD_ADDRESS,
+        UCP_MEM_MAP_PARAM_FIELD_LENGTH,
         UCP_FEATURE_AM,
         UCP_WORKER_PARAM_FIELD_THREAD_MODE,
         UCP_EP_PARAM_FIELD_REMOTE_ADDRESS,

@@ -248,6 +248,7 @@ impl UcxPort {
 
 impl Drop for UcxPort {
     fn drop(&mut self) {
+        self.leave_all();
         // UCX works on frames, loans and notes until its worker is gone.
         self.objects.close();
         for note in self.gets.keys() {
