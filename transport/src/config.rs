@@ -165,6 +165,18 @@ pub const KNOBS: &[Knob] = &[
                case. Python warns of programs that fork beside threads.",
     },
     Knob {
+        name: "RMA_BYTES",
+        value: Value::Number,
+        default: "by fabric",
+        unit: "bytes",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "From so many bytes on MPI_Put and MPI_Get go by the writes and reads of a fabric \
+               (ofi, ucx) where the target is reached by one; shorter ones go by messages. By \
+               default all do over hardware, those of 65536 bytes over libfabric's software, and \
+               none over UCX's sockets.",
+    },
+    Knob {
         name: "SPIN_US",
         value: Value::Number,
         default: "50",

@@ -43,8 +43,9 @@ pub struct Access {
 
 /// What a lane can do whose peers' memory is reached by the network alone.
 ///
-/// Accesses are in no order. The inbox hears of the end of what has begun ([`super::Inbox::fetched`])
-/// under its token: of a read the bytes are here then, of a write the memory here is free again.
+/// Accesses are in no order. The inbox hears of the end of what has begun
+/// ([`super::Inbox::fetched`]) under its token: of a read the bytes are here then, of a write the
+/// memory here is free again.
 pub trait RemoteMemory {
     /// From so many bytes on an access is better than a message; `None`: there is none.
     fn access_bytes_min(&self) -> Option<usize>;

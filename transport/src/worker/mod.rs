@@ -114,6 +114,8 @@ pub struct Worker {
     is_flushing: Cell<bool>,
     /// Counts down the receives of [`Worker::receive_now`].
     direct_left: u32,
+    /// `STRAIT_RMA_BYTES`.
+    access_bytes: Option<usize>,
 }
 
 /// Everything but the lanes: where they deliver.
@@ -178,6 +180,8 @@ impl Worker {
         lanes.watch(&sleepers)?;
         let mut worker = Worker::with_lanes(Peer(job.rank), lanes, kinds, grant);
         worker.sleepers = Some(sleepers);
+        let bytes = crate::config::number("RMA_BYTES")?;
+        worker.access_bytes = bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         Ok(worker)
     }
 
@@ -218,6 +222,7 @@ impl Worker {
             is_armed: false,
             is_flushing: Cell::new(false),
             direct_left: 0,
+            access_bytes: None,
         }
     }
 

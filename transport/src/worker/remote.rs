@@ -22,7 +22,8 @@ impl Worker {
     /// From so many bytes on an access to memory of this peer is better than a message; `None`: its
     /// lane has no such thing.
     pub fn access_bytes_min(&mut self, peer: Peer) -> Option<usize> {
-        self.remote(peer)?.access_bytes_min()
+        let least = self.remote(peer)?.access_bytes_min()?;
+        Some(self.access_bytes.unwrap_or(least))
     }
 
     /// Lets peers access memory of ours, by the lane of this one; `None`: that is not possible.

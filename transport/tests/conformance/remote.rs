@@ -31,6 +31,26 @@ struct Bench<W> {
 }
 
 impl<W: World> Bench<W> {
+    fn new() -> Bench<W> {
+        Bench { world: W::new(2), ends: [Ends::default(), Ends::default()] }
+    }
+
+    /// Peer 1 enters memory of peer 0. The first look for an address may come to nothing.
+    fn enter(&mut self, name: &[u8]) -> u64
+    where
+        W::Lane: RemoteMemory,
+    {
+        let start = Instant::now();
+        loop {
+            let origin = self.world.lane(1).expect("alive");
+            if let Some(memory) = origin.enter_memory(Peer(0), name) {
+                return memory;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "it cannot be entered");
+            self.progress();
+        }
+    }
+
     fn progress(&mut self) {
         for peer in 0..2 {
             let lane = self.world.lane(peer).expect("alive");
@@ -67,7 +87,7 @@ pub fn exposed_memory_is_written_and_read<W: World>()
 where
     W::Lane: RemoteMemory,
 {
-    let mut bench = Bench { world: W::new(2), ends: [Ends::default(), Ends::default()] };
+    let mut bench = Bench::<W>::new();
     let mut there = vec![0_u8; BYTES];
     let mut wanted = there.clone();
     let mut here: Vec<u8> = (0..BYTES).map(|at| (at * 7 + at / 253) as u8).collect();
@@ -75,16 +95,7 @@ where
     let target = bench.world.lane(0).expect("alive");
     // SAFETY: `there` stays until it is concealed, and is looked at while nothing is under way.
     let exposed = unsafe { target.expose(there.as_mut_ptr(), BYTES) }.expect("exposed");
-    let start = Instant::now();
-    let memory = loop {
-        // The first look for an address may come to nothing.
-        let origin = bench.world.lane(1).expect("alive");
-        if let Some(memory) = origin.enter_memory(Peer(0), &exposed.name) {
-            break memory;
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "it cannot be entered");
-        bench.progress();
-    };
+    let memory = bench.enter(&exposed.name);
     let mut random = Random(42);
     let mut token = 1_u64;
     for round in 0..40 {

@@ -172,12 +172,19 @@ unsafe fn accessing<A: Abi>(
 }
 
 #[inline]
-fn put<A: Abi>(entry: &mut Entry, win: &WinRef, origin: Buffer<A>, target: Target<A>) -> Result {
+fn put<A: Abi>(
+    entry: &mut Entry,
+    win: &WinRef,
+    origin: Buffer<A>,
+    target: Target<A>,
+    batch: Option<&Rc<Batch>>,
+) -> Result {
     let Some(remote) = remote::<A>(entry, win, target)? else { return Ok(()) };
     let origin = payload::<A>(entry, origin.0, origin.1, origin.2)?;
     same_bytes(origin.bytes(), &remote, "origin")?;
-    // SAFETY: the buffer is readable, says the user; the target was checked.
-    unsafe { access::put(entry, win, &origin, &remote) }
+    // SAFETY: the buffer is readable until the access is complete, says the user; the target was
+    // checked.
+    unsafe { access::put(entry, win, &origin, &remote, batch) }
 }
 
 #[inline]
@@ -270,7 +277,7 @@ pub unsafe fn MPI_Put<A: Abi>(
 ) -> c_int {
     let origin = (origin_addr, origin_count, origin_datatype);
     let target = (target_rank, target_disp, target_count, target_datatype);
-    on_win::<A>("MPI_Put", win, |entry, win| put::<A>(entry, win, origin, target))
+    on_win::<A>("MPI_Put", win, |entry, win| put::<A>(entry, win, origin, target, None))
 }
 
 pub unsafe fn MPI_Rput<A: Abi>(
@@ -286,8 +293,8 @@ pub unsafe fn MPI_Rput<A: Abi>(
 ) -> c_int {
     let origin = (origin_addr, origin_count, origin_datatype);
     let target = (target_rank, target_disp, target_count, target_datatype);
-    let body = |entry: &mut Entry, win: &WinRef, _: Option<&Rc<Batch>>| {
-        put::<A>(entry, win, origin, target)
+    let body = |entry: &mut Entry, win: &WinRef, batch: Option<&Rc<Batch>>| {
+        put::<A>(entry, win, origin, target, batch)
     };
     // SAFETY: this function's own conditions.
     unsafe { accessing::<A>("MPI_Rput", win, Some(request), body) }

@@ -22,7 +22,7 @@ use crate::object::info::InfoData;
 use crate::object::shared_memory::Mapping;
 use crate::object::window::{Facts, Flavor, Region, UNIFIED, WIN_NULL, Win, WinRef, lay_out};
 use crate::rma::control::Control;
-use crate::rma::origin;
+use crate::rma::{network, origin};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
@@ -224,6 +224,7 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
         origin: RefCell::default(),
         is_origin: Cell::new(false),
         target: RefCell::default(),
+        exposed: RefCell::default(),
         idle_calls: Cell::new(0),
         attached: RefCell::default(),
         facts: Box::new(Facts {
@@ -444,6 +445,7 @@ pub unsafe fn MPI_Win_free<A: Abi>(win: *mut A::Handle) -> c_int {
             origin::poll(runtime, object);
             object.target.borrow().is_quiet()
         });
+        network::end(entry, object);
         entry.served.retain(|served| !Rc::ptr_eq(served, object));
         entry.windows.remove(object.code.get());
         let handler = object.errhandler.replace(ErrhandlerRef::Fatal);

@@ -9,6 +9,7 @@ use crate::object::info::InfoData;
 use crate::object::shared_memory::Mapping;
 use crate::rma::control::Control;
 use crate::rma::epoch::Epochs;
+use crate::rma::network::ExposedTo;
 use crate::rma::origin::Origin;
 use crate::rma::target::Target;
 use std::cell::{Cell, RefCell};
@@ -103,6 +104,8 @@ pub struct Win {
     pub is_origin: Cell<bool>,
     /// The same as their target.
     pub target: RefCell<Target>,
+    /// What the network may access by itself, once somebody asked for it.
+    pub exposed: RefCell<ExposedTo>,
     /// Calls that may be all that a program makes while it waits for another.
     pub idle_calls: Cell<u32>,
     /// Address and bytes of what is attached (dynamic windows).

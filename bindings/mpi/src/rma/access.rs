@@ -3,6 +3,7 @@
 
 use super::combine::Combine;
 use super::near::{self, Memory};
+use super::network;
 use super::origin::{self, Batch};
 use super::wire::{Head, Kind, Runs};
 use crate::datatype::Type;
@@ -98,13 +99,26 @@ fn memory(win: &WinRef, rank: u32) -> Option<Memory> {
     }
 }
 
+/// Locally complete when `batch` is, and at the next flush.
+///
 /// # Safety
-/// `origin` is readable, of as many bytes as `remote`, which was checked.
+/// `origin` is readable until then, of as many bytes as `remote`, which was checked.
 #[inline]
-pub unsafe fn put(entry: &mut Entry, win: &WinRef, origin: &Payload, remote: &Remote) -> Result {
+pub unsafe fn put(
+    entry: &mut Entry,
+    win: &WinRef,
+    origin: &Payload,
+    remote: &Remote,
+    batch: Option<&Rc<Batch>>,
+) -> Result {
     if let Some(memory) = memory(win, remote.rank) {
         // SAFETY: the caller's promise.
         return unsafe { near::put(entry, memory, origin, remote) };
+    }
+    if let Some(memory) = network::reach(entry, win, remote) {
+        // SAFETY: the caller's promise.
+        unsafe { network::put(entry, win, origin, remote, memory, batch) };
+        return Ok(());
     }
     let head = Head::new(Kind::Put, 0);
     remote.each_message(MESSAGE_BYTES, |from, bytes, runs| {
@@ -130,6 +144,11 @@ pub unsafe fn get(
     if let Some(memory) = memory(win, remote.rank) {
         // SAFETY: the caller's promise.
         return unsafe { near::get(entry, memory, into, remote) };
+    }
+    if let Some(number) = network::reach(entry, win, remote) {
+        // SAFETY: the caller's promise.
+        unsafe { network::get(entry, win, into, remote, number, batch) };
+        return Ok(());
     }
     remote.each_message(MESSAGE_BYTES, |from, bytes, runs| {
         // SAFETY: the caller's promise.

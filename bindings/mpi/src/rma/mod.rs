@@ -5,7 +5,8 @@
 //! mapping or the target is this process; reads and writes through the kernel, for private memory
 //! of another process of the host; messages, which the target serves (`serve`) whenever it waits
 //! in a call, and over a network whatever it does (progress_thread.rs). The first two need nothing
-//! of the target, not even that it calls MPI.
+//! of the target, not even that it calls MPI. Beside messages, puts and gets go by a fabric's own
+//! writes and reads where it has them (`network`).
 //!
 //! The parts: `control` (locks that the ranks of a host share), `epoch` (which accesses are
 //! allowed now), `combine` (accumulation), `near` (the first two ways), `wire` (what messages
@@ -20,13 +21,15 @@
 //!    that all before it is done, and accumulates are ordered.
 //! 4. Requests and replies have different contexts, and replies are received where they go: who
 //!    waits for a reply still serves requests, so that no two ranks wait for each other.
-//! 5. What is sent is copied: puts and accumulates are complete at the origin when they return.
+//! 5. What is sent is copied: puts and accumulates by messages are complete at the origin when they
+//!    return.
 
 pub mod access;
 mod combine;
 pub mod control;
 pub mod epoch;
 mod near;
+pub mod network;
 pub mod origin;
 pub mod target;
 pub mod wire;

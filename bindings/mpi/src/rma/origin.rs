@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The origin's side of accesses by messages: what is on its way, and what is awaited.
 
+use super::network::{self, Network};
 use super::wire::{self, Head, Kind, Run};
 use crate::entry::Entry;
 use crate::error::{MpiError, Result, class, error};
@@ -10,6 +11,7 @@ use crate::runtime::Runtime;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use strait_transport::envelope::{Envelope, Pattern};
+use strait_transport::lane::remote::MEMORY_NAME_BYTES_MAX;
 use strait_transport::payload::Payload;
 use strait_transport::request::RequestId;
 use strait_transport::worker::{SendMode, Sent};
@@ -29,6 +31,19 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// One more is under way.
+    pub fn add(&self) {
+        self.left.set(self.left.get() + 1);
+    }
+
+    /// One has ended.
+    pub fn end(&self, error: Option<Box<MpiError>>) {
+        self.left.set(self.left.get() - 1);
+        if let Some(error) = error {
+            self.error.borrow_mut().get_or_insert(error);
+        }
+    }
+
     /// Whether all have ended, and how.
     pub fn ended(&self) -> Option<Result> {
         (self.left.get() == 0).then(|| self.error.borrow_mut().take().map_or(Ok(()), Err))
@@ -43,6 +58,8 @@ enum Into {
     Staged(Box<[u8]>, Payload, usize),
     /// Here: a class of errors.
     Code(Box<[u8; CODE_BYTES]>),
+    /// Here: what the target's memory is called by the network.
+    Name(Box<[u8]>),
 }
 
 /// A reply that is awaited.
@@ -62,19 +79,22 @@ pub struct Origin {
     /// Bytes of both.
     flying: usize,
     next_reply: u32,
+    /// Accesses by the network itself.
+    pub network: Network,
     /// Targets with requests that no flush has confirmed.
     used: Vec<bool>,
     /// The first failure that no call has told.
-    failure: Option<Box<MpiError>>,
+    pub failure: Option<Box<MpiError>>,
 }
 
 impl Origin {
     /// Whether a reply of this target (of any) is awaited.
     fn awaits(&self, target: Option<u32>) -> bool {
-        match target {
-            None => !self.awaited.is_empty(),
-            Some(target) => self.awaited.iter().any(|reply| reply.target == target),
-        }
+        self.network.awaits(target)
+            || match target {
+                None => !self.awaited.is_empty(),
+                Some(target) => self.awaited.iter().any(|reply| reply.target == target),
+            }
     }
 
     /// Targets that a flush must ask.
@@ -85,6 +105,7 @@ impl Origin {
 
 /// Looks at what is under way; whether anything ended.
 pub fn poll(runtime: &mut Runtime, win: &Win) -> bool {
+    let ended = network::poll(runtime, win);
     let origin = &mut *win.origin.borrow_mut();
     let before = origin.sends.len() + origin.awaited.len();
     let (flying, failure) = (&mut origin.flying, &mut origin.failure);
@@ -108,20 +129,22 @@ pub fn poll(runtime: &mut Runtime, win: &Win) -> bool {
         origin.flying -= reply.bytes;
         let ended = finished(completion, true);
         let arrived = ended.status.bytes as usize;
+        if let Into::Name(name) = &reply.into {
+            let name = if ended.error.is_some() { &[] } else { &name[..arrived] };
+            let peer = win.comm.group.members[reply.target as usize];
+            origin.network.named(runtime, peer, reply.target, name);
+        }
         let result = match ended.error {
             Some(error) => Err(error),
             None => reply.take(win, arrived),
         };
         if let Some(batch) = &reply.batch {
-            batch.left.set(batch.left.get() - 1);
-            if let Err(error) = result {
-                batch.error.borrow_mut().get_or_insert(error);
-            }
+            batch.end(result.err());
         } else if let Err(error) = result {
             origin.failure.get_or_insert(error);
         }
     }
-    before != origin.sends.len() + origin.awaited.len()
+    ended || before != origin.sends.len() + origin.awaited.len()
 }
 
 impl Awaited {
@@ -144,6 +167,7 @@ impl Awaited {
                 0 => refused(class::INTERN),
                 code => refused(code),
             },
+            Into::Name(_) => Ok(()),
             // Nothing comes of what may not be read; the next flush says the same.
             _ if arrived != self.bytes => refused(class::RMA_RANGE),
             Into::Place => Ok(()),
@@ -178,53 +202,96 @@ pub fn send(
     fill: impl FnOnce(&mut [u8]),
 ) -> Result {
     make_room(entry, win);
-    let (mut bytes, start) = wire::message(head, runs, data);
-    fill(&mut bytes[start..]);
-    let envelope = Envelope { context: win.comm.context, source: win.comm.rank, tag: 0 };
-    let peer = win.comm.group.members[target as usize];
-    let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
-    // SAFETY: the bytes are kept until the send has ended.
-    let sent = unsafe { entry.worker.send(peer, envelope, payload, SendMode::Standard) };
-    win.is_origin.set(true);
-    let origin = &mut *win.origin.borrow_mut();
-    if origin.used.is_empty() {
-        origin.used.resize(win.comm.group.size(), false);
-    }
-    origin.used[target as usize] = true;
-    if let Sent::Pending(id) = sent {
-        origin.flying += bytes.len();
-        origin.sends.push((id, bytes));
-    }
+    win.origin.borrow_mut().send_now(entry, win, target, head, runs, data, fill);
     Ok(())
 }
 
-/// Posts the receive of a reply; its tag.
-fn post(
-    entry: &mut Entry,
-    win: &Win,
-    target: u32,
-    payload: Payload,
-    into: Into,
-    batch: Option<&Rc<Batch>>,
-) -> u32 {
-    let tag = {
-        let origin = &mut *win.origin.borrow_mut();
-        let tag = origin.next_reply;
-        origin.next_reply = (tag + 1) % REPLY_TAGS;
-        tag
-    };
-    let peer = win.comm.group.members[target as usize];
-    let pattern = Pattern { context: win.reply_context(), source: target, tag };
-    let bytes = payload.bytes();
-    // SAFETY: memory of the user that he left us, or what `into` keeps until the receive has ended.
-    let id = unsafe { entry.worker.receive(Some(peer), pattern, payload) };
-    if let Some(batch) = batch {
-        batch.left.set(batch.left.get() + 1);
+impl Origin {
+    /// As [`send`], however much is under way.
+    pub fn send_now(
+        &mut self,
+        runtime: &mut Runtime,
+        win: &Win,
+        target: u32,
+        head: Head,
+        runs: &[Run],
+        data: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let (mut bytes, start) = wire::message(head, runs, data);
+        fill(&mut bytes[start..]);
+        let envelope = Envelope { context: win.comm.context, source: win.comm.rank, tag: 0 };
+        let peer = win.comm.group.members[target as usize];
+        let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
+        // SAFETY: the bytes are kept until the send has ended.
+        let sent = unsafe { runtime.worker.send(peer, envelope, payload, SendMode::Standard) };
+        self.must_ask(win, target);
+        if let Sent::Pending(id) = sent {
+            self.flying += bytes.len();
+            self.sends.push((id, bytes));
+        }
     }
+
+    /// A flush must ask this target.
+    pub fn must_ask(&mut self, win: &Win, target: u32) {
+        win.is_origin.set(true);
+        if self.used.is_empty() {
+            self.used.resize(win.comm.group.size(), false);
+        }
+        self.used[target as usize] = true;
+    }
+
+    /// Posts the receive of a reply; its tag.
+    fn post(
+        &mut self,
+        runtime: &mut Runtime,
+        win: &Win,
+        target: u32,
+        payload: Payload,
+        into: Into,
+        batch: Option<&Rc<Batch>>,
+    ) -> u32 {
+        let tag = self.next_reply;
+        self.next_reply = (tag + 1) % REPLY_TAGS;
+        let peer = win.comm.group.members[target as usize];
+        let pattern = Pattern { context: win.reply_context(), source: target, tag };
+        let bytes = payload.bytes();
+        // SAFETY: memory of the user that he left us, or what `into` keeps until the receive ends.
+        let id = unsafe { runtime.worker.receive(Some(peer), pattern, payload) };
+        if let Some(batch) = batch {
+            batch.add();
+        }
+        self.flying += bytes;
+        self.awaited.push(Awaited { id, target, bytes, into, batch: batch.cloned() });
+        tag
+    }
+
+    /// Awaits bytes of a target at a place, or staged for one; the tag that the reply must have.
+    pub fn expect_now(
+        &mut self,
+        runtime: &mut Runtime,
+        win: &Win,
+        target: u32,
+        (base, bytes): (*mut u8, usize),
+        staged: Option<(Box<[u8]>, Payload, usize)>,
+        batch: Option<&Rc<Batch>>,
+    ) -> u32 {
+        let place = Payload::Contiguous { base, bytes };
+        let into = match staged {
+            None => Into::Place,
+            Some((bytes, into, from)) => Into::Staged(bytes, into, from),
+        };
+        self.post(runtime, win, target, place, into, batch)
+    }
+}
+
+/// Asks a target what the network calls its memory. The answer ends in [`Network::named`].
+pub fn ask_name(entry: &mut Entry, win: &Win, target: u32) {
+    let mut name = vec![0; MEMORY_NAME_BYTES_MAX].into_boxed_slice();
+    let payload = Payload::Contiguous { base: name.as_mut_ptr(), bytes: name.len() };
     let origin = &mut *win.origin.borrow_mut();
-    origin.flying += bytes;
-    origin.awaited.push(Awaited { id, target, bytes, into, batch: batch.cloned() });
-    tag
+    let reply = origin.post(entry, win, target, payload, Into::Name(name), None);
+    origin.send_now(entry, win, target, Head::new(Kind::Name, reply), &[], 0, |_| {});
 }
 
 /// Awaits packed bytes `from .. from + bytes` of elements; the tag that the reply must have.
@@ -239,26 +306,31 @@ pub unsafe fn expect(
     batch: Option<&Rc<Batch>>,
 ) -> Result<u32> {
     make_room(entry, win);
-    Ok(match into {
-        Payload::Contiguous { base, .. } => {
-            let place = Payload::Contiguous { base: base.wrapping_add(from), bytes };
-            post(entry, win, target, place, Into::Place, batch)
-        }
+    let (place, staged) = match into {
+        Payload::Contiguous { base, .. } => (base.wrapping_add(from), None),
         typed => {
             let mut staged = vec![0; bytes].into_boxed_slice();
-            let place = Payload::Contiguous { base: staged.as_mut_ptr(), bytes };
-            post(entry, win, target, place, Into::Staged(staged, typed.clone(), from), batch)
+            (staged.as_mut_ptr(), Some((staged, typed.clone(), from)))
         }
-    })
+    };
+    let origin = &mut *win.origin.borrow_mut();
+    Ok(origin.expect_now(entry, win, target, (place, bytes), staged, batch))
 }
 
 /// Asks targets for something that they answer with a code, and waits for all answers, and all
 /// that was awaited of them before.
 pub fn ask(entry: &mut Entry, win: &Win, targets: &[u32], kind: Kind, alone: bool) -> Result {
+    if kind != Kind::Lock {
+        match targets {
+            [target] => network::complete(entry, win, Some(*target)),
+            _ => network::complete(entry, win, None),
+        }
+    }
     for &target in targets {
         let mut code = Box::new([0xff; CODE_BYTES]);
         let payload = Payload::Contiguous { base: code.as_mut_ptr(), bytes: CODE_BYTES };
-        let reply = post(entry, win, target, payload, Into::Code(code), None);
+        let reply =
+            win.origin.borrow_mut().post(entry, win, target, payload, Into::Code(code), None);
         send(entry, win, target, Head { alone, ..Head::new(kind, reply) }, &[], 0, |_| {})?;
     }
     entry.wait_until(|runtime| {
@@ -269,6 +341,8 @@ pub fn ask(entry: &mut Entry, win: &Win, targets: &[u32], kind: Kind, alone: boo
     let origin = &mut *win.origin.borrow_mut();
     if kind != Kind::Lock {
         targets.iter().for_each(|target| origin.used[*target as usize] = false);
+        let doubt = origin.network.doubt();
+        origin.failure = origin.failure.take().or(doubt);
     }
     origin.failure.take().map_or(Ok(()), Err)
 }
@@ -304,6 +378,7 @@ pub fn flush(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
 
 #[cold]
 fn flush_now(entry: &mut Entry, win: &Win, target: Option<u32>) -> Result {
+    network::complete(entry, win, target);
     let mut used = win.origin.borrow().used();
     if let Some(target) = target {
         used.retain(|rank| *rank == target);
@@ -319,6 +394,6 @@ pub fn settle(entry: &mut Entry, win: &Win) {
     entry.wait_until(|runtime| {
         poll(runtime, win);
         let origin = win.origin.borrow();
-        origin.sends.is_empty() && origin.awaited.is_empty()
+        origin.sends.is_empty() && !origin.awaits(None)
     });
 }

@@ -3,6 +3,7 @@
 
 use super::combine::Combine;
 use super::near::{self, Memory};
+use super::network;
 use super::wire::{Kind, Request};
 use crate::entry::Entry;
 use crate::error::{Result, class, error};
@@ -136,6 +137,10 @@ impl Target {
         let reply = request.head.reply;
         match request.head.kind {
             Kind::Flush => self.confirm(runtime, win, source, reply),
+            Kind::Name => {
+                let name = network::name_for(runtime, win, source);
+                self.send(runtime, win, source, reply, name);
+            }
             Kind::Lock => {
                 self.locks.push_back(Waiting { source, reply, alone: request.head.alone });
             }

@@ -28,12 +28,14 @@ pub enum Kind {
     Lock = 7,
     /// Let the lock go when all before is done, and answer.
     Unlock = 8,
+    /// Answer what the network calls the memory of this window here.
+    Name = 9,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Put, Get, Accumulate, Fetch, Swap, Flush, Lock, Unlock]
+        [Put, Get, Accumulate, Fetch, Swap, Flush, Lock, Unlock, Name]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -161,6 +161,8 @@ pub const PVARS: &[Pvar] = &[
         |c| c.offers_accepted,
     ),
     counter("strait_fetch_refused", "Reads of a peer's memory that failed.", |c| c.fetch_refused),
+    counter("strait_remote_writes", "Puts by the writes of a fabric.", |c| c.remote_writes),
+    counter("strait_remote_reads", "Gets by the reads of a fabric.", |c| c.remote_reads),
     counter("strait_fragments_sent", "Fragments of long messages sent.", |c| c.fragments_sent),
     counter("strait_full", "Times that a lane had no room.", |c| c.full),
     level("strait_requests_now", "Requests of the transport that exist.", |c| c.requests as u64),

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Programs for providers and libraries besides the usual one.
 const FEW: &[&str] = &["ring", "order", "large", "probe", "collectives", "rma_random"];
+/// Programs of windows, which are run once more with all accesses by the network itself.
+const ONE_SIDED: &[&str] = &["progress", "rma", "rma_errors", "rma_long", "rma_random", "windows"];
 const MPI4PY: &[&str] = &["p2p_obj", "p2p_buf", "cco_obj"];
 const BENCHMARKS: &[&str] = &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce"];
 /// Ranks that wait; each has some megabytes of the libraries'.
@@ -85,6 +87,12 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         if ranks > 1 {
             list.extend(LIBRARIES.map(|lanes| case(suite, program, ranks, lanes, None)));
         }
+        if ONE_SIDED.contains(&program.name.as_str()) {
+            list.extend(LIBRARIES.map(|lanes| by_network(suite, program, ranks, lanes, None)));
+            // Those without a descriptor have no progress thread.
+            let fitting = ways.iter().filter(|_| program.name == "rma_long");
+            list.extend(fitting.map(|way| by_network(suite, program, 2, way.lanes, Some(way))));
+        }
         if FEW.contains(&program.name.as_str()) {
             for way in &ways {
                 list.push(case(suite, program, ranks, way.lanes, Some(way)));
@@ -147,9 +155,33 @@ fn case<'a>(
     lanes: Lanes,
     way: Option<&'a Way>,
 ) -> Case<'a> {
+    run(suite, program, ranks, lanes, way, &[])
+}
+
+/// Puts and gets of any size by the network's own writes and reads.
+fn by_network<'a>(
+    suite: &'a Suite,
+    program: &'a programs::Program,
+    ranks: usize,
+    lanes: Lanes,
+    way: Option<&'a Way>,
+) -> Case<'a> {
+    run(suite, program, ranks, lanes, way, &[("STRAIT_RMA_BYTES", "0")])
+}
+
+fn run<'a>(
+    suite: &'a Suite,
+    program: &'a programs::Program,
+    ranks: usize,
+    lanes: Lanes,
+    way: Option<&'a Way>,
+    set: &'static [(&'static str, &'static str)],
+) -> Case<'a> {
     let name = way.map_or(lanes.name(), |way| way.name);
-    Case::new(format!("{} np={ranks} {name}", program.name), move || {
+    let how = if set.is_empty() { "" } else { ", by the network itself" };
+    Case::new(format!("{} np={ranks} {name}{how}", program.name), move || {
         let task = suite.mpiexec(ranks, lanes);
+        let task = set.iter().fold(task, |task, (name, value)| task.env(name, value));
         let task = match way {
             Some(way) => way.of(task),
             None => task,

@@ -32,9 +32,9 @@ pub type OfiLane = FabricLane<OfiPort>;
 
 /// A message up to here is put together on the stack for the provider to copy.
 const INJECT_BYTES_MAX: usize = 512;
-/// Over software an access to memory of a window is better than a message from here on: it costs an
-/// answer, and spares two copies.
-const ACCESS_BYTES_MIN: usize = 16 * 1024;
+/// Over software an access to memory of a window is better than messages from here on: it costs an
+/// answer of its own, and spares two copies (docs/ofi.md).
+const ACCESS_BYTES_MIN: usize = 64 * 1024;
 /// Completions that one look takes.
 const LOOK_ENTRIES: usize = 16;
 

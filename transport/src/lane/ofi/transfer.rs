@@ -4,13 +4,13 @@
 //!
 //! Invariants:
 //! 1. A loan ends when the worker says so; a read that comes later is refused by the provider.
-//! 2. A transfer is answered once: its completion, its failure, or the loss of the peer. In the last
-//!    case its context stays taken until the completion has come as well.
+//! 2. A transfer is answered once: its completion, its failure, or the loss of the peer. In the
+//!    last case its context stays taken until the completion has come as well.
 //! 3. A write is complete when its bytes are in the peer's memory, not when they have left.
 //!
 //! The provider keeps its own cache of registrations where they are dear (it watches the allocator,
-//! which we do not); here a registration lives as long as its loan or its transfer. Where the memory
-//! here must be registered, short accesses go through a frame, which is.
+//! which we do not); here a registration lives as long as its loan or its transfer. Where the
+//! memory here must be registered, short accesses go through a frame, which is.
 
 use super::OfiPort;
 use super::buffers::{GET_COUNT, Role, SEND_COUNT};

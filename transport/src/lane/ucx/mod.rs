@@ -55,9 +55,8 @@ const INJECT_BYTES_MAX: usize = 512;
 /// After so many frames that UCX would not send at once it is not asked any more: what can be sent
 /// so differs by version (1.13 sends all that it copies, 1.22 none) and by transport.
 const MISSES_MAX: u32 = 64;
-/// Over sockets an access to memory of a window is better than a message from here on: it costs an
-/// answer, and spares two copies.
-const ACCESS_BYTES_MIN: usize = 16 * 1024;
+/// Over sockets UCX makes puts and gets of messages, and ours are faster at every size.
+const ACCESS_BYTES_MIN: usize = usize::MAX;
 /// Longest address of a worker that fits what a rank publishes.
 pub const ADDRESS_BYTES_MAX: usize = crate::node::ADDRESS_BYTES_MAX - blob::HEAD_BYTES;
 
