@@ -11,13 +11,14 @@ use strait_transport::error::{Error, Submit};
 use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::fabric::Settings;
 use strait_transport::lane::ofi::objects::Objects;
-use strait_transport::lane::ofi::provider::Wanted;
+use strait_transport::lane::ofi::provider::{Here, Wanted};
 use strait_transport::lane::ofi::sys::{
     FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR,
 };
 use strait_transport::lane::ofi::{OfiLane, OfiPort};
 use strait_transport::lane::remote::{Access, RemoteMemory, Way};
 use strait_transport::lane::{Get, Inbox, Lane};
+use strait_transport::topology::CoreSet;
 use strait_transport::wire::header::{Header, MessageKind};
 
 const BITS: [i32; 5] =
@@ -363,5 +364,27 @@ fn a_peer_that_takes_nothing_more_is_lost_once_with_its_reads() {
     assert!(text.contains("peer 0 is lost") && text.contains("fake cannot send to it"), "{text}");
     assert_eq!(lanes[0].short(Peer(0), &header, &[]), Submit::Lost);
     drop(lanes);
+    assert_eq!(turn.faults(), [] as [&str; 0]);
+}
+
+#[test]
+fn of_several_cards_the_nearest_is_used() {
+    let sysfs = tempfile::tempdir().expect("a directory");
+    for (bus, cores) in [(1, "0-3"), (2, "4-7"), (3, "4-7"), (4, "0-7")] {
+        let dir = sysfs.path().join(format!("bus/pci/devices/0000:{bus:02x}:00.0"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join("local_cpulist"), cores).expect("a file");
+    }
+    // The last one is nearest to all, and of another network.
+    let cards = &[(c"one", c"a", 1), (c"two", c"a", 2), (c"three", c"a", 3), (c"four", c"b", 4)];
+    let turn = fake::begin(Character { cards, ..Character::default() });
+    for (core, place, wanted) in
+        [(0, 0, "one"), (0, 1, "one"), (6, 0, "two"), (6, 1, "three"), (9, 2, "three")]
+    {
+        let here = Here { cores: CoreSet::of(&[core]), place, sysfs: sysfs.path().to_owned() };
+        let wanted_of = Wanted { provider: Some("fake".into()), here, ..Wanted::default() };
+        let objects = Objects::open(fake::library(), &wanted_of).expect("the fake");
+        assert_eq!(objects.facts.domain, wanted, "core {core}, place {place}");
+    }
     assert_eq!(turn.faults(), [] as [&str; 0]);
 }

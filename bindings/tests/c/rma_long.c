@@ -173,8 +173,8 @@ static void counted(void) {
     for (int i = 0; i < 2; i++) {
         MUST(MPI_T_pvar_read(session, counters[i], &moved));
         // All but the first to each target, of two windows.
-        int wanted = 2 * (ROUNDS - 1);
-        CHECK(moved >= wanted, "%s: %llu, expected %d", names[i], moved, wanted);
+        unsigned long long wanted = 2 * (ROUNDS - 1);
+        CHECK(moved >= wanted, "%s: %llu, expected %llu", names[i], moved, wanted);
     }
     MUST(MPI_T_pvar_session_free(&session));
 }

@@ -5,6 +5,7 @@
 //! Not here: packages, NUMA nodes and caches, which only the tools look at (tools/src/machine).
 #![forbid(unsafe_code)]
 
+pub mod card;
 pub mod cgroup;
 
 pub use cgroup::quota_millicores;
@@ -63,6 +64,17 @@ impl CoreSet {
         cores
     }
 
+    /// The set that a list of the kernel names (`0-3,8`).
+    pub fn parse(list: &str) -> Option<CoreSet> {
+        let mut numbers = Vec::new();
+        for part in list.trim().split(',').filter(|part| !part.is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            numbers.extend(first..=last.min(CORE_WORDS as u32 * 64));
+        }
+        Some(CoreSet::of(&numbers))
+    }
+
     /// How many.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
@@ -93,6 +105,15 @@ mod tests {
         let mut all = CoreSet::default();
         all.add(&cores);
         assert_eq!(all, cores);
+    }
+
+    #[test]
+    fn a_list_of_the_kernel() {
+        assert_eq!(CoreSet::parse("0-2,65\n"), Some(CoreSet::of(&[0, 1, 2, 65])));
+        assert_eq!(CoreSet::parse("\n"), Some(CoreSet::default()));
+        assert_eq!(CoreSet::parse("5"), Some(CoreSet::of(&[5])));
+        assert_eq!(CoreSet::parse("x-2"), None);
+        assert_eq!(CoreSet::parse("0-4294967295").map(|cores| cores.count()), Some(1024));
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl<P: Provider> World for OfiWorld<P> {
                 provider: Some(P::NAME.to_owned()),
                 hardware: false,
                 ip: Some(Ipv4Addr::LOCALHOST),
+                ..Wanted::default()
             };
             let library = Library::open().expect("libfabric1 is installed by `cargo xtask test`");
             let objects = Objects::open(library, &wanted).expect(P::NAME);

@@ -31,6 +31,8 @@ pub struct Character {
     /// The provider does not tell when a write is done at its target.
     pub tells_nothing: bool,
     pub inject_bytes: usize,
+    /// Its cards: domain, network, bus number.
+    pub cards: &'static [(&'static CStr, &'static CStr, u8)],
 }
 
 /// A write that is under way: it is done when its target looks.
@@ -161,6 +163,7 @@ unsafe extern "C" fn dupinfo(of: *const fi_info) -> *mut fi_info {
             *info.ep_attr = ptr::read(of.ep_attr);
             *info.domain_attr = ptr::read(of.domain_attr);
             *info.fabric_attr = ptr::read(of.fabric_attr);
+            info.nic = of.nic;
         }
         info
     }
@@ -195,9 +198,27 @@ unsafe extern "C" fn getinfo(
         (*(*found).fabric_attr).prov_name = c"fake".as_ptr().cast_mut();
         (*(*found).ep_attr).max_msg_size = 100_000;
         (*(*found).tx_attr).inject_size = character.inject_bytes;
-        *info = found;
+        let mut list = ptr::null_mut();
+        for (domain, fabric, bus) in character.cards.iter().rev() {
+            let card = dupinfo(found);
+            (*(*card).domain_attr).name = domain.as_ptr().cast_mut();
+            (*(*card).fabric_attr).name = fabric.as_ptr().cast_mut();
+            (*card).nic = nic(*bus);
+            (*card).next = list;
+            list = card;
+        }
+        *info = if list.is_null() { found } else { list };
     }
     0
+}
+
+/// A card at this bus; leaked, as the test ends soon.
+fn nic(bus_id: u8) -> *mut fid_nic {
+    let attr = fi_pci_attr { domain_id: 0, bus_id, device_id: 0, function_id: 0 };
+    let bus = Box::leak(Box::new(fi_bus_attr { bus_type: FI_BUS_PCI, attr }));
+    let head = fid { fclass: 0, context: ptr::null_mut(), ops: &OPS };
+    let nic = fid_nic { fid: head, device_attr: ptr::null(), bus_attr: bus };
+    Box::leak(Box::new(nic))
 }
 
 /// An object of any kind: its structure, and after it what is its number.

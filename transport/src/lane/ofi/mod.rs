@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use buffers::{Buffers, Role};
 use library::Library;
 use objects::{Completion, Failure, Objects, Seen};
-use provider::Wanted;
+use provider::{Here, Wanted};
 use std::os::fd::BorrowedFd;
 use transfer::Transfers;
 
@@ -276,7 +276,8 @@ impl Open for OfiPort {
         let ip = interface::of_job(job)?;
         let provider = crate::config::text("OFI_PROVIDER")?;
         let hardware = hardware && provider.is_none();
-        let wanted = Wanted { provider, hardware, ip: Some(ip) };
+        let here = Here { place: job.local_rank, ..Here::default() };
+        let wanted = Wanted { provider, hardware, ip: Some(ip), here };
         let open = || Objects::open(Library::open()?, &wanted);
         match open() {
             Err(_) if hardware => Ok(None),

@@ -7,14 +7,17 @@
 
 use super::library::{API, Library, refused};
 use super::sys::{
-    FI_AV_TABLE, FI_CONTEXT, FI_CONTEXT2, FI_DELIVERY_COMPLETE, FI_EP_RDM, FI_MR_ALLOCATED,
-    FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR, FI_MSG, FI_MULTI_RECV,
-    FI_NUMERICHOST, FI_ORDER_SAS, FI_READ, FI_REMOTE_READ, FI_REMOTE_WRITE, FI_RMA, FI_SOCKADDR_IN,
-    FI_SOURCE, FI_THREAD_DOMAIN, FI_WRITE, fi_info,
+    FI_AV_TABLE, FI_BUS_PCI, FI_CONTEXT, FI_CONTEXT2, FI_DELIVERY_COMPLETE, FI_EP_RDM,
+    FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_LOCAL, FI_MR_PROV_KEY, FI_MR_VIRT_ADDR, FI_MSG,
+    FI_MULTI_RECV, FI_NUMERICHOST, FI_ORDER_SAS, FI_READ, FI_REMOTE_READ, FI_REMOTE_WRITE, FI_RMA,
+    FI_SOCKADDR_IN, FI_SOURCE, FI_THREAD_DOMAIN, FI_WRITE, fi_info,
 };
 use crate::error::Result;
+use crate::topology::CoreSet;
+use crate::topology::card::{self, PciAddress};
 use std::ffi::{CStr, CString, c_char};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::ptr;
 
 /// A provider that we know.
@@ -46,6 +49,25 @@ pub struct Wanted {
     pub hardware: bool,
     /// The address of this host that the job uses.
     pub ip: Option<Ipv4Addr>,
+    /// Where this process is, for the choice among several cards.
+    pub here: Here,
+}
+
+/// Where a process is on its host.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// The cores it may use.
+    pub cores: CoreSet,
+    /// Its number among the processes of the host.
+    pub place: u32,
+    /// Where the kernel tells of devices.
+    pub sysfs: PathBuf,
+}
+
+impl Default for Here {
+    fn default() -> Here {
+        Here { cores: CoreSet::allowed(), place: 0, sysfs: card::SYSFS.into() }
+    }
 }
 
 /// A description that libfabric gave us; freed by it.
@@ -80,8 +102,7 @@ impl Info {
 
     /// Name of the domain: the device or interface.
     pub fn domain(&self) -> String {
-        // SAFETY: libfabric fills in the attributes of what it lists.
-        text(unsafe { (*self.get().domain_attr).name })
+        domain_of(self.get())
     }
 
     /// Whether it moves data in hardware.
@@ -96,6 +117,16 @@ fn text(name: *const c_char) -> String {
         // SAFETY: names are strings that end with zero.
         false => unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned(),
     }
+}
+
+fn domain_of(info: &fi_info) -> String {
+    // SAFETY: libfabric fills in the attributes of what it lists.
+    text(unsafe { (*info.domain_attr).name })
+}
+
+fn fabric_of(info: &fi_info) -> String {
+    // SAFETY: as above.
+    text(unsafe { (*info.fabric_attr).name })
 }
 
 fn provider_of(info: &fi_info) -> String {
@@ -154,12 +185,13 @@ fn rank_of(name: &str, wanted: &Wanted) -> Option<usize> {
 /// There is none that fits: the message lists those that libfabric has.
 pub fn choose(library: Library, wanted: &Wanted) -> Result<Info> {
     let found = list(library, &wanted.provider, None)?;
-    // Of equally good ones the first.
+    // Of equally good ones the first, or the card that is nearest.
     let ranked =
         each(found.raw).filter_map(|info| Some((rank_of(&provider_of(info), wanted)?, info)));
     let Some((_, best)) = ranked.min_by_key(|(rank, _)| *rank) else {
         return Err(none_fits(library, wanted, &names_in(&found)));
     };
+    let best = nearest(&found, best, &wanted.here);
     // SAFETY: it is an element of the list that `found` owns; the copy is ours.
     let chosen = Info { library, raw: unsafe { (library.dupinfo)(best) } };
     if chosen.raw.is_null() {
@@ -178,6 +210,35 @@ pub fn choose(library: Library, wanted: &Wanted) -> Result<Info> {
         }
     }
     Ok(chosen)
+}
+
+/// The same provider on the card that is nearest to this process, among cards of one network.
+fn nearest<'a>(found: &'a Info, best: &'a fi_info, here: &Here) -> &'a fi_info {
+    if pci_of(best).is_none() {
+        return best;
+    }
+    let (provider, fabric) = (provider_of(best), fabric_of(best));
+    let mut cards: Vec<&fi_info> = Vec::new();
+    for info in each(found.raw) {
+        let fits = provider_of(info) == provider && fabric_of(info) == fabric;
+        if fits && !cards.iter().any(|known| domain_of(known) == domain_of(info)) {
+            cards.push(info);
+        }
+    }
+    let places: Vec<Option<PciAddress>> = cards.iter().map(|info| pci_of(info)).collect();
+    let chosen = card::choose(&places, &here.sysfs, &here.cores, here.place);
+    chosen.map_or(best, |at| cards[at])
+}
+
+/// Where the card of a description is on the bus, if it is one and libfabric tells.
+fn pci_of(info: &fi_info) -> Option<PciAddress> {
+    // SAFETY: libfabric fills in what it knows, null pointers else; all of it lives as long as the
+    // description.
+    let bus = unsafe { info.nic.as_ref()?.bus_attr.as_ref()? };
+    let pci = bus.attr;
+    let (domain, bus_id, device) = (pci.domain_id, pci.bus_id, pci.device_id);
+    let address = PciAddress { domain, bus: bus_id, device, function: pci.function_id };
+    (bus.bus_type == FI_BUS_PCI).then_some(address)
 }
 
 #[cold]

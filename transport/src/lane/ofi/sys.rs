@@ -58,6 +58,8 @@ pub const FI_OPT_MIN_MULTI_RECV: c_int = 0;
 pub const FI_EAGAIN: isize = 11;
 pub const FI_EAVAIL: isize = 259;
 
+pub const FI_BUS_PCI: c_int = 1;
+
 pub const FI_ADDR_UNSPEC: u64 = u64::MAX;
 
 #[repr(C)]
@@ -127,6 +129,30 @@ pub struct fi_info {
     pub ep_attr: *mut fi_ep_attr,
     pub domain_attr: *mut fi_domain_attr,
     pub fabric_attr: *mut fi_fabric_attr,
+    pub nic: *mut fid_nic,
+}
+
+#[repr(C)]
+pub struct fid_nic {
+    pub fid: fid,
+    pub device_attr: *const c_void,
+    pub bus_attr: *const fi_bus_attr,
+}
+
+/// `attr` is a union; a card on another bus than PCI has none of these numbers.
+#[repr(C)]
+pub struct fi_bus_attr {
+    pub bus_type: c_int,
+    pub attr: fi_pci_attr,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fi_pci_attr {
+    pub domain_id: u16,
+    pub bus_id: u8,
+    pub device_id: u8,
+    pub function_id: u8,
 }
 
 /// What every object of libfabric begins with.
@@ -415,7 +441,10 @@ pub const OFFSETS: &[(&str, &str, usize)] = {
         fi_fabric_attr: name; fi_fabric_attr: prov_name; fi_fabric_attr: prov_version;
         fi_info: next; fi_info: caps; fi_info: mode; fi_info: addr_format;
         fi_info: src_addrlen; fi_info: src_addr; fi_info: tx_attr; fi_info: rx_attr;
-        fi_info: ep_attr; fi_info: domain_attr; fi_info: fabric_attr;
+        fi_info: ep_attr; fi_info: domain_attr; fi_info: fabric_attr; fi_info: nic;
+        fid_nic: fid; fid_nic: bus_attr; fi_bus_attr: bus_type; fi_bus_attr: attr;
+        fi_pci_attr: domain_id; fi_pci_attr: bus_id; fi_pci_attr: device_id;
+        fi_pci_attr: function_id;
         fid: ops;
         fi_ops: close; fi_ops: bind; fi_ops: control;
         fid_fabric: ops; fi_ops_fabric: domain; fi_ops_fabric: trywait;
@@ -481,5 +510,6 @@ pub const VALUES: &[(&str, u64)] = {
         FI_OPT_MIN_MULTI_RECV,
         FI_EAGAIN,
         FI_EAVAIL,
+        FI_BUS_PCI,
     ]
 };
