@@ -14,7 +14,7 @@ use strait_transport::lane::ucx;
 /// What the child prints.
 #[derive(Serialize, Deserialize)]
 enum Answer {
-    Works { domain: String, microseconds: f64, reads: bool },
+    Works { domain: String, microseconds: f64, reads: bool, writes: bool },
     Fails(String),
 }
 
@@ -33,8 +33,8 @@ pub fn try_provider(name: &str) -> ExitCode {
         None => probe::try_provider(name),
     };
     let answer = match tried {
-        Ok(Works { device, microseconds, reads }) => {
-            Answer::Works { domain: device, microseconds, reads }
+        Ok(Works { device, microseconds, reads, writes }) => {
+            Answer::Works { domain: device, microseconds, reads, writes }
         }
         Err(error) => Answer::Fails(error.to_string()),
     };
@@ -71,8 +71,9 @@ fn look_at_ucx() -> Vec<Finding> {
 fn judge_ucx(version: &str, names: &str) -> Finding {
     let what = format!("{UCX} {version}, {names}");
     match ask(&format!("{UCX_NAME}{names}")) {
-        Answer::Works { microseconds, reads, .. } => {
+        Answer::Works { microseconds, reads, writes, .. } => {
             let reads = if reads { "memory can be fetched" } else { "memory cannot be fetched" };
+            let reads = format!("{reads}, {}", of_windows(writes));
             let text = format!(
                 "works on this host: 8 bytes in {microseconds:.2} us one way within a process, \
                  {reads}"
@@ -85,6 +86,10 @@ fn judge_ucx(version: &str, names: &str) -> Finding {
             finding(verdict, what, format!("does not work here: {why}"))
         }
     }
+}
+
+fn of_windows(writes: bool) -> &'static str {
+    if writes { "windows can be written" } else { "windows need messages" }
 }
 
 fn look_at_libfabric() -> Vec<Finding> {
@@ -106,8 +111,9 @@ fn judge(version: &str, name: &str) -> Finding {
     let what = format!("{WHAT} {version}, {name}");
     let hardware = probe::is_hardware(name);
     match ask(name) {
-        Answer::Works { domain, microseconds, reads } => {
+        Answer::Works { domain, microseconds, reads, writes } => {
             let reads = if reads { "memory can be read" } else { "no reads of memory" };
+            let reads = format!("{reads}, {}", of_windows(writes));
             let chosen = if hardware { "used between hosts" } else { "used if it is named" };
             let text = format!(
                 "works on {domain}: 8 bytes in {microseconds:.2} us one way within a process, \

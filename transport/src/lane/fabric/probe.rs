@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a library can do on this machine, by doing it: two lanes in this process exchange messages,
-//! and one reads the other's memory.
+//! and one reads and writes the other's memory.
 
 use super::port::Port;
 use super::{FabricLane, Settings};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result, Submit};
 use crate::lane::directory::MemoryDirectory;
+use crate::lane::remote::{Access, RemoteMemory, Way};
 use crate::lane::{Get, Inbox, Lane};
 use crate::wire::header::{FLAG_FETCHABLE, Header, MessageKind};
 use std::time::{Duration, Instant};
@@ -27,12 +28,15 @@ pub struct Works {
     pub microseconds: f64,
     /// Memory was read.
     pub reads: bool,
+    /// Memory of a window was written, and that was confirmed.
+    pub writes: bool,
 }
 
 #[derive(Default)]
 struct Heard {
     messages: u32,
-    read: Option<bool>,
+    /// Ends by their tokens.
+    ends: Vec<(u64, bool)>,
     lost: Option<Error>,
 }
 
@@ -45,8 +49,8 @@ impl Inbox for Heard {
         self.lost = Some(error);
     }
 
-    fn fetched(&mut self, _token: u64, end: Get) {
-        self.read = Some(matches!(end, Get::Done));
+    fn fetched(&mut self, token: u64, end: Get) {
+        self.ends.push((token, matches!(end, Get::Done)));
     }
 }
 
@@ -68,7 +72,8 @@ pub fn try_ports<P: Port>(mut open: impl FnMut() -> Result<P>) -> Result<Works> 
     exchange(&mut lanes, &mut heard, TRIPS)?;
     let one_way = begun.elapsed().as_secs_f64() * 1e6 / f64::from(2 * TRIPS);
     let reads = read(&mut lanes, &mut heard)?;
-    Ok(Works { device: lanes[0].facts().device.clone(), microseconds: one_way, reads })
+    let writes = write(&mut lanes, &mut heard)?;
+    Ok(Works { device: lanes[0].facts().device.clone(), microseconds: one_way, reads, writes })
 }
 
 fn exchange<P: Port>(
@@ -105,17 +110,67 @@ fn read<P: Port>(lanes: &mut [FabricLane<P>], heard: &mut [Heard; 2]) -> Result<
     // SAFETY: `into` is left alone until the end was heard; if it never is, it is leaked below.
     let begun = told.map(|()| unsafe { lanes[1].get(Peer(0), loan.range, into.as_mut_ptr(), 2) });
     let ended = match begun {
-        Ok(Get::Begun) => until(lanes, heard, |_, heard| heard[1].read.is_some()),
-        Ok(_) => Ok(()),
+        Ok(begun) => end_of(lanes, heard, begun, 2),
         Err(error) => Err(error),
     };
-    if let Err(error) = ended {
-        // The library may still work on them.
-        std::mem::forget((source, into));
-        return Err(error);
-    }
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            // The library may still work on them.
+            std::mem::forget((source, into));
+            return Err(error);
+        }
+    };
     lanes[0].take_back(1);
-    Ok(heard[1].read == Some(true) && into == source)
+    Ok(ended && into == source)
+}
+
+/// Waits for the end of what the second lane has begun; whether it was done.
+fn end_of<P: Port>(
+    lanes: &mut [FabricLane<P>],
+    heard: &mut [Heard; 2],
+    begun: Get,
+    token: u64,
+) -> Result<bool> {
+    let of = |heard: &[Heard; 2]| heard[1].ends.iter().find(|(of, _)| *of == token).copied();
+    match begun {
+        Get::Begun => {
+            until(lanes, heard, |_, heard| of(heard).is_some())?;
+            Ok(of(heard).is_some_and(|(_, done)| done))
+        }
+        end => Ok(matches!(end, Get::Done)),
+    }
+}
+
+fn write<P: Port>(lanes: &mut [FabricLane<P>], heard: &mut [Heard; 2]) -> Result<bool> {
+    let (mut source, mut into) = (vec![0xa5_u8; READ_BYTES], vec![0_u8; READ_BYTES]);
+    // SAFETY: `into` is left alone until it is concealed, or leaked below.
+    let Some(exposed) = (unsafe { lanes[0].expose(into.as_mut_ptr(), READ_BYTES) }) else {
+        return Ok(false);
+    };
+    let Some(memory) = lanes[1].enter_memory(Peer(0), &exposed.name) else {
+        lanes[0].conceal(exposed.number);
+        return Ok(false);
+    };
+    let (local, bytes, way) = (source.as_mut_ptr(), READ_BYTES, Way::Write);
+    let access = Access { memory, offset: 0, local, bytes, way };
+    // SAFETY: `source` is left alone until the end was heard; if it never is, it is leaked below.
+    let begun = unsafe { lanes[1].access(Peer(0), access, 3) };
+    let confirming = lanes[1].confirm(Peer(0), 4);
+    let written = end_of(lanes, heard, begun, 3);
+    let ended = written.and_then(|written| Ok(written && end_of(lanes, heard, confirming, 4)?));
+    match ended {
+        Ok(ended) => {
+            lanes[1].leave_memory(memory);
+            lanes[0].conceal(exposed.number);
+            Ok(ended && into == source)
+        }
+        Err(error) => {
+            // The library may still work on them.
+            std::mem::forget((source, into));
+            Err(error)
+        }
+    }
 }
 
 fn until<P: Port>(
