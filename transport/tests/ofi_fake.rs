@@ -388,3 +388,21 @@ fn of_several_cards_the_nearest_is_used() {
     }
     assert_eq!(turn.faults(), [] as [&str; 0]);
 }
+
+#[test]
+fn messages_longer_than_a_buffer_cost_no_buffer() {
+    for multi_receive in [false, true] {
+        let turn = fake::begin(Character { multi_receive, ..Character::default() });
+        let mut lanes = lanes(2);
+        let mut heard = [Heard::default(), Heard::default()];
+        // More of them than there are buffers.
+        for _ in 0..100 {
+            turn.stranger(0, vec![0xee; 600_000]);
+            lanes[0].poll(&mut heard[0], 64);
+        }
+        exchange(&mut lanes, &mut heard);
+        assert!(heard.iter().all(|heard| heard.lost.is_empty()));
+        drop(lanes);
+        assert_eq!(turn.faults(), [] as [&str; 0]);
+    }
+}

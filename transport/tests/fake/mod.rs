@@ -124,6 +124,11 @@ impl Turn {
         })
     }
 
+    /// A message that nobody of the job has sent arrives at an endpoint.
+    pub fn stranger(&self, endpoint: usize, message: Vec<u8>) {
+        with(|state| state.endpoints[endpoint].inbox.push_back(message));
+    }
+
     /// Registrations that are open for peers.
     pub fn loans(&self) -> usize {
         with(|state| {

@@ -273,7 +273,13 @@ pub unsafe extern "C" fn look(queue: *mut fid_cq, into: *mut c_void, count: usiz
 fn arrive(endpoint: &mut Endpoint, multi: bool) {
     while let (Some(message), Some(posted)) = (endpoint.inbox.front(), endpoint.posted.front_mut())
     {
-        assert!(message.len() <= posted.bytes - posted.used, "a buffer takes the longest message");
+        if message.len() > posted.bytes - posted.used {
+            // Truncated: an error (FI_ETRUNC), and the buffer is the lane's again.
+            endpoint.failed.push_back((posted.context, 265));
+            endpoint.inbox.pop_front();
+            endpoint.posted.pop_front();
+            continue;
+        }
         let place = posted.base + posted.used;
         // SAFETY: the buffer is the provider's until its completion.
         unsafe {
