@@ -72,7 +72,7 @@ pub const SECTIONS: &[(Section, &str)] = &[
     (Section::Environment, "Environment (-env* for this program, -genv* and -x for all)"),
     (Section::Output, "Input and output"),
     (Section::Ending, "Ending"),
-    (Section::Hosts, "Several hosts (ranks in blocks; without slots as evenly as possible)"),
+    (Section::Hosts, "Several hosts (in blocks unless -map-by node; without slots evenly)"),
     (Section::Placement, "Placement"),
     (Section::Looking, "Looking"),
     (Section::Accepted, "Accepted for the sake of other launchers, without effect here"),
@@ -213,15 +213,16 @@ pub const ROWS: &[Row] = &[
         &["map-by"],
         &["WORD"],
         Placement,
-        "Deal ranks to slot (default: blocks), core, l3cache, numa, package, or node in turn; \
-         ppr:N:UNIT: N to each. PE=N behind it: N cores each. package:PE=2",
+        "Deal ranks to slot (default: blocks), core, l3cache, numa, package, or node in turn; seq: \
+         to the hosts as the list names them; ppr:N:UNIT: N to each. PE=N behind it: N cores each.",
     ),
     row(
         Id::RankBy,
         &["rank-by", "rankmap"],
         &["WORD"],
         Placement,
-        "span (default): number ranks as they are dealt; fill, slot: the ranks of a unit in a row.",
+        "Number them: span (default) as dealt; fill: those of a unit in a row; node: one of each host \
+         in turn; package, numa, core: the same within a host; (vector,(HOST,HOSTS,EACH),...).",
     ),
     row(
         Id::ReportBindings,

@@ -42,7 +42,6 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
 /// What concerns several options at once.
 fn check(request: &Request) -> Result<(), Failure> {
     let size = request.size();
-    request.options.map.check().map_err(Failure::usage)?;
     if size > values::RANKS_MAX {
         return Err(Failure::usage(format!(
             "{size} ranks in all, but a job has at most {}",
