@@ -221,8 +221,8 @@ pub const ROWS: &[Row] = &[
         &["rank-by", "rankmap"],
         &["WORD"],
         Placement,
-        "Number them: span (default) as dealt; fill: those of a unit in a row; node: one of each host \
-         in turn; package, numa, core: the same within a host; (vector,(HOST,HOSTS,EACH),...).",
+        "Number them: span (default) as dealt; fill: those of a unit in a row; node: one of each \
+         host in turn; package, numa, core: the same within a host; (vector,(HOST,HOSTS,EACH)).",
     ),
     row(
         Id::ReportBindings,
