@@ -35,6 +35,18 @@ impl RankOrder {
         Some(if is_same { RankOrder::default() } else { RankOrder { ranks, processes } })
     }
 
+    /// The order of a job whose launcher put each rank on a host: hosts in the order of their first
+    /// ranks, those of a host in their own.
+    pub fn of_hosts(host_of: &[u32]) -> RankOrder {
+        let mut first_of = std::collections::HashMap::new();
+        let mut ranks: Vec<u32> = (0..host_of.len() as u32).collect();
+        for (host, rank) in host_of.iter().zip(0_u32..) {
+            first_of.entry(*host).or_insert(rank);
+        }
+        ranks.sort_by_key(|rank| first_of[&host_of[*rank as usize]]);
+        RankOrder::new(ranks).expect("each rank once")
+    }
+
     /// Whether each process is the rank of its number.
     pub fn is_same(&self) -> bool {
         self.ranks.is_empty()
@@ -126,6 +138,9 @@ mod tests {
         assert_eq!(RankOrder::new(vec![2, 0, 1]).map(|order| order.process_of(0)), Some(1));
         assert!(RankOrder::new(vec![0, 1, 2]).is_some_and(|order| order.is_same()));
         assert_eq!(RankOrder::new(vec![0, 0]), None);
+        assert!(RankOrder::of_hosts(&[7, 7, 3, 3, 9]).is_same());
+        assert_eq!(RankOrder::of_hosts(&[7, 3, 7, 3]).ranks(), [0, 2, 1, 3]);
+        assert_eq!(RankOrder::of_hosts(&[0, 1, 2, 0, 1, 0]).ranks(), [0, 3, 5, 1, 4, 2]);
         assert_eq!(RankOrder::new(vec![0, 2]), None);
     }
 
