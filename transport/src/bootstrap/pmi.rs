@@ -282,8 +282,8 @@ fn nodes_of(mapping: &str, size: u32) -> Option<Vec<u32>> {
     Some(nodes)
 }
 
-/// A list of blocks (first host, number of hosts, ranks of each) or `[list]xN`, which is the list so
-/// many times over; as many blocks as can matter to `size` ranks.
+/// A list of blocks (first host, number of hosts, ranks of each) or `[list]xN`, which is the list
+/// so many times over; as many blocks as can matter to `size` ranks.
 fn blocks(rest: &mut &str, size: usize) -> Option<Vec<[u32; 3]>> {
     let mut found = Vec::new();
     loop {
