@@ -40,6 +40,7 @@ pub enum Id {
     PerHost,
     Prefix,
     Interface,
+    Ports,
     Launcher,
     LauncherExec,
     FanOut,
@@ -332,6 +333,13 @@ pub const ROWS: &[Row] = &[
         &["NAME|SUBNET"],
         Hosts,
         "The network that TCP connections between hosts use: eth1, or 10.0.0.0/8.",
+    ),
+    row(
+        Id::Ports,
+        &["ports", "port-range"],
+        &["FIRST-LAST"],
+        Hosts,
+        "The ports that ranks may listen on: 5000-5100, for firewalls. Also STRAIT_TCP_PORTS.",
     ),
     row(
         Id::NotYetValue,

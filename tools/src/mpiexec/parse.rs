@@ -14,6 +14,7 @@ use super::values;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use strait_transport::lane::tcp::interface::ENV_INTERFACE;
+use strait_transport::lane::tcp::ports::Ports;
 
 /// Reads the arguments after the program name.
 ///
@@ -191,6 +192,7 @@ impl Reader {
             Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
             Id::Prefix => options.prefix = Some(value.to_owned()),
             Id::Interface => options.env.set.push((ENV_INTERFACE.into(), Some(value.into()))),
+            Id::Ports => options.env.set.push(ports(spelled, value)?),
             Id::Launcher => launcher(spelled, value, options)?,
             Id::LauncherExec => {
                 options.launcher = match options.launcher {
@@ -223,6 +225,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The variable that limits the ports of ranks.
+fn ports(spelled: &str, value: &str) -> Result<(OsString, Option<OsString>), Failure> {
+    Ok((Ports::VARIABLE.into(), Some(values::ports(spelled, value)?.into())))
 }
 
 /// The words of an I/O error without its number.

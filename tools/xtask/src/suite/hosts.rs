@@ -6,6 +6,7 @@
 
 mod faults;
 mod order;
+mod ports;
 mod ssh;
 
 use super::cases::{self, Case};
@@ -139,6 +140,7 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     let network = &network;
     let mut list = c_programs(suite, network, extent, &programs);
     list.extend(order::cases(suite, network));
+    list.extend(ports::cases(suite, network));
     others(suite, network, extent, &mut list)?;
     for fan_out in ["1", "2", "3"] {
         let (hosts, ranks) = (extent.others.0, 16 * extent.others.0);

@@ -14,6 +14,7 @@ use super::fabric::FabricLane;
 use super::fabric::frame::{HEAD_BYTES, PREFIX_BYTES};
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
 use super::tcp::interface;
+use super::tcp::ports::Ports;
 use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
@@ -241,7 +242,7 @@ impl Open for OfiPort {
         let provider = crate::config::text("OFI_PROVIDER")?;
         let hardware = hardware && provider.is_none();
         let wanted = Wanted { provider, hardware, ip: Some(ip) };
-        let open = || Objects::open(Library::open()?, &wanted);
+        let open = || Objects::open_within(Library::open()?, &wanted, Ports::from_environment()?);
         match open() {
             Err(_) if hardware => Ok(None),
             opened => OfiPort::new(opened?).map(Some),
