@@ -8,6 +8,7 @@ mod address;
 mod agent;
 mod binding;
 mod branch;
+mod config_file;
 mod control;
 mod ending;
 mod environment;

@@ -9,6 +9,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Id {
     Ranks,
+    ConfigFile,
     Directory,
     Env,
     EnvList,
@@ -115,6 +116,13 @@ pub const ROWS: &[Row] = &[
         &["N"],
         Programs,
         "Start N ranks of the program (default 1).",
+    ),
+    row(
+        Id::ConfigFile,
+        &["configfile", "app"],
+        &["FILE"],
+        Programs,
+        "Read the programs from FILE, each with its options in a line; the last option here.",
     ),
     row(Id::Directory, &["wdir", "wd", "set-cwd"], &["DIR"], Programs, "Run it in DIR."),
     row(
@@ -343,7 +351,7 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         Id::NotYetValue,
-        &["configfile", "app", "rankfile", "membind", "wait", "wrap", "debug", "set", "tune"],
+        &["rankfile", "membind", "wait", "wrap", "debug", "set", "tune"],
         &["VALUE"],
         NotYet,
         "Planned.",

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::binding::{self, Unit};
+use super::config_file;
 use super::failure::Failure;
 use super::hosts::{self, Launcher};
 use super::option_table::{self, Id, Row};
@@ -21,7 +22,7 @@ use strait_transport::lane::tcp::ports::Ports;
 /// # Errors
 /// One sentence, with a suggestion where there is one.
 pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
-    let mut reader = Reader { args: args.into_iter().peekable() };
+    let mut reader = Reader { args: args.into_iter().peekable(), in_file: false };
     let mut options = Options::default();
     let mut programs = Vec::new();
     loop {
@@ -70,6 +71,8 @@ enum Next {
 
 struct Reader {
     args: std::iter::Peekable<std::vec::IntoIter<OsString>>,
+    /// They came from a file.
+    in_file: bool,
 }
 
 /// The options of one program, while they are read.
@@ -102,6 +105,10 @@ impl Reader {
                 _ => {}
             }
             let values = self.values(row, &spelled, inline)?;
+            if row.id == Id::ConfigFile {
+                self.read_on(&spelled, &values[0])?;
+                continue;
+            }
             if !apply_to_program(row.id, &spelled, &values, &mut draft)? {
                 self.apply_to_job(row.id, &spelled, &values, options)?;
             }
@@ -119,6 +126,20 @@ impl Reader {
         let is_counted = ranks.is_some();
         let ranks = ranks.unwrap_or(1);
         Ok(Next::Program(Program { ranks, is_counted, argv, directory, env }, more))
+    }
+
+    /// The programs stand in a file.
+    fn read_on(&mut self, spelled: &str, path: &str) -> Result<(), Failure> {
+        if let Some(more) = self.args.next() {
+            let more = more.to_string_lossy();
+            return Err(Failure::usage(format!("{spelled} {path}: '{more}' stands behind it"))
+                .help("the file names all programs; options for all of them come before it"));
+        }
+        if std::mem::replace(&mut self.in_file, true) {
+            return Err(Failure::usage(format!("{spelled} {path}: a file names another one")));
+        }
+        self.args = config_file::words(spelled, path)?.into_iter().peekable();
+        Ok(())
     }
 
     fn values(
@@ -215,6 +236,7 @@ impl Reader {
             }
             Id::ExitCodes => options.exit_codes = true,
             Id::Ranks
+            | Id::ConfigFile
             | Id::Directory
             | Id::Env
             | Id::EnvList
