@@ -205,7 +205,8 @@ pub const KNOBS: &[Knob] = &[
         scope: Scope::Tuning,
         since: "0.1",
         text: "Ports that ranks may listen on, such as 5000-5100: for firewalls that let these \
-               through. Each rank of a host that uses TCP needs one.",
+               through; mpiexec -ports sets it. Each rank of a host needs one: over TCP, \
+               libfabric's software over IP, and UCX's (which leaves the last one free).",
     },
     Knob {
         name: "TOPOLOGY",

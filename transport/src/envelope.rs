@@ -2,11 +2,31 @@
 //! What a message says of itself and what a receive accepts: 32 bits each for context, source, tag.
 #![forbid(unsafe_code)]
 
+use std::fmt;
+use std::sync::OnceLock;
+
 /// Index of a peer (another process's worker) in a worker's endpoint table.
-/// The peers `0..size` are the processes of the job in world order; more may be added later.
+/// The peers `0..size` are the processes of the job, host by host; more may be added later.
+///
+/// Written in a text, it is the number that the user knows it by: its rank in the job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Peer(pub u32);
+
+/// The names of peers, where they are not their numbers.
+static NAMES: OnceLock<Box<dyn Fn(Peer) -> u32 + Send + Sync>> = OnceLock::new();
+
+/// From now on texts of this process name peers so. Only the first call counts: a process is in one
+/// job.
+pub(crate) fn name_peers(name: Box<dyn Fn(Peer) -> u32 + Send + Sync>) {
+    let _ = NAMES.set(name);
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        NAMES.get().map_or(self.0, |name| name(*self)).fmt(f)
+    }
+}
 
 /// What a message says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

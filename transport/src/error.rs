@@ -30,7 +30,7 @@ pub const IS_LOST: &str = " is lost: ";
 #[non_exhaustive]
 pub enum Kind {
     /// A peer died or its connection broke.
-    #[error("peer {}{IS_LOST}{reason}", peer.0)]
+    #[error("peer {peer}{IS_LOST}{reason}")]
     PeerLost { peer: Peer, reason: String },
     /// A system call failed.
     #[error("{what}: {source_text} (errno {errno})")]

@@ -33,7 +33,7 @@ pub fn tell(entry: &Entry) {
         use std::io::Write;
         let text = format!(
             "strait: note: rank {} ends with handles that were not freed: {what}\n",
-            entry.job.rank
+            entry.job.world_rank
         );
         let _ = std::io::stderr().write_all(text.as_bytes());
     }

@@ -167,7 +167,7 @@ const CONTEXT_SPAN: u32 = 4;
 impl Runtime {
     fn new(job: Job, worker: Worker, thread_level: i32) -> Runtime {
         let me = Peer(job.rank);
-        let all: Vec<Peer> = (0..job.size).map(Peer).collect();
+        let all: Vec<Peer> = (0..job.size).map(|rank| Peer(job.node.process_of(rank))).collect();
         let world = Comm::new(WORLD_CONTEXT, Group::new(all, me), None, ErrhandlerRef::Fatal);
         world.code.set(COMM_WORLD);
         *world.name.borrow_mut() = "MPI_COMM_WORLD".into();
@@ -333,7 +333,7 @@ fn claim_process<A: Abi>() -> Result {
 
 /// A panic of ours is a bug of ours: say so where mpiexec finds it, then abort.
 fn install_panic_hook(job: &Job) {
-    let (node, local, rank) = (job.node.clone(), job.local_rank, job.rank);
+    let (node, local, rank) = (job.node.clone(), job.local_rank, job.world_rank);
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line()));
         let why = panic

@@ -98,12 +98,23 @@ static int only_network(void) {
     return most == 1 || (lanes && !strstr(lanes, "shm"));
 }
 
+// Whether the first and the last rank are on different hosts. All must ask.
+static int ends_apart(void) {
+    MPI_Comm here;
+    int mine[2] = {rank, -rank}, ends[2], near = 0;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    MPI_Allreduce(mine, ends, 2, MPI_INT, MPI_MIN, here);
+    MPI_Comm_free(&here);
+    int together = ends[0] == 0 && -ends[1] == size - 1;
+    MPI_Allreduce(&together, &near, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+    return !near;
+}
+
 int main(int argc, char **argv) {
     setenv("STRAIT_PROGRESS", "on", 1);
     begin(&argc, &argv);
     int no_shm = only_network();
-    // The first and the last rank: on different hosts, if there are several.
-    if (no_shm || !one_host())
+    if (ends_apart() || no_shm)
         for (int round = 0; round < 20; round++) both_away(100 + 2 * round);
     if (no_shm) collective();
     // A window needs no setting.

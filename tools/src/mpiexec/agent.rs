@@ -10,7 +10,7 @@ use super::environment::Variables;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::wire::{self, Command, Event, Kind, Order, PREFACE};
-use super::{Place, address, branch, start};
+use super::{Place, address, branch, spread, start};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -151,8 +151,11 @@ pub fn main(descriptor: RawFd) -> u8 {
         );
     }
     let ours: Variables = order.env.iter().cloned().collect();
-    let ranks = seat.first..seat.first + seat.count;
-    let plan = match Plan::prepare(request, host.clone(), &ours, ranks) {
+    let processes = seat.first..seat.first + seat.count;
+    let Some(ranks) = spread::of_runs(&order.ranks, request.size()) else {
+        return refuse(Failure::with_code(1, "the order of the ranks came here torn"));
+    };
+    let plan = match Plan::prepare(request, host.clone(), &ours, processes, ranks) {
         Ok(plan) => plan,
         Err(failure) => return refuse(failure),
     };

@@ -18,7 +18,6 @@ use rustix::net::{
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_transport::bootstrap::contract::{HELLO_BYTES, Hello};
@@ -54,8 +53,8 @@ pub struct Control {
     listener: OwnedFd,
     connections: HashMap<u64, Connection>,
     next: u64,
-    /// The ranks of this host.
-    ranks: Range<u32>,
+    /// The ranks of this host, with their numbers on it.
+    local_of: HashMap<u32, u32>,
 }
 
 impl Control {
@@ -63,13 +62,14 @@ impl Control {
     ///
     /// # Errors
     /// The name is taken, or no descriptors are left.
-    pub fn listen(name: &str, ranks: Range<u32>) -> rustix::io::Result<Control> {
+    pub fn listen(name: &str, ranks: &[u32]) -> rustix::io::Result<Control> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         rustix::net::bind(&listener, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
         rustix::net::listen(&listener, BACKLOG)?;
-        Ok(Control { listener, connections: HashMap::new(), next: 0, ranks })
+        let local_of = ranks.iter().copied().zip(0..).collect();
+        Ok(Control { listener, connections: HashMap::new(), next: 0, local_of })
     }
 
     /// Accepts one connection; its key and its descriptor are for the caller's epoll.
@@ -109,12 +109,11 @@ impl Control {
                 if connection.filled < HELLO_BYTES {
                     return Heard::Nothing;
                 }
-                let hello = Hello::decode(&connection.bytes)
-                    .filter(|hello| self.ranks.contains(&hello.rank));
-                if let Some(hello) = hello
+                let hello = Hello::decode(&connection.bytes);
+                let local_rank = hello.and_then(|hello| self.local_of.get(&hello.rank).copied());
+                if let (Some(hello), Some(local_rank)) = (hello, local_rank)
                     && (!hello.wants_descriptor || pass(&connection.socket, node).is_ok())
                 {
-                    let local_rank = hello.rank - self.ranks.start;
                     connection.rank = Some(local_rank);
                     return Heard::Joined(local_rank);
                 }
@@ -176,7 +175,7 @@ mod tests {
     #[test]
     fn a_late_hello_is_a_hello() {
         let name = format!("strait-test-hello-{}", std::process::id());
-        let mut control = Control::listen(&name, 4..6).expect("the name is free");
+        let mut control = Control::listen(&name, &[3, 5]).expect("the name is free");
         let connect = || {
             let address = SocketAddr::from_abstract_name(&name).expect("a name");
             UnixStream::connect_addr(&address).expect("somebody listens")

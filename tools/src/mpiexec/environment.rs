@@ -56,8 +56,6 @@ pub struct JobFacts {
     pub socket: String,
     /// Ranks of the job.
     pub size: u32,
-    /// The first rank of this host.
-    pub first: u32,
     /// Ranks of this host.
     pub local_size: u32,
     /// The address by which other hosts reach this one, if that is known.
@@ -144,10 +142,19 @@ pub fn block(variables: &Variables) -> Vec<CString> {
     variables.iter().filter_map(entry).collect()
 }
 
+/// A rank of this host.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    /// Its rank in the job.
+    pub rank: u32,
+    /// Its number on this host.
+    pub local_rank: u32,
+}
+
 /// What tells one rank who it is: our own names, and hydra's, which programs look at. `pmi_fd` is
 /// where another MPI library would speak PMI.
-pub fn of_rank(facts: &JobFacts, rank: u32, pmi_fd: i32) -> Vec<CString> {
-    let size = facts.size;
+pub fn of_rank(facts: &JobFacts, who: Who, pmi_fd: i32) -> Vec<CString> {
+    let (size, rank) = (facts.size, who.rank);
     let mut pairs = vec![
         (contract::ENV_JOB, facts.job.clone()),
         (contract::ENV_SOCKET, facts.socket.clone()),
@@ -157,7 +164,7 @@ pub fn of_rank(facts: &JobFacts, rank: u32, pmi_fd: i32) -> Vec<CString> {
         ("PMI_RANK", rank.to_string()),
         ("PMI_SIZE", size.to_string()),
         ("PMI_FD", pmi_fd.to_string()),
-        ("MPI_LOCALRANKID", (rank - facts.first).to_string()),
+        ("MPI_LOCALRANKID", who.local_rank.to_string()),
         ("MPI_LOCALNRANKS", facts.local_size.to_string()),
     ];
     if let Some(address) = facts.address {

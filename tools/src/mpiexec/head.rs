@@ -20,7 +20,7 @@ mod stdin;
 
 use super::ending::Cause;
 use super::failure::{CODE_USAGE, Failure};
-use super::hosts::{self, Part};
+use super::hosts;
 use super::job::{
     COLLATERAL, RELAY_TOKENS, TOKEN_GROUPS, TOKEN_LOCKED, TOKEN_SIGNALS, TOKEN_SINKS, TOKEN_STDIN,
 };
@@ -31,6 +31,7 @@ use super::relay::{Channel, Relay, Route};
 use super::report::{self, Summary};
 use super::request::Request;
 use super::signals::{Canary, Exit, Signals};
+use super::spread::{Part, Spread, spread};
 use super::start;
 use super::values::ranks_named;
 use super::wire::{self, Command, Event, Kind, Loss};
@@ -42,6 +43,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 use stdin::StdinFeed;
+use strait_transport::node::RankOrder;
 
 const TOKEN_FROM: u64 = 2 << 32;
 const TOKEN_TO: u64 = 3 << 32;
@@ -75,6 +77,8 @@ struct Agent {
 pub struct Head<'a> {
     request: &'a Request,
     host: String,
+    /// Which rank each process is; hosts, addresses and questions for them count processes.
+    order: RankOrder,
     relay: Relay,
     outer: OwnedFd,
     signals: Signals,
@@ -106,17 +110,17 @@ pub struct Head<'a> {
 /// Where the ranks of a request go.
 ///
 /// # Errors
-/// Ranks of a host would not follow each other.
-pub fn parts(request: &Request) -> Result<Vec<Part>, Failure> {
+/// The hosts have no room for them.
+pub fn spread_of(request: &Request) -> Result<Spread, Failure> {
     let options = &request.options;
-    hosts::mapped(&options.hosts, options.per_host, &options.map, request.size())
+    spread(&options.hosts, options.per_host, &options.map, request.size())
 }
 
 /// What would be started.
-pub fn table(request: &Request, parts: &[Part]) -> String {
+pub fn table(request: &Request, spread: &Spread) -> String {
     let mut text = String::new();
-    for part in parts {
-        let ranks: Vec<u32> = part.ranks().collect();
+    for part in &spread.parts {
+        let ranks = part.ranks(&spread.order);
         text.push_str(&format!("host {}: {}\n", part.host, ranks_named(&ranks)));
     }
     let mut first = 0;
@@ -134,13 +138,15 @@ pub fn table(request: &Request, parts: &[Part]) -> String {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Failure> {
+pub fn run(request: &Request, spread: Spread, host: String) -> Result<u8, Failure> {
     let Ground { signals, canary, limit, outer, again, .. } = Ground::lay()?;
     let mut relay =
         Relay::new(again, RELAY_TOKENS).map_err(|errno| fail("cannot set up the output", errno))?;
     epoll::add(&outer, &signals, EventData::new_u64(TOKEN_SIGNALS), EventFlags::IN)
         .map_err(|errno| fail("cannot watch signals", errno))?;
     let setting = Setting { mask: signals.mask_before, limit };
+    let mapping = super::pmi::mapping(&spread.parts_of_ranks());
+    let Spread { parts, order } = spread;
     let (here, away): (Vec<usize>, Vec<usize>) =
         (0..parts.len()).partition(|index| hosts::is_here(&parts[*index].host, &host));
     let groups = port::groups(&away, request.options.fan_out);
@@ -158,26 +164,12 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
             .map_err(|errno| fail("cannot watch a pipe", errno))?;
         ports.push(port);
     }
-    let mut agents: Vec<Agent> = (parts.into_iter())
-        .map(|part| Agent {
-            part,
-            is_local: false,
-            port: 0,
-            state: State::Starting,
-            summary: None,
-            streams: [relay.add_fed(Channel::Out), relay.add_fed(Channel::Err)],
-        })
-        .collect();
-    for (number, hosts) in behind.iter().enumerate() {
-        for index in hosts {
-            agents[*index].port = number;
-            agents[*index].is_local = number < here.len();
-        }
-    }
+    let agents = agents_of(parts, &behind, here.len(), &mut relay);
     let now = Instant::now();
     let mut head = Head {
         request,
         host,
+        order,
         relay,
         outer,
         signals,
@@ -201,8 +193,34 @@ pub fn run(request: &Request, parts: Vec<Part>, host: String) -> Result<u8, Fail
         beat_at: now,
         look_at: now,
     };
-    head.give_orders()?;
+    head.give_orders(mapping)?;
     Ok(head.run())
+}
+
+/// The hosts; those behind the first ports are this one.
+fn agents_of(
+    parts: Vec<Part>,
+    behind: &[Vec<usize>],
+    here: usize,
+    relay: &mut Relay,
+) -> Vec<Agent> {
+    let mut agents: Vec<Agent> = (parts.into_iter())
+        .map(|part| Agent {
+            part,
+            is_local: false,
+            port: 0,
+            state: State::Starting,
+            summary: None,
+            streams: [relay.add_fed(Channel::Out), relay.add_fed(Channel::Err)],
+        })
+        .collect();
+    for (number, hosts) in behind.iter().enumerate() {
+        for index in hosts {
+            agents[*index].port = number;
+            agents[*index].is_local = number < here;
+        }
+    }
+    agents
 }
 
 fn fail(what: &str, errno: Errno) -> Failure {
@@ -469,8 +487,10 @@ impl Head<'_> {
 
     fn loss_in_words(&self, loss: &Loss, open: &[usize], was_running: bool) -> String {
         let ranks = |hosts: &[usize]| {
-            let parts = hosts.iter().flat_map(|index| self.agents[*index].part.ranks());
-            ranks_named(&parts.collect::<Vec<_>>())
+            let parts = hosts.iter().flat_map(|at| self.agents[*at].part.ranks(&self.order));
+            let mut ranks: Vec<u32> = parts.collect();
+            ranks.sort_unstable();
+            ranks_named(&ranks)
         };
         let host = &self.agents[open[0]].part.host;
         let (own, others) = open.split_at(1);

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The hosts of a job: lists and files in the syntaxes of hydra and of Open MPI, and which ranks
-//! each host gets.
+//! The hosts of a job: lists and files in the syntaxes of hydra and of Open MPI.
 //!
-//! Ranks are placed in blocks: a host has consecutive ones. Hosts with slots are filled in the
-//! order of the list; if the ranks are more than the slots, all hosts get proportionally more.
+//! Not here: which ranks each host gets (spread.rs).
 #![forbid(unsafe_code)]
 
-use super::binding::{Mapping, Unit};
 use super::failure::Failure;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// A host as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,24 +40,6 @@ impl Launcher {
             Launcher::Fork => "the agent".to_owned(),
             Launcher::Ssh(program) | Launcher::Program(program) => program.clone(),
         }
-    }
-}
-
-/// The ranks of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The host.
-    pub host: String,
-    /// Its first rank.
-    pub first: u32,
-    /// How many.
-    pub count: u32,
-}
-
-impl Part {
-    /// Its ranks.
-    pub fn ranks(&self) -> Range<u32> {
-        self.first..self.first + self.count
     }
 }
 
@@ -143,8 +121,9 @@ fn add(place: &str, entry: &str, slots: Option<u32>, hosts: &mut Vec<Host>) -> R
     };
     for name in expand(place, names)?.into_iter().filter(|name| !name.is_empty()) {
         let slots = slots.or(own);
-        match hosts.iter_mut().find(|host| host.name == name) {
+        match hosts.last_mut().filter(|host| host.name == name) {
             Some(host) => host.slots = Some(host.slots.unwrap_or(1) + slots.unwrap_or(1)),
+            // Named again after others: ranks follow the list.
             None => hosts.push(Host { name, slots }),
         }
     }
@@ -200,81 +179,6 @@ fn expand(place: &str, text: &str) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// As [`place`], as `-map-by` wants it: `node` deals ranks to the hosts in turn, `ppr:N:node` gives
-/// each host N.
-///
-/// # Errors
-/// Ranks of a host would not follow each other, which the node memory needs; no room for all.
-pub fn mapped(
-    hosts: &[Host],
-    per_host: Option<u32>,
-    map: &Mapping,
-    size: u32,
-) -> Result<Vec<Part>, Failure> {
-    if map.by != Some(Unit::Host) || hosts.len() < 2 {
-        return Ok(place(hosts, per_host, size));
-    }
-    if let Some(each) = map.per_unit {
-        // Answers which host each rank gets, or that there is no room.
-        map.deal(size, hosts.len() as u32).map_err(Failure::usage)?;
-        return Ok(place(hosts, Some(each), size));
-    }
-    // A rank for each host that has a free slot, round by round; then regardless of slots.
-    let mut counts = vec![0_u32; hosts.len()];
-    let room = |at: usize| per_host.or(hosts[at].slots).unwrap_or(u32::MAX);
-    let mut left = size;
-    while left > 0 {
-        let is_full = (0..hosts.len()).all(|at| counts[at] >= room(at));
-        for (at, count) in counts.iter_mut().enumerate() {
-            if left > 0 && (is_full || *count < room(at)) {
-                *count += 1;
-                left -= 1;
-            }
-        }
-    }
-    if !map.fill && counts.iter().any(|count| *count > 1) {
-        return Err(Failure::usage(
-            "-map-by node: ranks of a host that do not follow each other are not built yet",
-        )
-        .help("-map-by node -rank-by fill gives each host as many, one after the other"));
-    }
-    let mut first = 0;
-    let mut parts = Vec::new();
-    for (host, count) in hosts.iter().zip(counts).filter(|(_, count)| *count > 0) {
-        parts.push(Part { host: host.name.clone(), first, count });
-        first += count;
-    }
-    Ok(parts)
-}
-
-/// Which ranks each host gets; a host that gets none is left out.
-pub fn place(hosts: &[Host], per_host: Option<u32>, size: u32) -> Vec<Part> {
-    let has_slots = per_host.is_some() || hosts.iter().any(|host| host.slots.is_some());
-    let capacity = |host: &Host| match (per_host, has_slots) {
-        (Some(count), _) => count,
-        (None, true) => host.slots.unwrap_or(1),
-        (None, false) => 1,
-    };
-    let total: u32 = hosts.iter().map(capacity).sum();
-    let mut parts = Vec::new();
-    let (mut first, mut before) = (0, 0_u64);
-    for host in hosts {
-        let share = capacity(host);
-        let end = if has_slots && size <= total {
-            (first + share).min(size)
-        } else {
-            // Block borders at the host's share of all ranks.
-            before += u64::from(share);
-            (u64::from(size) * before).div_ceil(u64::from(total)) as u32
-        };
-        if end > first {
-            parts.push(Part { host: host.name.clone(), first, count: end - first });
-        }
-        first = end;
-    }
-    parts
-}
-
 /// Whether a name means this host, which is called `own`.
 pub fn is_here(name: &str, own: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or("").to_owned();
@@ -297,18 +201,12 @@ mod tests {
         hosts.into_iter().map(|host| (host.name, host.slots)).collect()
     }
 
-    fn placed(list: &str, per_host: Option<u32>, size: u32) -> Vec<(String, u32, u32)> {
-        let mut hosts = Vec::new();
-        add_list("-hosts", list, &mut hosts).expect(list);
-        let parts = place(&hosts, per_host, size);
-        parts.into_iter().map(|part| (part.host, part.first, part.count)).collect()
-    }
-
     #[test]
     fn lists() {
         let some = |name: &str, slots| (name.to_owned(), slots);
         assert_eq!(names("a,b:4"), [some("a", None), some("b", Some(4))]);
         assert_eq!(names("a,a,b"), [some("a", Some(2)), some("b", None)]);
+        assert_eq!(names("a,b,a"), [some("a", None), some("b", None), some("a", None)]);
         assert_eq!(names("user@a:2, ::1"), [some("user@a", Some(2)), some("::1", None)]);
         let many = ["n08", "n09", "n10", "n2-ib"].map(|name| some(name, Some(2)));
         assert_eq!(names("n[08-10]:2,n[2]-ib:2"), many);
@@ -351,20 +249,5 @@ mod tests {
         assert_eq!(found("n[1", "4"), None);
         assert_eq!(repeated("16(x2),8"), Some(vec![16, 16, 8]));
         assert_eq!(found("a[001-128]", "1(x128)").expect("hosts")[127], some("a128", Some(1)));
-    }
-
-    #[test]
-    fn blocks() {
-        let part = |name: &str, first, count| (name.to_owned(), first, count);
-        assert_eq!(placed("a,b", None, 4), [part("a", 0, 2), part("b", 2, 2)]);
-        assert_eq!(placed("a,b", None, 3), [part("a", 0, 2), part("b", 2, 1)]);
-        assert_eq!(placed("a,b", None, 1), [part("a", 0, 1)]);
-        assert_eq!(placed("a:2,b:2", None, 3), [part("a", 0, 2), part("b", 2, 1)]);
-        assert_eq!(placed("a:2,b:1", None, 6), [part("a", 0, 4), part("b", 4, 2)]);
-        assert_eq!(placed("a,b,c", Some(2), 4), [part("a", 0, 2), part("b", 2, 2)]);
-        for size in 1..40 {
-            let parts = placed("a:3,b,c:5", None, size);
-            assert_eq!(parts.iter().map(|part| part.2).sum::<u32>(), size);
-        }
     }
 }

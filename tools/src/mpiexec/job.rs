@@ -54,7 +54,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 const ABORTED: u8 = 0;
 pub(super) const COLLATERAL: u8 = 5;
 
-/// A rank of this host; everything here counts ranks from the first of the host.
+/// A rank of this host; everything here counts them as the host's processes, from 0.
 struct Rank {
     pid: u32,
     exit: Option<Exit>,
@@ -117,7 +117,7 @@ pub const RELAY_TOKENS: Tokens =
 
 fn pmi_facts(plan: &Plan<'_>, name: String, mapping: String) -> pmi::JobFacts {
     let programs = plan.program_of.clone();
-    pmi::JobFacts { name, size: plan.job_size, first: plan.first, mapping, programs }
+    pmi::JobFacts { name, size: plan.job_size, ranks: plan.ranks.clone(), mapping, programs }
 }
 
 impl<'a> Job<'a> {
@@ -297,7 +297,9 @@ impl<'a> Job<'a> {
     fn serve_pmi(&mut self, rank: u32) {
         match self.pmi.serve(rank) {
             Said::Began => self.ranks[rank as usize].joined = true,
-            Said::Aborts(code) => drop(self.node.request_abort(self.plan.first + rank, code)),
+            Said::Aborts(code) => {
+                let _ = self.node.request_abort(self.plan.ranks[rank as usize], code);
+            }
             Said::Nothing | Said::Gone => {}
         }
         if let Some(values) = self.pmi.take_departure() {
@@ -445,7 +447,7 @@ impl<'a> Job<'a> {
     /// Who called MPI_Abort, or was ended by a fatal error of its own, with which code.
     fn aborter(&self) -> Option<(u32, i32)> {
         let (rank, code) = self.node.abort_requested()?;
-        let rank = rank.checked_sub(self.plan.first).filter(|rank| *rank < self.plan.size())?;
+        let rank = self.plan.local_of(rank)?;
         (!self.is_collateral(rank)).then_some((rank, code))
     }
 
@@ -534,7 +536,7 @@ impl<'a> Job<'a> {
 
     /// How it ended, with the numbers that ranks have in the job.
     fn summary(&self) -> Summary {
-        let global = |rank: u32| self.plan.first + rank;
+        let global = |rank: u32| self.plan.ranks[rank as usize];
         let cause = self.ending.as_ref().map(|ending| match &ending.cause {
             Cause::Failed(rank) => Cause::Failed(global(*rank)),
             Cause::Abort(rank, code) => Cause::Abort(global(*rank), *code),
@@ -557,8 +559,8 @@ impl<'a> Job<'a> {
             ended: self.ending.as_ref().map_or(0, |ending| ending.ended_by_us.len()),
             doings: doings.into_iter().map(|(rank, doing)| (global(rank), doing)).collect(),
             lost: lost.into_iter().map(|(rank, doing)| (global(rank), doing)).collect(),
-            exits: (self.ranks.iter().zip(self.plan.first..))
-                .filter_map(|(one, rank)| Some((rank, one.exit?)))
+            exits: (self.ranks.iter().zip(&self.plan.ranks))
+                .filter_map(|(one, rank)| Some((*rank, one.exit?)))
                 .collect(),
             lost_file: self.relay.broken_file().is_some(),
         }

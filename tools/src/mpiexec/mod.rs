@@ -8,6 +8,7 @@ mod address;
 mod agent;
 mod binding;
 mod branch;
+mod config_file;
 mod control;
 mod ending;
 mod environment;
@@ -31,6 +32,7 @@ mod request;
 pub(crate) mod signals;
 mod sink;
 mod spawn;
+mod spread;
 mod start;
 mod stdin_copy;
 mod tree;
@@ -48,7 +50,7 @@ use rustix::event::epoll;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
-use strait_transport::node::{Node, NodePlan};
+use strait_transport::node::{Node, NodePlan, RankOrder};
 use strait_transport::topology::CoreSet;
 
 pub use binding::allowed_processors;
@@ -140,23 +142,36 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         request.options.launcher = Launcher::Srun;
     }
     binding::count_ranks(&mut request)?;
-    let parts = head::parts(&request)?;
-    if parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {
+    let spread = head::spread_of(&request)?;
+    if spread.parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {
         if request.options.dry_run {
-            print_quietly(&head::table(&request, &parts));
+            print_quietly(&head::table(&request, &spread));
             return Ok(0);
         }
-        return head::run(&request, parts, host);
+        return head::run(&request, spread, host);
     }
     let ours: environment::Variables = std::env::vars_os().collect();
-    let plan = Plan::prepare(&request, host, &ours, 0..request.size())?;
+    let plan = Plan::prepare(&request, host, &ours, 0..request.size(), own_order(&request)?)?;
     if request.options.dry_run {
         print_quietly(&plan.table());
         return Ok(0);
     }
     let (job, key) = fresh_secrets()?;
-    let mapping = pmi::mapping([plan.size()]);
+    let mapping = pmi::mapping(&vec![0; plan.size() as usize]);
     run(&plan, Place { job, key, index: None, address: None, mapping, link: None })
+}
+
+/// The order of ranks on this host alone: theirs, unless a test turns it around, so that what
+/// counts processes and what counts ranks can be told apart without a second host.
+fn own_order(request: &request::Request) -> Result<RankOrder, Failure> {
+    let size = request.size();
+    match std::env::var("STRAIT_TEST_ORDER") {
+        Err(_) => Ok(RankOrder::default()),
+        Ok(word) if word == "reverse" => {
+            Ok(RankOrder::new((0..size).rev().collect()).expect("each rank once"))
+        }
+        Ok(word) => Err(Failure::usage(format!("STRAIT_TEST_ORDER is '{word}', not 'reverse'"))),
+    }
 }
 
 /// Identity and key of a new job.
@@ -225,10 +240,10 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     start::check_descriptors(plan.size(), descriptors)?;
     let Place { job, key, index, address, mapping, mut link } = place;
     let (first, local_size, size) = (plan.first, plan.size(), plan.job_size);
-    let node = Node::create(&NodePlan { job, key, size, first_local_rank: first, local_size })
-        .map_err(|error| {
-            Failure::with_code(1, format!("no shared memory for the node: {error}"))
-        })?;
+    let node_plan = NodePlan { job, key, size, first_local_rank: first, local_size };
+    let node = Node::create_ordered(&node_plan, &plan.order).map_err(|error| {
+        Failure::with_code(1, format!("no shared memory for the node: {error}"))
+    })?;
     // Otherwise ranks that come early would take the others for sharers of their cores.
     for local_rank in 0..local_size {
         if let Some(processors) = plan.processors(local_rank) {
@@ -240,7 +255,7 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         Some(index) => format!("strait-{job}-host{index}"),
         None => format!("strait-{job}"),
     };
-    let control = control::Control::listen(&socket, first..first + local_size)
+    let control = control::Control::listen(&socket, &plan.ranks)
         .map_err(|errno| fail("cannot listen for the ranks", errno))?;
     let relay = match &link {
         Some(_) => relay::Relay::framed(again, job::RELAY_TOKENS),
@@ -260,7 +275,6 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
         job,
         socket,
         size,
-        first,
         local_size,
         // Before it stands what the user set, if he did: the first of two counts.
         address,

@@ -9,6 +9,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Id {
     Ranks,
+    ConfigFile,
     Directory,
     Env,
     EnvList,
@@ -40,6 +41,7 @@ pub enum Id {
     PerHost,
     Prefix,
     Interface,
+    Ports,
     Launcher,
     LauncherExec,
     FanOut,
@@ -72,7 +74,7 @@ pub const SECTIONS: &[(Section, &str)] = &[
     (Section::Environment, "Environment (-env* for this program, -genv* and -x for all)"),
     (Section::Output, "Input and output"),
     (Section::Ending, "Ending"),
-    (Section::Hosts, "Several hosts (ranks in blocks; without slots as evenly as possible)"),
+    (Section::Hosts, "Several hosts (in blocks unless -map-by node; without slots evenly)"),
     (Section::Placement, "Placement"),
     (Section::Looking, "Looking"),
     (Section::Accepted, "Accepted for the sake of other launchers, without effect here"),
@@ -114,6 +116,13 @@ pub const ROWS: &[Row] = &[
         &["N"],
         Programs,
         "Start N ranks of the program (default 1).",
+    ),
+    row(
+        Id::ConfigFile,
+        &["configfile", "app"],
+        &["FILE"],
+        Programs,
+        "Read the programs from FILE, each with its options in a line; the last option here.",
     ),
     row(Id::Directory, &["wdir", "wd", "set-cwd"], &["DIR"], Programs, "Run it in DIR."),
     row(
@@ -213,15 +222,16 @@ pub const ROWS: &[Row] = &[
         &["map-by"],
         &["WORD"],
         Placement,
-        "Deal ranks to slot (default: blocks), core, l3cache, numa, package, or node in turn; \
-         ppr:N:UNIT: N to each. PE=N behind it: N cores each. package:PE=2",
+        "Deal ranks to slot (default: blocks), core, l3cache, numa, package, or node in turn; seq: \
+         to the hosts as the list names them; ppr:N:UNIT: N to each. PE=N behind it: N cores each.",
     ),
     row(
         Id::RankBy,
         &["rank-by", "rankmap"],
         &["WORD"],
         Placement,
-        "span (default): number ranks as they are dealt; fill, slot: the ranks of a unit in a row.",
+        "Number them: span (default) as dealt; fill: those of a unit in a row; node: one of each \
+         host in turn; package, numa, core: the same within a host; (vector,(HOST,HOSTS,EACH)).",
     ),
     row(
         Id::ReportBindings,
@@ -333,8 +343,15 @@ pub const ROWS: &[Row] = &[
         "The network that TCP connections between hosts use: eth1, or 10.0.0.0/8.",
     ),
     row(
+        Id::Ports,
+        &["ports", "port-range"],
+        &["FIRST-LAST"],
+        Hosts,
+        "The ports that ranks may listen on: 5000-5100, for firewalls. Also STRAIT_TCP_PORTS.",
+    ),
+    row(
         Id::NotYetValue,
-        &["configfile", "app", "rankfile", "membind", "wait", "wrap", "debug", "set", "tune"],
+        &["rankfile", "membind", "wait", "wrap", "debug", "set", "tune"],
         &["VALUE"],
         NotYet,
         "Planned.",

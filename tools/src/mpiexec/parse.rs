@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::binding::{self, Unit};
+use super::config_file;
 use super::failure::Failure;
 use super::hosts::{self, Launcher};
 use super::option_table::{self, Id, Row};
@@ -14,13 +15,14 @@ use super::values;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use strait_transport::lane::tcp::interface::ENV_INTERFACE;
+use strait_transport::lane::tcp::ports::Ports;
 
 /// Reads the arguments after the program name.
 ///
 /// # Errors
 /// One sentence, with a suggestion where there is one.
 pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
-    let mut reader = Reader { args: args.into_iter().peekable() };
+    let mut reader = Reader { args: args.into_iter().peekable(), in_file: false };
     let mut options = Options::default();
     let mut programs = Vec::new();
     loop {
@@ -42,7 +44,6 @@ pub fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
 /// What concerns several options at once.
 fn check(request: &Request) -> Result<(), Failure> {
     let size = request.size();
-    request.options.map.check().map_err(Failure::usage)?;
     if size > values::RANKS_MAX {
         return Err(Failure::usage(format!(
             "{size} ranks in all, but a job has at most {}",
@@ -70,6 +71,8 @@ enum Next {
 
 struct Reader {
     args: std::iter::Peekable<std::vec::IntoIter<OsString>>,
+    /// They came from a file.
+    in_file: bool,
 }
 
 /// The options of one program, while they are read.
@@ -102,6 +105,10 @@ impl Reader {
                 _ => {}
             }
             let values = self.values(row, &spelled, inline)?;
+            if row.id == Id::ConfigFile {
+                self.read_on(&spelled, &values[0])?;
+                continue;
+            }
             if !apply_to_program(row.id, &spelled, &values, &mut draft)? {
                 self.apply_to_job(row.id, &spelled, &values, options)?;
             }
@@ -119,6 +126,20 @@ impl Reader {
         let is_counted = ranks.is_some();
         let ranks = ranks.unwrap_or(1);
         Ok(Next::Program(Program { ranks, is_counted, argv, directory, env }, more))
+    }
+
+    /// The programs stand in a file.
+    fn read_on(&mut self, spelled: &str, path: &str) -> Result<(), Failure> {
+        if let Some(more) = self.args.next() {
+            let more = more.to_string_lossy();
+            return Err(Failure::usage(format!("{spelled} {path}: '{more}' stands behind it"))
+                .help("the file names all programs; options for all of them come before it"));
+        }
+        if std::mem::replace(&mut self.in_file, true) {
+            return Err(Failure::usage(format!("{spelled} {path}: a file names another one")));
+        }
+        self.args = config_file::words(spelled, path)?.into_iter().peekable();
+        Ok(())
     }
 
     fn values(
@@ -192,6 +213,7 @@ impl Reader {
             Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
             Id::Prefix => options.prefix = Some(value.to_owned()),
             Id::Interface => options.env.set.push((ENV_INTERFACE.into(), Some(value.into()))),
+            Id::Ports => options.env.set.push(ports(spelled, value)?),
             Id::Launcher => launcher(spelled, value, options)?,
             Id::LauncherExec => {
                 options.launcher = match options.launcher {
@@ -214,6 +236,7 @@ impl Reader {
             }
             Id::ExitCodes => options.exit_codes = true,
             Id::Ranks
+            | Id::ConfigFile
             | Id::Directory
             | Id::Env
             | Id::EnvList
@@ -224,6 +247,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The variable that limits the ports of ranks.
+fn ports(spelled: &str, value: &str) -> Result<(OsString, Option<OsString>), Failure> {
+    Ok((Ports::VARIABLE.into(), Some(values::ports(spelled, value)?.into())))
 }
 
 /// The words of an I/O error without its number.

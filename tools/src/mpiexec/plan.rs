@@ -14,6 +14,7 @@ use crate::prefix::Prefix;
 use std::ffi::{CString, OsStr};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use strait_transport::node::RankOrder;
 
 /// One program, ready for execve.
 pub struct Prepared {
@@ -36,8 +37,12 @@ pub struct Plan<'a> {
     pub request: &'a Request,
     /// Name of this host.
     pub host: String,
-    /// The first of these ranks.
+    /// The first process of this host; ours are numbered from here on.
     pub first: u32,
+    /// Their ranks.
+    pub ranks: Vec<u32>,
+    /// Which rank each process of the job is.
+    pub order: RankOrder,
     /// Ranks of the whole job.
     pub job_size: u32,
     /// Our own libraries, if they are installed beside us.
@@ -59,31 +64,30 @@ impl<'a> Plan<'a> {
         request: &'a Request,
         host: String,
         ours: &Variables,
-        ranks: Range<u32>,
+        processes: Range<u32>,
+        order: RankOrder,
     ) -> Result<Plan<'a>, Failure> {
         let prefix = Prefix::of_this_executable();
+        let first = processes.start;
+        let ranks: Vec<u32> = processes.map(|process| order.rank_of(process)).collect();
         let mut programs = Vec::new();
-        let mut program_of = Vec::new();
+        let mut program_of = vec![0; ranks.len()];
         let mut next = 0;
         for (index, program) in request.programs.iter().enumerate() {
-            let first = next.max(ranks.start);
-            next += program.ranks;
-            let end = next.min(ranks.end);
-            let here = end.saturating_sub(first);
-            program_of.resize(program_of.len() + here as usize, index);
-            let set = match here {
-                0 => "no rank".to_owned(),
-                1 => format!("rank {first}"),
-                _ => format!("ranks {first}-{}", end - 1),
-            };
-            let whom = format!("{set}, host {host}");
+            let own = next..next + program.ranks;
+            next = own.end;
+            let here: Vec<u32> = ranks.iter().copied().filter(|rank| own.contains(rank)).collect();
+            for (place, rank) in program_of.iter_mut().zip(&ranks) {
+                *place = if own.contains(rank) { index } else { *place };
+            }
+            let whom = format!("{}, host {host}", ranks_named(&here));
             let env =
                 environment::of_program(ours, &request.options.env, &program.env, prefix.as_ref());
             let search = env.get(OsStr::new("PATH")).or_else(|| ours.get(OsStr::new("PATH")));
             let search = search.map(|path| path.as_os_str());
-            let resolved = match here {
-                0 => program::unresolved(program),
-                _ => program::resolve(program, search, &whom)?,
+            let resolved = match here.is_empty() {
+                true => program::unresolved(program),
+                false => program::resolve(program, search, &whom)?,
             };
             programs.push(Prepared {
                 path: c_string(resolved.path.as_os_str())?,
@@ -103,16 +107,34 @@ impl<'a> Plan<'a> {
             map: &options.map,
             size,
             is_shown: options.report_bindings || options.dry_run,
-            is_shared: options.launcher == Launcher::Fork && request.options.hosts.len() > 1,
+            is_shared: options.launcher == Launcher::Fork && size < request.size(),
             variable: &|name| Some(ours.get(OsStr::new(name))?.to_string_lossy().into_owned()),
         })?;
-        let (first, job_size) = (ranks.start, request.size());
-        Ok(Plan { request, host, first, job_size, prefix, programs, program_of, placement })
+        let job_size = request.size();
+        Ok(Plan {
+            request,
+            host,
+            first,
+            ranks,
+            order,
+            job_size,
+            prefix,
+            programs,
+            program_of,
+            placement,
+        })
     }
 
     /// Ranks of this host.
     pub fn size(&self) -> u32 {
         self.program_of.len() as u32
+    }
+
+    /// The number of a rank of this host among its processes; `None` for a rank of another one.
+    pub fn local_of(&self, rank: u32) -> Option<u32> {
+        let process = Some(rank).filter(|rank| *rank < self.job_size)?;
+        let local = self.order.process_of(process).checked_sub(self.first)?;
+        (local < self.size()).then_some(local)
     }
 
     /// The processors of a rank of this host, if it is to be bound.
@@ -121,9 +143,13 @@ impl<'a> Plan<'a> {
         sets[local_rank as usize].as_deref().filter(|_| *is_real)
     }
 
+    fn processors_shown(&self, rank: u32) -> Option<&[u32]> {
+        self.placement.sets[self.local_of(rank)? as usize].as_deref()
+    }
+
     /// Who may use what.
     pub fn bindings(&self) -> String {
-        self.placement.lines(&self.host, self.first)
+        self.placement.lines(&self.host, &self.ranks)
     }
 
     /// The plan as a table.
@@ -136,7 +162,8 @@ impl<'a> Plan<'a> {
             let ranks: Vec<u32> = (first..first + program.ranks).collect();
             first += program.ranks;
             let directory = program.directory.as_ref();
-            let bound = ranks.iter().any(|rank| self.placement.sets[*rank as usize].is_some());
+            let set = |rank: &u32| self.processors_shown(*rank);
+            let bound = ranks.iter().any(|rank| set(rank).is_some());
             let command: Vec<String> = std::iter::once(prepared.resolved.path.as_os_str())
                 .chain(prepared.resolved.argv[1..].iter().map(|text| text.as_os_str()))
                 .map(|text| text.to_string_lossy().into_owned())

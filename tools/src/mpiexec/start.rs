@@ -2,7 +2,7 @@
 //! Starts the ranks: pipes, files, processes, in the order of the ranks. The first one that cannot
 //! be started ends all.
 
-use super::environment::{self, JobFacts};
+use super::environment::{self, JobFacts, Who};
 use super::failure::{CODE_NOT_EXECUTABLE, CODE_NOT_FOUND, Failure};
 use super::label::{Meaning, expand};
 use super::parse::reason;
@@ -103,7 +103,7 @@ impl Starter<'_> {
         started: &mut Started,
     ) -> Result<(), Failure> {
         let options = &self.plan.request.options;
-        let rank = self.plan.first + local_rank;
+        let rank = self.plan.ranks[local_rank as usize];
         let index = self.plan.program_of[local_rank as usize];
         let prepared = &self.plan.programs[index];
         let pipe = || {
@@ -130,7 +130,8 @@ impl Starter<'_> {
         let err_file = files.open(options.err_file.as_deref(), rank, index, relay)?;
         let (pmi_ours, pmi_theirs) =
             pmi::pair().map_err(|errno| system("cannot make a socket", errno.into()))?;
-        let env = environment::of_rank(self.facts, rank, pmi_theirs.as_raw_fd());
+        let env =
+            environment::of_rank(self.facts, Who { rank, local_rank }, pmi_theirs.as_raw_fd());
         let start = Start {
             path: &prepared.path,
             argv: &prepared.argv,

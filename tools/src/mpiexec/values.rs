@@ -4,6 +4,7 @@
 
 use super::failure::Failure;
 use std::time::Duration;
+use strait_transport::lane::tcp::ports::Ports;
 
 /// Most ranks of one job on one host: each needs two pipes here, and Linux has 2^22 process ids.
 pub const RANKS_MAX: u32 = 65_536;
@@ -63,6 +64,19 @@ pub fn rank_list(option: &str, value: &str) -> Result<Vec<u32>, Failure> {
     list.sort_unstable();
     list.dedup();
     Ok(list)
+}
+
+/// A range of ports, `5000-5100` or hydra's `5000:5100`, as the ranks read it.
+///
+/// # Errors
+/// Not one.
+pub fn ports(option: &str, value: &str) -> Result<String, Failure> {
+    let text = value.replacen(':', "-", 1);
+    match Ports::parse(&text) {
+        Ok(ports) => Ok(ports.to_string()),
+        Err(_) => Err(Failure::usage(format!("{option} expects a range of ports, got '{value}'"))
+            .help("for example 5000-5100: each rank of a host listens on one of them")),
+    }
 }
 
 /// How many hosts one host starts; 0 for any number.
@@ -131,6 +145,17 @@ mod tests {
         assert_eq!(rank_set(&[0, 2, 3, 7]), "0,2-3,7");
         assert_eq!(ranks_named(&[4]), "rank 4");
         assert_eq!(ranks_named(&[0, 1, 2]), "ranks 0-2");
+    }
+
+    #[test]
+    fn ranges_of_ports() {
+        assert_eq!(ports("-ports", "5000-5100"), Ok("5000-5100".to_owned()));
+        assert_eq!(ports("-ports", "5000:5100"), Ok("5000-5100".to_owned()));
+        assert_eq!(ports("-ports", "7000"), Ok("7000-7000".to_owned()));
+        for wrong in ["", "x", "0-5", "5-4", "5000-70000", "5000:5100:2"] {
+            let failure = ports("-ports", wrong).expect_err(wrong);
+            assert!(failure.text.contains("-ports expects a range of ports"), "{}", failure.text);
+        }
     }
 
     #[test]

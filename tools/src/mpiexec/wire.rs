@@ -72,9 +72,9 @@ pub enum Command {
     Hasten,
     /// Send this signal to the ranks.
     Signal(i32),
-    /// Where do these ranks, which are yours, listen?
+    /// Where do these processes, which are yours, listen?
     Ask(Vec<u32>),
-    /// Here a rank of another host listens.
+    /// Here a process of another host listens.
     Address { rank: u32, bytes: Vec<u8> },
     /// Values that ranks with another MPI library put (pmi/), of any host.
     Values(Vec<(String, String)>),
@@ -93,9 +93,9 @@ pub enum Event {
     Ready,
     /// It cannot start.
     Refused(Failure),
-    /// Our ranks need the addresses of these ranks of other hosts.
+    /// Our ranks need the addresses of these processes of other hosts.
     Wants(Vec<u32>),
-    /// Here a rank of ours listens.
+    /// Here a process of ours listens.
     Address { rank: u32, bytes: Vec<u8> },
     /// Values that ranks of ours put, who bring another MPI library.
     Values(Vec<(String, String)>),
@@ -146,9 +146,9 @@ pub struct Seat {
     pub host: String,
     /// Number of the host in the job.
     pub index: usize,
-    /// Its first rank.
+    /// Its first process.
     pub first: u32,
-    /// Its ranks.
+    /// How many it has.
     pub count: u32,
     /// Standard input comes in frames.
     pub feeds_stdin: bool,
@@ -173,6 +173,8 @@ pub struct Order {
     pub request: Request,
     /// Addresses of the other hosts, as far as mpiexec can look them up.
     pub others: Vec<Ipv4Addr>,
+    /// Which rank each process is (spread.rs); empty where that is its number.
+    pub ranks: Vec<[u32; 3]>,
     /// Which ranks share a host, for ranks that bring another MPI library.
     pub mapping: String,
     /// The agent runs on the host of mpiexec, in its process group.

@@ -112,6 +112,26 @@ fn a_file_of_hwloc_describes_another_machine() {
 }
 
 #[test]
+fn ranks_are_numbered_by_units_of_a_machine_that_is_not_here() {
+    let shown = |args: &[&str]| {
+        let ran = on("pack:2 core:4", &[args, &["-n", "4", "-dry-run", "true"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.out
+    };
+    let out = shown(&["-map-by", "slot"]);
+    assert!(out.contains("processors 2-3  [././B/B][./././.]"), "{out}");
+    let out = shown(&["-map-by", "slot", "-rank-by", "package"]);
+    let line = |rank: u32| {
+        let name = format!("rank {rank}  host ");
+        out.lines().find(|line| line.starts_with(&name)).unwrap_or_default().to_owned()
+    };
+    let sets = ["0-1", "4-5", "2-3", "6-7"].map(|set| format!("processors {set}  ["));
+    for (rank, set) in (0..).zip(sets) {
+        assert!(line(rank).contains(&set), "{out}");
+    }
+}
+
+#[test]
 fn ranks_by_units() {
     let count = |args: &[&str]| {
         let ran = run(&[args, &["echo", "x"]].concat());
@@ -129,11 +149,25 @@ fn ranks_by_units() {
     let ran = placed(&["-map-by", "node", "-rank-by", "fill", "-n", "3"]);
     assert!(ran.out.contains("host one: ranks 0-1\nhost two: rank 2\n"), "{}", ran.out);
     for (args, says) in [
-        (&["-map-by", "node", "-n", "3"][..], "do not follow each other are not built yet"),
-        (&["-map-by", "ppr:1:node", "-n", "3"], "has room for 2 ranks here, not for 3"),
+        (&["-map-by", "node", "-n", "3"][..], "host one: ranks 0,2\nhost two: rank 1\n"),
+        (&["-map-by", "node", "-rank-by", "core", "-n", "3"], "one: ranks 0-1\nhost two: rank 2\n"),
+        (&["-rankmap", "cyclic", "-n", "4"], "host one: ranks 0,2\nhost two: ranks 1,3\n"),
+        (&["-rankmap", "(vector,(1,1,2),(0,1,1))", "-n", "4"], "one: rank 2\nhost two: ranks 0-1,"),
+        (&["-hosts", "one", "-map-by", "seq"], "host one: ranks 0,2\nhost two: rank 1\n3 ranks"),
+    ] {
+        let ran = placed(args);
+        assert_eq!(ran.code, Some(0), "{args:?} {}", ran.err);
+        // Which ranks run what stands between the hosts and the number.
+        let out = ran.out.replace("ranks 0-2: echo\n", "");
+        assert!(out.contains(says), "{args:?} {}", ran.out);
+    }
+    for (args, says) in [
+        (&["-map-by", "ppr:1:node", "-n", "3"][..], "has room for 2 ranks here, not for 3"),
         (&["-map-by", "ppr:1:package"], "needs the number of ranks"),
-        (&["-map-by", "seq", "-n", "2"], "not yet"),
-        (&["-rank-by", "numa", "-n", "2"], "-rank-by numa is not built yet"),
+        (&["-map-by", "seq", "-n", "3"], "has 2 places, for 3 ranks"),
+        (&["-rankmap", "(vector,(0,3,1))", "-n", "2"], "names host number 2, and there are 2"),
+        (&["-rankmap", "(vector,(0,1))", "-n", "2"], "expects a vector"),
+        (&["-rank-by", "dist", "-n", "2"], "not yet"),
     ] {
         let ran = placed(args);
         assert_eq!(ran.code, Some(2), "{args:?} {}", ran.out);

@@ -99,6 +99,38 @@ fn several_programs() {
 }
 
 #[test]
+fn programs_from_a_file() {
+    let dir = std::env::temp_dir().join(format!("strait-configfile-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let text = "# two programs\n-n 1 sh -c 'echo a $PMI_SIZE'\n\n\\\n-n 2 -env B \"x y\" \\\n  \
+                sh -c \"echo b \\$PMI_RANK \\$B\"\n";
+    let programs = file("programs", text);
+    let ran = run(&["-l", "-configfile", &programs]);
+    let mut lines: Vec<&str> = ran.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["[0] a 3", "[1] b 1 x y", "[2] b 2 x y"], "{}", ran.err);
+    let (open, empty) = (file("open", "echo 'x\n"), file("empty", "# nothing\n"));
+    let nested = file("nested", &format!("--app={programs}\n"));
+    for (args, says) in [
+        (&["-configfile", "/nowhere/x"][..], "-configfile: cannot read '/nowhere/x'"),
+        (&["--app", &open], "line 1: an open quote"),
+        (&["--app", &empty], "no program in"),
+        (&["--app", &nested], "a file names another one"),
+        (&["--app", &programs, "-n", "2"], "'-n' stands behind it"),
+    ] {
+        let ran = run(args);
+        assert_eq!(ran.code, Some(2), "{args:?} {}", ran.out);
+        assert!(ran.err.contains(says), "{args:?} {}", ran.err);
+    }
+    std::fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
 fn environment() {
     let env = |args: &[&str]| {
         let mut all = args.to_vec();

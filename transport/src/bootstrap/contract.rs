@@ -13,7 +13,7 @@
 pub const ENV_JOB: &str = "STRAIT_JOB";
 /// Name of the launcher's abstract socket, without the leading NUL byte.
 pub const ENV_SOCKET: &str = "STRAIT_SOCKET";
-/// Index of this process in the job.
+/// Rank of this process in the job.
 pub const ENV_RANK: &str = "STRAIT_RANK";
 /// Processes in the job.
 pub const ENV_SIZE: &str = "STRAIT_SIZE";

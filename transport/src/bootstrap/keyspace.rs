@@ -17,7 +17,7 @@
 
 use super::{Job, Origin, enter, from_hex};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan, RankState};
+use crate::node::{Claim, FAR_ADDRESS_BYTES_MAX, Node, NodePlan, RankOrder, RankState};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
@@ -50,6 +50,9 @@ pub(super) const ONE_PROGRAM: &str = "one launcher runs one MPI program per rank
 pub(super) trait KeySpace: Send {
     /// The ranks of this host, in ascending order.
     fn local_ranks(&mut self) -> Result<Vec<u32>>;
+    /// A number for the host of each rank; `None` where the launcher does not tell of all. Asked by
+    /// the first rank of a host only.
+    fn hosts_of_ranks(&mut self) -> Result<Option<Vec<u32>>>;
     /// Longest value.
     fn value_bytes_max(&self) -> usize;
     /// Keeps a value for others, who see it after the next fence.
@@ -117,16 +120,19 @@ pub(super) fn join(mut space: Box<dyn KeySpace>, rank: u32, size: u32) -> Result
 }
 
 pub(super) fn make_job(space: &mut dyn KeySpace, rank: u32, size: u32) -> Result<Job> {
-    let (first, local_size) = place(&space.local_ranks()?, rank)?;
-    let leads = rank == first;
-    let key_of_node = format!("strait-node-{first}");
+    let local_ranks = space.local_ranks()?;
+    let leader = leader_of(&local_ranks, rank)?;
+    let leads = rank == leader;
+    let key_of_node = format!("strait-node-{leader}");
     let mut made = None;
     let mut secret = [0; 48];
     if leads {
         // The others replace identity and key by those of rank 0.
         let (job, key) = ([0; 16], [0; 32]);
-        let plan = NodePlan { job, key, size, first_local_rank: first, local_size };
-        let node = Node::create(&plan)?;
+        let order = order_of(space, &local_ranks, size)?;
+        let (first_local_rank, local_size) = (order.process_of(leader), local_ranks.len() as u32);
+        let plan = NodePlan { job, key, size, first_local_rank, local_size };
+        let node = Node::create_ordered(&plan, &order)?;
         let place = format!("{}:{}", std::process::id(), node.descriptor().as_raw_fd());
         put_bytes(space, &key_of_node, place.as_bytes())?;
         made = Some(node);
@@ -143,11 +149,15 @@ pub(super) fn make_job(space: &mut dyn KeySpace, rank: u32, size: u32) -> Result
     };
     let mut node = match made {
         Some(node) => node,
-        None => open_of(&String::from_utf8_lossy(&need(space, first, &key_of_node)?))?,
+        None => open_of(&String::from_utf8_lossy(&need(space, leader, &key_of_node)?))?,
     };
     let (job, key) = secret.split_at(16);
     node.adopt(job.try_into().expect("16 bytes"), key.try_into().expect("32 bytes"));
-    let local_rank = rank - first;
+    let plan = node.plan_ref();
+    let local_rank = node.process_of(rank).wrapping_sub(plan.first_local_rank);
+    if plan.size != size || local_rank >= plan.local_size {
+        return refuse(format!("the memory of this host is not made for rank {rank} of {size}"));
+    }
     match node.record(local_rank).claim() {
         Claim::Won => {
             let job = enter(local_rank, node, Origin::Foreign)?;
@@ -207,7 +217,7 @@ fn with<T>(action: impl FnOnce(&mut dyn KeySpace) -> Result<T>) -> Option<T> {
     action(space.as_mut()?.as_mut()).ok()
 }
 
-/// Publishes this process's address, and waits until all have; `false` without such a launcher.
+/// Publishes the address of this rank, and waits until all have; `false` without such a launcher.
 pub(crate) fn publish_address(rank: u32, address: &[u8]) -> bool {
     with(|space| {
         put_bytes(space, &key_of_address(rank), address)?;
@@ -269,21 +279,40 @@ fn ask_for_abort(space: &mut Option<Box<dyn KeySpace>>, code: i32) {
     }
 }
 
-/// The first rank of this rank's host, and how many it has.
-fn place(local_ranks: &[u32], rank: u32) -> Result<(u32, u32)> {
-    if !local_ranks.contains(&rank) {
-        return refuse(format!(
+/// The first rank of this rank's host.
+fn leader_of(local_ranks: &[u32], rank: u32) -> Result<u32> {
+    match local_ranks.first() {
+        Some(first) if local_ranks.contains(&rank) => Ok(*first),
+        _ => refuse(format!(
             "the launcher says that ranks {local_ranks:?} are on this host, and this is rank {rank}"
-        ));
+        )),
     }
-    if !local_ranks.windows(2).all(|two| two[1] == two[0] + 1) {
+}
+
+/// Which rank each process is, as the first rank of a host finds out.
+fn order_of(space: &mut dyn KeySpace, local_ranks: &[u32], size: u32) -> Result<RankOrder> {
+    let Some(host_of) = space.hosts_of_ranks()? else {
+        // The first rank of a host where that shows refuses, so no other host goes on.
+        if local_ranks.windows(2).all(|two| two[1] == two[0] + 1) {
+            return Ok(RankOrder::default());
+        }
         return refuse(
-            "the ranks of a host are not consecutive, which Strait needs\n  help: srun \
-             --distribution=block, MPICH's mpiexec -map-by core, or Open MPI's mpirun --map-by slot"
+            "the ranks of a host do not follow each other, and the launcher does not say where all \
+             ranks are\n  help: srun --distribution=block, Open MPI's mpirun --map-by slot, or the \
+             mpiexec of Strait"
                 .to_owned(),
         );
+    };
+    let ours = local_ranks.first().and_then(|leader| host_of.get(*leader as usize));
+    let same = |(host, rank): (&u32, u32)| (Some(host) == ours).then_some(rank);
+    let here: Vec<u32> = host_of.iter().zip(0..).filter_map(same).collect();
+    if host_of.len() != size as usize || here != local_ranks {
+        return refuse(format!(
+            "the launcher says that ranks {local_ranks:?} share this host, and elsewhere that \
+             {here:?} do, of {size}"
+        ));
     }
-    Ok((local_ranks[0], local_ranks.len() as u32))
+    Ok(RankOrder::of_hosts(&host_of))
 }
 
 /// The memory that another process of this host holds open: `process:descriptor`.
@@ -309,7 +338,7 @@ fn await_others(job: &Job) -> Result<()> {
         if begun.elapsed() > OTHERS_TIME {
             return refuse(format!(
                 "rank {} of this host did not join within {} s",
-                job.first_local_rank + rank,
+                job.node.rank_of(job.first_local_rank + rank),
                 OTHERS_TIME.as_secs()
             ));
         }
@@ -334,11 +363,15 @@ mod tests {
     struct Shelf {
         limit: usize,
         values: HashMap<String, String>,
+        hosts: Option<Vec<u32>>,
     }
 
     impl KeySpace for Shelf {
         fn local_ranks(&mut self) -> Result<Vec<u32>> {
             Ok(vec![0])
+        }
+        fn hosts_of_ranks(&mut self) -> Result<Option<Vec<u32>>> {
+            Ok(self.hosts.clone())
         }
         fn value_bytes_max(&self) -> usize {
             self.limit
@@ -387,11 +420,29 @@ mod tests {
 
     #[test]
     fn places() {
-        assert_eq!(place(&[2, 3], 3).expect("a block"), (2, 2));
-        assert!(place(&[2, 3], 1).is_err());
-        assert!(place(&[], 0).is_err());
-        let error = place(&[0, 2], 0).expect_err("cyclic").to_string();
+        assert_eq!(leader_of(&[2, 3], 3).expect("a rank of this host"), 2);
+        assert!(leader_of(&[2, 3], 1).is_err());
+        assert!(leader_of(&[], 0).is_err());
+    }
+
+    #[test]
+    fn orders_of_launchers() {
+        let order = |hosts: Option<&[u32]>, local_ranks: &[u32], size| {
+            let hosts = hosts.map(<[u32]>::to_vec);
+            order_of(&mut Shelf { hosts, ..Shelf::default() }, local_ranks, size)
+        };
+        let cyclic: Option<&[u32]> = Some(&[0, 1, 0, 1]);
+        assert_eq!(order(cyclic, &[1, 3], 4).expect("two hosts").ranks(), [0, 2, 1, 3]);
+        assert!(order(Some(&[0, 0, 1]), &[0, 1], 3).expect("blocks").is_same());
+        assert!(order(None, &[2, 3], 4).expect("a block").is_same());
+        let error = order(None, &[0, 2], 4).expect_err("cyclic").to_string();
         assert!(error.contains("--distribution=block"), "{error}");
+        for (hosts, local_ranks, size) in
+            [(&[0, 1, 0, 1][..], &[0, 1][..], 4), (&[0, 1], &[0], 3), (&[0, 1], &[5], 2)]
+        {
+            let error = order(Some(hosts), local_ranks, size).expect_err("a contradiction");
+            assert!(error.to_string().contains("and elsewhere that"), "{error}");
+        }
     }
 
     #[test]

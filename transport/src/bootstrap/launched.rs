@@ -12,7 +12,7 @@
 
 use super::contract::{ENV_JOB, ENV_NODE_FD, ENV_RANK, ENV_SIZE, ENV_SOCKET, Hello};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Claim, Node, NodePlan, RankState};
+use crate::node::{Claim, Node, RankState};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, recvmsg, send, socket_with,
@@ -96,7 +96,7 @@ impl Environment {
     /// around this one is the rank.
     pub(super) fn report(&self, code: i32, text: &str) -> bool {
         let node = self.inherited().and_then(|descriptor| Node::open(descriptor).ok());
-        let Some(node) = node.filter(|node| self.check(&node.plan()).is_ok()) else { return false };
+        let Some(node) = node.filter(|node| self.check(node).is_ok()) else { return false };
         let record = node.record(self.local_rank(&node));
         if record.pid() != 0 {
             return false;
@@ -107,7 +107,7 @@ impl Environment {
     }
 
     fn join_inherited(&self, node: Node) -> Result<Joined> {
-        self.check(&node.plan())?;
+        self.check(&node)?;
         if let Some(reason) = self.claim(&node)? {
             return Ok(Joined::NotMeant(reason));
         }
@@ -127,7 +127,7 @@ impl Environment {
         };
         self.say_hello(&socket, true)?;
         let node = Node::open(receive_descriptor(&socket)?)?;
-        self.check(&node.plan())?;
+        self.check(&node)?;
         if let Some(reason) = self.claim(&node)? {
             return Ok(Joined::NotMeant(reason));
         }
@@ -140,19 +140,21 @@ impl Environment {
         super::inherited(self.node_descriptor?, |fd| Node::is_memory_of(fd, &self.job))
     }
 
-    fn check(&self, plan: &NodePlan) -> Result<()> {
-        let local = plan.first_local_rank..plan.first_local_rank + plan.local_size;
-        if plan.job != self.job || plan.size != self.size || !local.contains(&self.rank) {
+    fn check(&self, node: &Node) -> Result<()> {
+        let plan = node.plan_ref();
+        let is_here = self.rank < plan.size && self.local_rank(node) < plan.local_size;
+        if plan.job != self.job || plan.size != self.size || !is_here {
             return refuse(format!(
-                "the environment says rank {} of {}, but the node memory holds ranks {}..{} of {}",
-                self.rank, self.size, local.start, local.end, plan.size
+                "the environment says rank {} of {}, but the node memory is of another job or host \
+                 ({} of {} processes, from number {})",
+                self.rank, self.size, plan.local_size, plan.size, plan.first_local_rank
             ));
         }
         Ok(())
     }
 
     fn local_rank(&self, node: &Node) -> u32 {
-        self.rank - node.plan().first_local_rank
+        node.process_of(self.rank).wrapping_sub(node.plan_ref().first_local_rank)
     }
 
     /// Claims the record; `Some(reason)` when it belongs to a process around this one.

@@ -40,8 +40,10 @@ pub enum Origin {
 
 /// Who this process is and what it shares with the others.
 pub struct Job {
-    /// Index of this process in the job.
+    /// Index of this process in the job, whose processes are numbered host by host.
     pub rank: u32,
+    /// Its rank for the user, who may have laid ranks on the hosts in another order.
+    pub world_rank: u32,
     /// Processes in the job.
     pub size: u32,
     /// Index among the processes of this host.
@@ -206,8 +208,11 @@ fn enter(local_rank: u32, node: Node, origin: Origin) -> Result<Job> {
     record.publish_probe(std::ptr::from_ref(magic) as u64, *magic);
     crate::wait::settle_policy(&node, local_rank)?;
     record.set_state(RankState::Running);
+    let node = Arc::new(node);
+    crate::node::name_peers(&node);
     Ok(Job {
         rank,
+        world_rank: node.rank_of(rank),
         size: plan.size,
         local_rank,
         local_size: plan.local_size,
@@ -215,7 +220,7 @@ fn enter(local_rank: u32, node: Node, origin: Origin) -> Result<Job> {
         key: plan.key,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         origin,
-        node: Arc::new(node),
+        node,
     })
 }
 

@@ -131,17 +131,29 @@ fn call(port: &str, id: &str) -> Result<(OwnedFd, u32, u32)> {
     }
 }
 
-impl KeySpace for Pmi {
-    fn local_ranks(&mut self) -> Result<Vec<u32>> {
+impl Pmi {
+    /// The host of each rank.
+    fn nodes(&mut self) -> Result<Vec<u32>> {
         let mapping = self.get(0, "PMI_process_mapping")?.unwrap_or_default();
-        let Some(nodes) = nodes_of(&mapping, self.size) else {
-            return refuse(format!(
+        match nodes_of(&mapping, self.size) {
+            Some(nodes) => Ok(nodes),
+            None => refuse(format!(
                 "the launcher does not say which ranks share a host (PMI_process_mapping is \
                  `{mapping}`)\n  help: start the program with the mpiexec of Strait"
-            ));
-        };
+            )),
+        }
+    }
+}
+
+impl KeySpace for Pmi {
+    fn local_ranks(&mut self) -> Result<Vec<u32>> {
+        let nodes = self.nodes()?;
         let mine = nodes[self.rank as usize];
         Ok((0..self.size).filter(|rank| nodes[*rank as usize] == mine).collect())
+    }
+
+    fn hosts_of_ranks(&mut self) -> Result<Option<Vec<u32>>> {
+        self.nodes().map(Some)
     }
 
     fn value_bytes_max(&self) -> usize {
@@ -253,21 +265,14 @@ fn words(line: &str) -> HashMap<String, String> {
 /// The host of each rank: `(vector,(first,hosts,ranks of each),...)`, from the beginning again when
 /// it is at its end.
 fn nodes_of(mapping: &str, size: u32) -> Option<Vec<u32>> {
-    let body = mapping.trim().strip_prefix("(vector,")?.strip_suffix(')')?;
-    let mut blocks = Vec::new();
-    for block in body.split("),") {
-        let block = block.trim_start_matches('(').trim_end_matches(')');
-        let mut numbers = block.split(',').map(|text| text.trim().parse::<u32>());
-        let (first, hosts, each) =
-            (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        if each == 0 || hosts == 0 || numbers.next().is_some() {
-            return None;
-        }
-        blocks.push((first, hosts, each));
+    let mut rest = mapping.trim().strip_prefix("(vector,")?.strip_suffix(')')?;
+    let blocks = blocks(&mut rest, size as usize)?;
+    if !rest.is_empty() || blocks.is_empty() {
+        return None;
     }
     let mut nodes = Vec::with_capacity(size as usize);
     while nodes.len() < size as usize {
-        for (first, hosts, each) in &blocks {
+        for [first, hosts, each] in &blocks {
             for host in 0..*hosts {
                 let left = size as usize - nodes.len();
                 nodes.extend(std::iter::repeat_n(first + host, left.min(*each as usize)));
@@ -275,6 +280,38 @@ fn nodes_of(mapping: &str, size: u32) -> Option<Vec<u32>> {
         }
     }
     Some(nodes)
+}
+
+/// A list of blocks (first host, number of hosts, ranks of each) or `[list]xN`, which is the list
+/// so many times over; as many blocks as can matter to `size` ranks.
+fn blocks(rest: &mut &str, size: usize) -> Option<Vec<[u32; 3]>> {
+    let mut found = Vec::new();
+    loop {
+        if let Some(inside) = rest.strip_prefix('[') {
+            *rest = inside;
+            let list = blocks(rest, size)?;
+            *rest = rest.strip_prefix("]x")?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+            let times: usize = rest[..end].parse().ok()?;
+            *rest = &rest[end..];
+            let room = size.saturating_sub(found.len());
+            let all = times.checked_mul(list.len()).filter(|all| *all > 0)?;
+            found.extend(list.iter().copied().cycle().take(all.min(room)));
+        } else {
+            let (block, after) = rest.strip_prefix('(')?.split_once(')')?;
+            *rest = after;
+            let mut numbers = block.split(',').map(|text| text.trim().parse::<u32>());
+            let block = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
+            if block[1] == 0 || block[2] == 0 || numbers.next().is_some() {
+                return None;
+            }
+            found.extend((found.len() < size).then_some(block));
+        }
+        match rest.strip_prefix(',') {
+            Some(more) => *rest = more,
+            None => return Some(found),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -288,7 +325,23 @@ mod tests {
         assert_eq!(nodes("(vector,(0,2,2))", 4), Some(vec![0, 0, 1, 1]));
         assert_eq!(nodes("(vector,(0,1,3),(1,1,1))", 4), Some(vec![0, 0, 0, 1]));
         assert_eq!(nodes("(vector,(0,2,1))", 4), Some(vec![0, 1, 0, 1]));
-        for text in ["", "(vector,)", "(vector,(0,1))", "(vector,(0,1,0))", "(matrix,(0,1,2))"] {
+        // As MPICH 5 writes it.
+        assert_eq!(nodes("(vector,[(0,2,1)]x2)", 4), Some(vec![0, 1, 0, 1]));
+        assert_eq!(nodes("(vector,[(0,1,2)]x2,(1,1,1))", 5), Some(vec![0, 0, 0, 0, 1]));
+        assert_eq!(nodes("(vector,[(0,1,1),[(1,1,1)]x2]x1,(2,1,1))", 4), Some(vec![0, 1, 1, 2]));
+        assert_eq!(nodes("(vector,[(0,1,1)]x4000000000)", 3), Some(vec![0; 3]));
+        for text in [
+            "",
+            "(vector,)",
+            "(vector,(0,1))",
+            "(vector,(0,1,0))",
+            "(matrix,(0,1,2))",
+            "(vector,[(0,1,1)])",
+            "(vector,[(0,1,1)]x)",
+            "(vector,[(0,1,1)]x0)",
+            "(vector,[(0,1,1)",
+            "(vector,(0,1,1)])",
+        ] {
             assert_eq!(nodes(text, 2), None, "{text}");
         }
     }

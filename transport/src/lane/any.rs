@@ -574,7 +574,10 @@ impl Lanes {
 #[cold]
 fn unreachable(peer: u32, is_local: bool) -> Error {
     let names = if is_local { "shm, tcp, ofi or ucx" } else { "tcp, ofi or ucx" };
-    Error::new(Kind::Config(format!("no lane reaches rank {peer}: STRAIT_LANES must name {names}")))
+    Error::new(Kind::Config(format!(
+        "no lane reaches rank {}: STRAIT_LANES must name {names}",
+        Peer(peer)
+    )))
 }
 
 #[inline]

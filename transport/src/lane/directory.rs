@@ -55,8 +55,9 @@ impl NodeDirectory {
 }
 
 impl NodeDirectory {
+    /// As a launcher of others knows this process.
     fn rank(&self) -> u32 {
-        self.first_local_rank + self.local_rank
+        self.node.rank_of(self.first_local_rank + self.local_rank)
     }
 }
 
@@ -76,7 +77,7 @@ impl Directory for NodeDirectory {
         }
         let found = self.node.far_address(peer.0);
         if found.is_none() && keyspace::is_joined() {
-            let asked = keyspace::address(peer.0)?;
+            let asked = keyspace::address(self.node.rank_of(peer.0))?;
             self.node.set_far_address(peer.0, &asked);
             return Some(asked);
         }

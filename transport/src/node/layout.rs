@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What lies where in the node memory: a header page, the table of call names, a page for each
 //! rank's record, then each rank's ring, slab, cells and rings of pairs, then the desks of boards,
-//! then, in a job of several hosts, the addresses of all ranks as far as somebody here asked.
+//! then, in a job of several hosts, the addresses of all ranks as far as somebody here asked, then
+//! the order of the ranks, where it is not that of the processes.
 //!
 //! Invariants:
 //! 1. Everything is found by offsets computed from the plan; no pointer is ever stored.
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -147,6 +148,8 @@ pub(crate) struct Facts {
     pub(crate) local_size: u32,
     pub(crate) job: [u8; 16],
     pub(crate) key: [u8; 32],
+    /// 1: the table of ranks and processes is there.
+    pub(crate) ordered: u64,
 }
 
 /// A rank's page.
@@ -220,6 +223,9 @@ pub struct NodeLayout {
     slot_count: u32,
     /// Ranks of the job, if it spans several hosts, else 0.
     far_count: u32,
+    /// Ranks of the job, if they are numbered otherwise than its processes, else 0.
+    order_count: u32,
+    size: u32,
 }
 
 impl NodeLayout {
@@ -235,7 +241,23 @@ impl NodeLayout {
             local_size,
             slot_count: if crowded { SLOT_COUNT_CROWDED } else { SLOT_COUNT },
             far_count: if size > local_size { size } else { 0 },
+            order_count: 0,
+            size,
         }
+    }
+
+    /// The same with a table of ranks and processes, or without one.
+    pub(crate) fn ordered(self, is_ordered: bool) -> NodeLayout {
+        NodeLayout { order_count: if is_ordered { self.size } else { 0 }, ..self }
+    }
+
+    /// Entries of that table, in each direction.
+    pub(crate) fn order_count(&self) -> u32 {
+        self.order_count
+    }
+
+    pub(crate) fn order_offset(&self) -> usize {
+        self.far_offset(self.far_count).next_multiple_of(PAGE_BYTES)
     }
 
     /// Words of the bitmap of ranks whose address is wanted.
@@ -328,7 +350,8 @@ impl NodeLayout {
 
     /// Bytes of the whole memory.
     pub fn total_bytes(&self) -> usize {
-        self.far_offset(self.far_count).next_multiple_of(PAGE_BYTES)
+        let order = 2 * self.order_count as usize * size_of::<AtomicU32>();
+        (self.order_offset() + order).next_multiple_of(PAGE_BYTES)
     }
 
     /// The budget in words: what is reserved, and what a rank can touch at most.
@@ -376,11 +399,12 @@ impl Facts {
             local_size: plan.local_size,
             job: plan.job,
             key: plan.key,
+            ordered: u64::from(layout.order_count > 0),
         }
     }
 
-    /// Checks all that can be checked and gives the plan back.
-    pub(crate) fn check(&self, mapped_bytes: u64) -> Result<NodePlan> {
+    /// Checks all that can be checked; the plan, and where things lie.
+    pub(crate) fn check(&self, mapped_bytes: u64) -> Result<(NodePlan, NodeLayout)> {
         let refuse = |text: String| Err(Error::new(Kind::Bootstrap(text)));
         if self.magic != MAGIC {
             return refuse("the node memory is not Strait's: its first bytes are wrong".to_owned());
@@ -403,7 +427,7 @@ impl Facts {
             local_size: self.local_size,
         };
         plan.check()?;
-        let layout = NodeLayout::of_part(plan.local_size, plan.size);
+        let layout = NodeLayout::of_part(plan.local_size, plan.size).ordered(self.ordered != 0);
         let expected = layout.total_bytes() as u64;
         if self.total_bytes != expected || mapped_bytes < expected {
             return refuse(format!(
@@ -412,6 +436,6 @@ impl Facts {
                 self.total_bytes, plan.local_size
             ));
         }
-        Ok(plan)
+        Ok((plan, layout))
     }
 }

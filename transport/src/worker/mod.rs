@@ -516,11 +516,11 @@ impl Worker {
     /// How messages to this peer are carried, as a table.
     pub fn describe_plan(&mut self, peer: Peer) -> String {
         let Some(endpoint) = self.core.endpoints.get(peer.0 as usize) else {
-            return format!("peer {} is not in this job\n", peer.0);
+            return format!("peer {peer} is not in this job\n");
         };
         let lane = endpoint.lane;
         let plan = Plan::new(self.lanes.capabilities(lane, peer), self.core.grant);
-        format!("peer {} over {lane:?}: {plan}", peer.0)
+        format!("peer {peer} over {lane:?}: {plan}")
     }
 
     /// What this worker has done, and what it holds now.

@@ -122,11 +122,11 @@ pub unsafe fn MPI_Abort<A: Abi>(comm: A::Handle, errorcode: c_int) -> c_int {
             let note = if code == 0 { " (the job ends with 1: it was aborted)" } else { "" };
             let mut text = format!(
                 "MPI_Abort was called by rank {} on host {}, on {place}, with code {code}{note}",
-                entry.job.rank, entry.job.host
+                entry.job.world_rank, entry.job.host
             );
             // Who gives up because another one is gone is not the cause.
             if let Some(peer) = entry.any_lost() {
-                text += &format!("\nnote: rank {}{IS_LOST}its end came first", peer.0);
+                text += &format!("\nnote: rank {peer}{IS_LOST}its end came first");
             }
             die(entry, code, &text)
         }

@@ -43,10 +43,10 @@ pub fn fatal_text(entry: &Entry, place: Option<&str>, error: &MpiError) -> Strin
     let job = &entry.job;
     let mut text = format!(
         "error[S0110]: rank {} failed in {}: {}\n  --> rank {} of {}, host {}, pid {}",
-        job.rank,
+        job.world_rank,
         entry.name,
         error.text,
-        job.rank,
+        job.world_rank,
         job.size,
         job.host,
         std::process::id()
@@ -78,7 +78,7 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
         if text.contains(IS_LOST) {
             std::thread::sleep(LAUNCHER_TIME);
         }
-        if job.node.request_abort(job.rank, code) {
+        if job.node.request_abort(job.world_rank, code) {
             tell(text);
         }
         bootstrap::abort_foreign(code);
@@ -89,7 +89,7 @@ pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
         await_the_end(libc::SIG_DFL);
     } else {
         ABORT_CODE.store(code, Ordering::Relaxed);
-        if job.node.request_abort(job.rank, code) && bootstrap::call_launcher() {
+        if job.node.request_abort(job.world_rank, code) && bootstrap::call_launcher() {
             await_the_end(leave as *const () as libc::sighandler_t);
         }
     }
@@ -129,7 +129,7 @@ pub fn die_outside(code: c_int, text: &str) -> ! {
 pub fn remember(entry: &Entry) {
     let job = &entry.job;
     if job.origin == Origin::Launched {
-        let _ = FINALIZED_AS.set((job.node.clone(), job.local_rank, job.rank));
+        let _ = FINALIZED_AS.set((job.node.clone(), job.local_rank, job.world_rank));
     }
 }
 

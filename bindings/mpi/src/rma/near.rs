@@ -81,7 +81,7 @@ fn not_there(
     if let Some(lost) = runtime.worker.loss_among(&[peer]) {
         return Err(lost.into());
     }
-    let text = format!("{bytes} bytes at {address:#x} of process {}: {what}", peer.0);
+    let text = format!("{bytes} bytes at {address:#x} of process {peer}: {what}");
     error(class::RMA_RANGE, text)
 }
 

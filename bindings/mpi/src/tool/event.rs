@@ -246,7 +246,7 @@ pub fn collect(entry: &mut Entry) {
             Happening::Unexpected => UNEXPECTED,
             Happening::Announced => RENDEZVOUS,
         };
-        let numbers = [note.peer as c_int, note.envelope.tag as c_int];
+        let numbers = [entry.job.node.rank_of(note.peer) as c_int, note.envelope.tag as c_int];
         Instance { kind, time, values: (numbers, note.bytes as i64) }
     };
     let lost = keep(notes.iter().map(instance)) as i64 + dropped as i64;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `-map-by` and `-rank-by`: which rank goes to which unit of a host.
+//! `-map-by` and `-rank-by`: which rank goes to which host (spread.rs) and unit of it.
 #![forbid(unsafe_code)]
 
 use crate::mpiexec::failure::Failure;
@@ -48,8 +48,12 @@ pub struct Mapping {
     pub cores_each: Option<u32>,
     /// The ranks of a unit are numbered one after the other (`-rank-by fill`).
     pub fill: bool,
-    /// The unit of `-rank-by`, which must be that of `-map-by`.
+    /// Ranks are numbered by taking one from each unit of this kind in turn.
     pub rank_by: Option<Unit>,
+    /// The list of hosts names the host of each rank (`seq`).
+    pub is_sequence: bool,
+    /// Blocks of hosts: the first, how many, ranks of each; over and over (`-rankmap`).
+    pub vector: Option<Vec<[u32; 3]>>,
 }
 
 impl Mapping {
@@ -73,23 +77,6 @@ impl Mapping {
         }
         Ok(places)
     }
-
-    /// What is wrong with both options together.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub fn check(&self) -> Result<(), String> {
-        match (self.rank_by, self.by) {
-            (None, _) => Ok(()),
-            (Some(rank), Some(map)) if rank == map && self.per_unit.is_none() => Ok(()),
-            // In blocks, one after the other, is what ranks of one host are by slots anyway.
-            (Some(Unit::Host), None) => Ok(()),
-            (Some(rank), _) => Err(format!(
-                "-rank-by {rank} is not built yet, except beside -map-by {rank}; -rank-by fill \
-                 numbers the ranks of a unit one after the other"
-            )),
-        }
-    }
 }
 
 /// The unit of a word; `None` for another word.
@@ -108,8 +95,7 @@ pub fn unit_of(word: &str) -> Option<Unit> {
 }
 
 /// Words that other launchers know, and this one does not have.
-const NOT_BUILT: &[&str] =
-    &["seq", "rankfile", "dist", "pe-list", "hwtcpus", "nooversubscribe", "vector", "cyclic"];
+const NOT_BUILT: &[&str] = &["rankfile", "dist", "pe-list", "hwtcpus", "nooversubscribe"];
 
 fn unknown(spelled: &str, value: &str, word: &str) -> Failure {
     if NOT_BUILT.iter().any(|known| word.trim_start_matches('(').starts_with(known)) {
@@ -118,8 +104,8 @@ fn unknown(spelled: &str, value: &str, word: &str) -> Failure {
         ));
     }
     Failure::usage(format!("{spelled} does not know '{value}'")).help(
-        "it knows slot, hwthread, core, l1cache to l3cache, numa, package, node, ppr:N:UNIT; each \
-         also with PE=N, such as package:PE=2",
+        "it knows slot, hwthread, core, l1cache to l3cache, numa, package, node, seq, ppr:N:UNIT; \
+         each also with PE=N, such as package:PE=2",
     )
 }
 
@@ -129,12 +115,13 @@ fn unknown(spelled: &str, value: &str, word: &str) -> Failure {
 /// A word that is unknown, or known and not built.
 pub fn map_by(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
     let lower = value.to_ascii_lowercase();
-    let (mut by, mut per_unit) = (None, None);
+    let (mut by, mut per_unit, mut is_sequence) = (None, None, false);
     let mut words = lower.split([':', ',']);
     let first = words.next().unwrap_or("");
     match first {
         // `:OVERSUBSCRIBE` is a modifier alone.
         "" | "slot" | "none" | "fill" => {}
+        "seq" => is_sequence = true,
         "ppr" => {
             let number = words.next().and_then(|number| number.parse::<u32>().ok());
             let unit = words.next().and_then(unit_of);
@@ -166,6 +153,7 @@ pub fn map_by(spelled: &str, value: &str, options: &mut Options) -> Result<(), F
     }
     let map = &mut options.map;
     (map.by, map.per_unit, map.cores_each) = (by, per_unit, cores_each.or(map.cores_each));
+    map.is_sequence = is_sequence;
     Ok(())
 }
 
@@ -175,23 +163,53 @@ pub fn map_by(spelled: &str, value: &str, options: &mut Options) -> Result<(), F
 /// As [`map_by`].
 pub fn rank_by(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
     let lower = value.to_ascii_lowercase();
-    match lower.trim_start_matches(':').split([':', ',']).next().unwrap_or("") {
-        "slot" | "fill" | "block" => options.map.fill = true,
+    if lower.trim_start_matches('(').starts_with("vector") {
+        options.map.vector = Some(vector(spelled, &lower)?);
+        return Ok(());
+    }
+    let word = lower.trim_start_matches(':').split([':', ',']).next().unwrap_or("");
+    let (fill, unit) = match word {
+        "slot" | "fill" | "block" => (true, None),
         // As it is without the option.
-        "span" | "none" => {}
-        word => match unit_of(word) {
-            Some(unit) => options.map.rank_by = Some(unit),
-            None if NOT_BUILT
-                .iter()
-                .any(|known| word.trim_start_matches('(').starts_with(known)) =>
-            {
+        "span" | "none" => (false, None),
+        "cyclic" => (false, Some(Unit::Host)),
+        _ => match unit_of(word) {
+            Some(unit) => (false, Some(unit)),
+            None if NOT_BUILT.iter().any(|known| word.starts_with(known)) => {
                 return Err(unknown(spelled, value, word));
             }
             None => {
-                return Err(Failure::usage(format!("{spelled} does not know '{value}'"))
-                    .help("it knows slot, fill, span, and the unit of -map-by"));
+                return Err(Failure::usage(format!("{spelled} does not know '{value}'")).help(
+                    "it knows slot, fill, span, the units of -map-by such as core, package and \
+                     node, block, cyclic, and (vector,(FIRST HOST,HOSTS,RANKS EACH),...)",
+                ));
             }
         },
-    }
+    };
+    (options.map.fill, options.map.rank_by) = (fill, unit);
     Ok(())
+}
+
+/// Reads `(vector,(0,2,1),(2,1,4))`.
+fn vector(spelled: &str, value: &str) -> Result<Vec<[u32; 3]>, Failure> {
+    let wrong = || {
+        Failure::usage(format!("{spelled} expects a vector, got '{value}'")).help(
+            "(vector,(0,2,1)) deals ranks to two hosts in turn, from host 0: first host, number of \
+             hosts, ranks of each; over and over again",
+        )
+    };
+    let inside = value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(value);
+    let list = inside.strip_prefix("vector").ok_or_else(wrong)?.replace(' ', "");
+    let mut blocks = Vec::new();
+    for block in list.strip_prefix(",(").ok_or_else(wrong)?.split(",(") {
+        let numbers = block.strip_suffix(')').ok_or_else(wrong)?.split(',');
+        let numbers: Vec<u32> =
+            numbers.map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        blocks.push(<[u32; 3]>::try_from(numbers).map_err(|_| wrong())?);
+    }
+    // Otherwise no rank would ever get a host.
+    match blocks.iter().all(|[_, count, each]| *count > 0 && *each > 0) {
+        true => Ok(blocks),
+        false => Err(wrong()),
+    }
 }

@@ -16,6 +16,7 @@ pub use placement::{Placement, Wish, is_narrowed};
 
 use super::failure::Failure;
 use super::request::{BindTo, Request};
+use super::spread;
 use super::values::rank_set;
 use crate::machine::{Core, Detail, Machine};
 use std::path::Path;
@@ -41,18 +42,21 @@ pub fn allowed_processors() -> Vec<u32> {
     (0..rustix::thread::CpuSet::MAX_CPU as u32).filter(|cpu| mask.is_set(*cpu as usize)).collect()
 }
 
-/// Says how many ranks there are where only `ppr:N:UNIT` does.
+/// Says how many ranks there are where only `ppr:N:UNIT` or the list of hosts does.
 ///
 /// # Errors
 /// It cannot be known: there are several programs, or other hosts.
 pub fn count_ranks(request: &mut Request) -> Result<(), Failure> {
     let options = &request.options;
-    let (Some(each), Some(by)) = (options.map.per_unit, options.map.by) else { return Ok(()) };
     let [program] = &mut request.programs[..] else { return Ok(()) };
     if program.is_counted {
         return Ok(());
     }
-    let hosts = options.hosts.len().max(1);
+    if options.map.is_sequence && !options.hosts.is_empty() {
+        program.ranks = options.hosts.iter().map(|host| host.slots.unwrap_or(1)).sum();
+    }
+    let (Some(each), Some(by)) = (options.map.per_unit, options.map.by) else { return Ok(()) };
+    let hosts = spread::merged(&options.hosts).len().max(1);
     let units = match by {
         Unit::Host => hosts,
         _ if hosts > 1 => {
@@ -99,7 +103,7 @@ pub fn sets(how: &BindTo, mapping: &Mapping, size: u32, cores: &[Core]) -> Resul
         ranks_of[*unit as usize] += 1;
     }
     let mut taken = vec![0_usize; units.len()];
-    let mut sets = Vec::new();
+    let mut shares = Vec::new();
     for unit in places.iter().map(|unit| *unit as usize) {
         let (here, place, all) = (&units[unit], taken[unit], ranks_of[unit]);
         taken[unit] += 1;
@@ -116,9 +120,46 @@ pub fn sets(how: &BindTo, mapping: &Mapping, size: u32, cores: &[Core]) -> Resul
             None if to <= Unit::Core => return Ok(vec![None; size as usize]),
             None => &here[place % here.len()..=place % here.len()],
         };
-        sets.push(Some(grown(share, to, &parts)));
+        shares.push(share);
     }
-    Ok(sets)
+    if let Some(by) = mapping.rank_by {
+        shares = numbered(shares, by)?;
+    }
+    Ok(shares.into_iter().map(|share| Some(grown(share, to, &parts))).collect())
+}
+
+/// The shares in the order of their ranks: the first share of each unit, then the second ones.
+fn numbered<'a, 'b>(
+    shares: Vec<&'b [&'b Part<'a>]>,
+    by: Unit,
+) -> Result<Vec<&'b [&'b Part<'a>]>, Failure> {
+    let unknown = || {
+        Failure::usage(format!("-rank-by {by}: no {by} is known here"))
+            .help("strait info --topology shows what is known")
+    };
+    // Cores are in the order of the units that they are in.
+    let mut units: Vec<(usize, u64)> = Vec::new();
+    for share in &shares {
+        let first = (share[0].core_index, key_of(share[0], by).ok_or_else(unknown)?);
+        units.push(first);
+    }
+    units.sort_unstable();
+    let mut order: Vec<u64> = Vec::new();
+    for (_, key) in units {
+        if !order.contains(&key) {
+            order.push(key);
+        }
+    }
+    let mut taken = vec![0_usize; order.len()];
+    let mut places = Vec::new();
+    for share in shares {
+        let key = key_of(share[0], by).ok_or_else(unknown)?;
+        let unit = order.iter().position(|one| *one == key).expect("units of these shares");
+        places.push((taken[unit], unit, share));
+        taken[unit] += 1;
+    }
+    places.sort_by_key(|(round, unit, _)| (*round, *unit));
+    Ok(places.into_iter().map(|(_, _, share)| share).collect())
 }
 
 /// Whether there is a unit for each rank.

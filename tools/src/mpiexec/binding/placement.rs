@@ -127,8 +127,9 @@ impl Placement {
         ))
     }
 
-    /// Who may use what: a line for each rank, or for neighbours with the same.
-    pub fn lines(&self, host: &str, first: u32) -> String {
+    /// Who may use what: a line for each rank, or for neighbours with the same. `ranks` has one for
+    /// each set.
+    pub fn lines(&self, host: &str, ranks: &[u32]) -> String {
         let read;
         let machine = match &self.foreign {
             Some(foreign) => &foreign.machine,
@@ -138,12 +139,12 @@ impl Placement {
             }
         };
         let mut rows: Vec<[String; 3]> = Vec::new();
-        let mut rank = first;
+        let mut rest = ranks;
         for run in self.sets.chunk_by(|a, b| a == b) {
-            let ranks: Vec<u32> = (rank..rank + run.len() as u32).collect();
-            rank += run.len() as u32;
+            let (here, others) = rest.split_at(run.len());
+            rest = others;
             let words = run[0].as_ref().map_or("all".to_owned(), |set| rank_set(set));
-            rows.push([ranks_named(&ranks), words, machine.picture(run[0].as_deref())]);
+            rows.push([ranks_named(here), words, machine.picture(run[0].as_deref())]);
         }
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
         let (names, numbers) = (width(0), width(1));

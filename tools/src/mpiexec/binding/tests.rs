@@ -20,7 +20,6 @@ fn placed(text: &str, bind: &str, map: &str, size: u32) -> Result<Vec<(u32, usiz
         crate::mpiexec::parse::bind_to("-bind-to", bind, options)
     };
     read(&mut options).map_err(|failure| failure.text)?;
-    options.map.check()?;
     let sets = sets(&options.bind_to, &options.map, size, &cores(text));
     let sets = sets.map_err(|failure| failure.text)?;
     Ok(sets.iter().flatten().map(|set| (set[0], set.len())).collect())
@@ -62,6 +61,31 @@ fn units_get_ranks_in_turn_or_one_after_the_other() {
 }
 
 #[test]
+fn ranks_are_numbered_by_units() {
+    let of = |map: &str, size| placed(TWO, "core", map, size).unwrap();
+    let firsts = |map: &str, size| of(map, size).iter().map(|set| set.0).collect::<Vec<_>>();
+    // As dealt, whatever it is dealt by, if it is numbered by the same.
+    for unit in ["package", "numa", "core", "hwthread"] {
+        assert_eq!(firsts(&format!("{unit} {unit}"), 4), firsts(unit, 4));
+    }
+    assert_eq!(firsts("slot", 4), [0, 8, 16, 24]);
+    assert_eq!(firsts("slot package", 4), [0, 16, 8, 24]);
+    assert_eq!(firsts("package core", 4), [0, 8, 16, 24]);
+    assert_eq!(
+        firsts("core package", 10),
+        [0, 2, 4, 6, 8, 10, 12, 14, 16, 18].map(|core| {
+            // Eight cores of the first package have a rank, two of the other.
+            [0, 16, 2, 18, 4, 6, 8, 10, 12, 14][core / 2]
+        })
+    );
+    assert_eq!(firsts("ppr:2:numa package", 8), [0, 16, 4, 20, 8, 24, 12, 28]);
+    assert_eq!(firsts("package node", 4), firsts("package", 4));
+    // Bound to more than their share, or not at all, they have the same numbers.
+    assert_eq!(placed(TWO, "package", "slot package", 4).unwrap()[1], (16, 16));
+    assert_eq!(placed(TWO, "core", "slot core", 40).unwrap(), []);
+}
+
+#[test]
 fn a_rank_can_have_the_unit_its_cores_are_in() {
     let of = |bind: &str, map: &str, size| placed(TWO, bind, map, size).unwrap();
     assert_eq!(of("numa", "", 2), [(0, 8), (16, 8)]);
@@ -82,10 +106,12 @@ fn what_has_no_room_is_an_error() {
         ("core", "package:PE=8", 3, "2 ranks with PE=8 need 16 cores in one place, which has 8"),
         ("core", "l3cache", 2, "no l3cache is known here"),
         ("core", "rack", 2, "does not know 'rack'"),
-        ("core", "seq", 2, "not yet"),
+        ("core", "core l3cache", 2, "-rank-by l3cache: no l3cache is known here"),
+        ("core", "core (vector,(0,1))", 2, "expects a vector"),
+        ("core", "core (vector,(0,0,1))", 2, "expects a vector"),
         ("core", "package:NOOVERSUBSCRIBE", 2, "not yet"),
         ("core", "ppr:2", 2, "does not know 'ppr:2'"),
-        ("core", "numa package", 2, "-rank-by package is not built yet"),
+        ("core", "numa rack", 2, "does not know 'rack'"),
         ("core", "core:PE=0", 2, "PE= expects"),
         ("board:3", "", 2, "does not know 'board:3'"),
         ("rack", "", 2, "does not know 'rack'"),

@@ -8,6 +8,7 @@ use crate::mpiexec::ending::Cause;
 use crate::mpiexec::failure::Failure;
 use crate::mpiexec::report::Summary;
 use crate::mpiexec::request::Stdin;
+use crate::mpiexec::spread;
 use crate::mpiexec::wire::{self, ALL, Branch, Command, Kind, Order, Seat};
 use std::ffi::OsString;
 use std::time::Instant;
@@ -29,7 +30,7 @@ const ADDRESSES_MAX: usize = 9;
 
 impl Head<'_> {
     /// Tells each agent what it will run.
-    pub(super) fn give_orders(&mut self) -> Result<(), Failure> {
+    pub(super) fn give_orders(&mut self, mapping: String) -> Result<(), Failure> {
         let (job, key) = crate::mpiexec::fresh_secrets()?;
         let directory = std::env::current_dir()
             .map_err(|error| super::start::system("the working directory is gone", error))?;
@@ -44,7 +45,6 @@ impl Head<'_> {
         if let Stdin::Inherit(rank) = request.options.stdin {
             request.options.stdin = Stdin::Copy(Some(vec![rank]));
         }
-        let counts = self.agents.iter().map(|agent| agent.part.count);
         let order = Order {
             build: strait_transport::node::BUILD_ID.to_owned(),
             seat: self.seat(0),
@@ -54,7 +54,8 @@ impl Head<'_> {
             env: std::env::vars_os().filter(|(name, _)| !is_of_one_host(name)).collect(),
             request,
             others,
-            mapping: crate::mpiexec::pmi::mapping(counts),
+            mapping,
+            ranks: spread::runs(&self.order),
             is_local: false,
         };
         let mut fed = Vec::new();
@@ -80,7 +81,7 @@ impl Head<'_> {
     /// The place of a host.
     fn seat(&self, index: usize) -> Seat {
         let Agent { part, is_local, .. } = &self.agents[index];
-        let has = |rank: &u32| part.ranks().contains(rank);
+        let has = |rank: &u32| part.processes().contains(&self.order.process_of(*rank));
         let feeds_stdin = match &self.request.options.stdin {
             Stdin::Inherit(rank) => has(rank) && !is_local,
             Stdin::Copy(None) => true,
@@ -100,7 +101,8 @@ impl Head<'_> {
             // A rank of this host inherits our standard input itself.
             order.request.options.stdin = self.request.options.stdin.clone();
             if let Stdin::Inherit(rank) = order.request.options.stdin
-                && !self.agents[seat.index].part.ranks().contains(&rank)
+                && !(self.agents[seat.index].part.processes())
+                    .contains(&self.order.process_of(rank))
             {
                 order.request.options.stdin = Stdin::None;
             }
@@ -168,8 +170,8 @@ impl Head<'_> {
             }
             let askers = self.askers.entry(*rank).or_default();
             askers.push(asker);
-            // Hosts have consecutive ranks, in the order of the hosts.
-            let owner = self.agents.partition_point(|agent| agent.part.ranks().end <= *rank);
+            // Hosts have consecutive processes, in the order of the hosts.
+            let owner = self.agents.partition_point(|agent| agent.part.processes().end <= *rank);
             if owner < self.agents.len() && askers.len() == 1 {
                 questions[owner].push(*rank);
             }

@@ -161,8 +161,9 @@ impl Job<'_> {
             self.link.as_ref().map_or(String::new(), |_| format!(" on host {}", self.plan.host))
         )];
         let doings = look.doings(&self.node);
-        let first = self.plan.first;
-        let doings = doings.into_iter().map(|(rank, doing)| (first + rank, doing)).collect();
+        let ranks = &self.plan.ranks;
+        let doings =
+            doings.into_iter().map(|(rank, doing)| (ranks[rank as usize], doing)).collect();
         let words = waiting::in_words(&doings, true);
         lines.extend(words.into_iter().map(|line| format!("   {line}")));
         self.relay.say(&lines.join("\n"));

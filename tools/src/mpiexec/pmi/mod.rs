@@ -73,8 +73,8 @@ pub struct JobFacts {
     pub name: String,
     /// Ranks of the job.
     pub size: u32,
-    /// The first rank of this host.
-    pub first: u32,
+    /// The ranks of this host.
+    pub ranks: Vec<u32>,
     /// Which ranks share a host, as [`mapping`] writes it.
     pub mapping: String,
     /// Numbers of the programs of a command line, by rank of this host.
@@ -93,16 +93,22 @@ pub struct Server {
     node: HashMap<String, String>,
 }
 
-/// Which ranks share a host, in the words of PMI, from the numbers of ranks of all hosts in their
-/// order: runs of hosts with equally many.
-pub fn mapping(counts: impl IntoIterator<Item = u32>) -> String {
-    let mut runs: Vec<(usize, usize, u32)> = Vec::new();
-    for (host, count) in counts.into_iter().enumerate() {
+/// Which ranks share a host, in the words of PMI, from the number of each rank's host: runs of
+/// hosts with equally many, which begin anew when they are at their end.
+pub fn mapping(host_of: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32, u32)> = Vec::new();
+    for block in host_of.chunk_by(|a, b| a == b) {
+        let (host, count) = (block[0], block.len() as u32);
         match runs.last_mut() {
-            Some((_, hosts, each)) if *each == count => *hosts += 1,
+            Some((first, hosts, each)) if *each == count && host == *first + *hosts => *hosts += 1,
             _ => runs.push((host, 1, count)),
         }
     }
+    let all = runs.len();
+    let is_period = |length: &usize| {
+        all.is_multiple_of(*length) && runs.chunks(*length).all(|chunk| *chunk == runs[..*length])
+    };
+    runs.truncate((1..=all).find(is_period).unwrap_or(all));
     let runs: Vec<String> =
         runs.iter().map(|(first, hosts, each)| format!(",({first},{hosts},{each})")).collect();
     format!("(vector{})", runs.concat())
@@ -227,7 +233,7 @@ impl Server {
                 vec![
                     ("pmi-version", version.to_owned()),
                     ("pmi-subversion", sub.to_owned()),
-                    ("rank", (self.facts.first + rank).to_string()),
+                    ("rank", self.facts.ranks[rank as usize].to_string()),
                     ("size", size),
                     ("appnum", program),
                     ("debugged", "FALSE".to_owned()),
@@ -376,6 +382,12 @@ mod tests {
     use super::*;
     use rustix::net::{RecvFlags, recv, send};
 
+    /// The host of each rank, where hosts have so many in blocks.
+    fn hosts_of(counts: &[u32]) -> Vec<u32> {
+        let times = |(host, count): (u32, &u32)| std::iter::repeat_n(host, *count as usize);
+        (0..).zip(counts).flat_map(times).collect()
+    }
+
     struct Ranks {
         server: Server,
         ends: Vec<OwnedFd>,
@@ -389,11 +401,12 @@ mod tests {
         /// The ranks of a host, of those with so many ranks each.
         fn on_a_host(counts: &[u32], host: usize) -> Ranks {
             let (ours, ends) = (0..counts[host]).map(|_| pair().unwrap()).unzip();
+            let first = counts[..host].iter().sum();
             let facts = JobFacts {
                 name: "job".into(),
                 size: counts.iter().sum(),
-                first: counts[..host].iter().sum(),
-                mapping: mapping(counts.iter().copied()),
+                ranks: (first..first + counts[host]).collect(),
+                mapping: mapping(&hosts_of(counts)),
                 programs: vec![0; counts[host] as usize],
             };
             Ranks { server: Server::new(facts, ours), ends }
@@ -473,10 +486,14 @@ mod tests {
 
     #[test]
     fn mappings_are_runs_of_equal_hosts() {
-        assert_eq!(mapping([4]), "(vector,(0,1,4))");
-        assert_eq!(mapping([2, 2, 2]), "(vector,(0,3,2))");
-        assert_eq!(mapping([2, 2, 1]), "(vector,(0,2,2),(2,1,1))");
-        assert_eq!(mapping([1, 3, 1]), "(vector,(0,1,1),(1,1,3),(2,1,1))");
+        let blocks = |counts: &[u32]| mapping(&hosts_of(counts));
+        assert_eq!(blocks(&[4]), "(vector,(0,1,4))");
+        assert_eq!(blocks(&[2, 2, 2]), "(vector,(0,3,2))");
+        assert_eq!(blocks(&[2, 2, 1]), "(vector,(0,2,2),(2,1,1))");
+        assert_eq!(blocks(&[1, 3, 1]), "(vector,(0,1,1),(1,1,3),(2,1,1))");
+        assert_eq!(mapping(&[0, 1, 0, 1]), "(vector,(0,2,1))");
+        assert_eq!(mapping(&[0, 1, 2, 0]), "(vector,(0,3,1),(0,1,1))");
+        assert_eq!(mapping(&[1, 0, 0, 1, 0, 0]), "(vector,(1,1,1),(0,1,2))");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const FEW: &[&str] = &["ring", "order", "large", "probe", "collectives", "rma_random"];
 /// Programs of windows, which are run once more with all accesses by the network itself.
 const ONE_SIDED: &[&str] = &["progress", "rma", "rma_errors", "rma_long", "rma_random", "windows"];
+/// In the whole suite; the stage alone runs all of mpi4py's files, with two ranks over sockets.
 const MPI4PY: &[&str] = &["p2p_obj", "p2p_buf", "cco_obj"];
 const BENCHMARKS: &[&str] = &["osu_latency", "osu_bibw", "osu_mbw_mr", "osu_allreduce"];
 /// Ranks that wait; each has some megabytes of the libraries'.
@@ -210,6 +211,19 @@ fn python<'a>(suite: &'a Suite, lanes: Lanes, list: &mut Vec<Case<'a>>) -> Resul
             let records = suite.places.scratch().join("log/fabrics").join(lanes.name()).join(file);
             let task = suite.mpiexec(3, lanes);
             mpi4py::one_file(suite, task, 3, &python, &tests, file, &records)
+        }));
+    }
+    for file in mpi4py::FILES.iter().filter(|_| !suite.is_whole) {
+        let (python, tests) = (python.clone(), tests.clone());
+        list.push(Case::new(format!("test_{file} np=2 {}", lanes.name()), move || {
+            let records = suite.places.scratch().join("log/fabrics").join(lanes.name());
+            let records = records.join(format!("{file}-2"));
+            let task = suite.mpiexec(2, lanes);
+            let task = match lanes {
+                Lanes::Ucx => task.env("UCX_TLS", "tcp,self"),
+                _ => task.env("STRAIT_OFI_PROVIDER", "tcp;ofi_rxm"),
+            };
+            mpi4py::one_file(suite, task, 2, &python, &tests, file, &records)
         }));
     }
     Ok(())

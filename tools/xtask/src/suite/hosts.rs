@@ -5,6 +5,8 @@
 //! `cargo xtask test hosts` uses two and three hosts, `cargo xtask hosts` any number and all ranks.
 
 mod faults;
+mod order;
+mod ports;
 mod ssh;
 
 use super::cases::{self, Case};
@@ -137,6 +139,8 @@ fn run(suite: &Suite, count: usize, extent: &Extent) -> Result<Tally, String> {
     };
     let network = &network;
     let mut list = c_programs(suite, network, extent, &programs);
+    list.extend(order::cases(suite, network));
+    list.extend(ports::cases(suite, network));
     others(suite, network, extent, &mut list)?;
     for fan_out in ["1", "2", "3"] {
         let (hosts, ranks) = (extent.others.0, 16 * extent.others.0);
@@ -188,11 +192,16 @@ fn c_programs<'a>(
             let good = outcome.success() && outcome.out == "ok\n";
             if good { Ok(()) } else { Err(outcome.describe()) }
         };
-        if OVER_FABRICS.contains(&program.name.as_str()) {
-            for way in [OFI, UCX] {
-                let run = run.clone();
-                list.push(Case::new(format!("{name}{}", way.suffix), move || run(way)));
-            }
+        let ways: &[Between] = match OVER_FABRICS.contains(&program.name.as_str()) {
+            true => &[OFI, UCX],
+            false => &[],
+        };
+        if ranks > 2 {
+            list.extend(order::program(suite, network, (hosts, ranks), program, ways));
+        }
+        for way in ways {
+            let run = run.clone();
+            list.push(Case::new(format!("{name}{}", way.suffix), move || run(*way)));
         }
         list.push(Case::new(name, move || run(TCP)));
     }
@@ -205,7 +214,7 @@ const FAULTS: [(&str, Group); 3] = [("e", ends), ("f", bad_hosts), ("s", by_ssh)
 
 fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
     let mut tally = Tally::default();
-    let ends = [
+    let mut ends = vec![
         Case::new("abort on another host", || aborted(suite, network)),
         Case::new("a rank killed on another host", || killed(suite, network)),
         Case::new("a host whose agent dies", || agent_killed(suite, network)),
@@ -217,6 +226,7 @@ fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
         // It takes the half minute that a call has.
         Case::new("a network that drops what one host sends", || dropped(suite, network)),
     ];
+    ends.extend(order::ends(suite, network));
     cases::run(&ends, 1, &mut tally);
     Ok(tally)
 }
@@ -369,9 +379,20 @@ fn script(suite: &Suite, name: &str, text: &str) -> Result<PathBuf, String> {
 }
 
 fn python_job(suite: &Suite, network: &Network, name: &str, text: &str) -> Result<Task, String> {
+    python_job_with(suite, network, &[], name, text)
+}
+
+/// The same, with options of mpiexec.
+fn python_job_with(
+    suite: &Suite,
+    network: &Network,
+    options: &[&str],
+    name: &str,
+    text: &str,
+) -> Result<Task, String> {
     let file = script(suite, name, text)?;
     let python = suite.python(Face::Mpich)?;
-    Ok(mpiexec(suite, network, 2, 4).arg(python).arg(file).limit(120))
+    Ok(mpiexec(suite, network, 2, 4).args(options).arg(python).arg(file).limit(120))
 }
 
 fn aborted(suite: &Suite, network: &Network) -> Result<(), String> {

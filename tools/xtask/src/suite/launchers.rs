@@ -249,6 +249,14 @@ fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &m
         let binary = programs::scratch(suite, "rma_random");
         said(task(suite, &launcher, ranks).arg(binary).run()?, "ok\n")
     };
+    let by_mpirun = || {
+        let mut line = words(&[network.on(), &first]);
+        line.extend(words_of_mpirun(mpirun));
+        line.extend(["--mca", "plm_ssh_agent"].map(String::from));
+        line.extend([ssh.display().to_string(), "-x".into(), "LD_LIBRARY_PATH".into()]);
+        line.extend(["-H".into(), format!("{}:2,{}:2", network.host(1), network.host(2))]);
+        line
+    };
     let our_mpiexec = |ranks, hosts| {
         let task = suite.mpiexec_below(&[shm.clone(), first.clone()], ranks, Lanes::Shm);
         let task = task.args(["-launcher-exec"]).arg(&shm);
@@ -259,6 +267,9 @@ fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &m
     let list = [
         Case::new("MPICH's library np=4 by our mpiexec on 2 hosts", || by_our_mpiexec(4, 2)),
         Case::new("MPICH's library np=3 by our mpiexec on 3 hosts", || by_our_mpiexec(3, 3)),
+        Case::new("MPICH's library np=6 by our mpiexec on 3 hosts in turn", || {
+            theirs(our_mpiexec(6, 3).args(["-map-by", "node"]), [6, 3], hydra, python)
+        }),
         Case::new("MPICH's MPI_Abort by our mpiexec on 2 hosts", || {
             let task = our_mpiexec(4, 2).arg(python).args(["-c", ABORT]);
             let outcome = task.env("MPI4PY_LIBMPI", library_beside(hydra)).limit(60).run()?;
@@ -272,14 +283,18 @@ fn on_hosts(suite: &Suite, hydra: &Path, mpirun: &Path, python: &Path, tally: &m
             line.extend([ssh.display().to_string(), "-hosts".into(), network.list(3)]);
             ours(line, 3)
         }),
-        Case::new("rma_random np=4 by mpirun on 2 hosts", || {
-            let mut line = words(&[network.on(), &first]);
-            line.extend(words_of_mpirun(mpirun));
-            line.extend(["--mca", "plm_ssh_agent"].map(String::from));
-            line.extend([ssh.display().to_string(), "-x".into(), "LD_LIBRARY_PATH".into()]);
-            line.extend(["-H".into(), format!("{}:2,{}:2", network.host(1), network.host(2))]);
+        Case::new("rma_random np=4 by hydra on 2 hosts in turn", || {
+            let mut line = words(&[network.on(), &first, hydra]);
+            line.extend(["-launcher", "ssh", "-ppn", "1", "-launcher-exec"].map(String::from));
+            line.extend([ssh.display().to_string(), "-hosts".into(), network.list(2)]);
             ours(line, 4)
         }),
+        Case::new("rma_random np=4 by mpirun on 2 hosts in turn", || {
+            let mut line = by_mpirun();
+            line.extend(["--map-by".into(), "node".into()]);
+            ours(line, 4)
+        }),
+        Case::new("rma_random np=4 by mpirun on 2 hosts", || ours(by_mpirun(), 4)),
     ];
     cases::run(&list, 1, tally);
 }

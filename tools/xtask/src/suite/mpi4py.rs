@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The heavy ones first, so that the last to run are short.
-const FILES: &[&str] = &[
+pub const FILES: &[&str] = &[
     "datatype",
     "pack",
     "p2p_buf",

@@ -34,8 +34,31 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
             }
         }
     }
+    if suite.foreign.is_none() {
+        list.extend(turned(suite, &built));
+    }
     cases::run(&list, 2, &mut tally);
     Ok(tally)
+}
+
+/// Each program once more on each lane, with ranks in the reverse order of the processes.
+fn turned<'a>(suite: &'a Suite, built: &'a [Program]) -> Vec<Case<'a>> {
+    let mut list = Vec::new();
+    for lanes in suite.lanes() {
+        for program in built {
+            let some = program.ranks.iter().copied().filter(|ranks| (2..=4).contains(ranks)).max();
+            let name = format!("{} np={} {} turned", program.name, some.unwrap_or(0), lanes.name());
+            list.extend(some.map(|ranks| {
+                Case::new(name, move || {
+                    let task = suite.mpiexec(ranks, *lanes).env("STRAIT_TEST_ORDER", "reverse");
+                    let outcome = task.arg(&program.binary).limit(program.seconds).run()?;
+                    let good = outcome.success() && outcome.out == "ok\n";
+                    if good { Ok(()) } else { Err(outcome.describe()) }
+                })
+            }));
+        }
+    }
+    list
 }
 
 /// The programs that can be compiled; those that cannot are failures.

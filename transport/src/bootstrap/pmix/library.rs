@@ -44,6 +44,15 @@ pub(super) struct Library {
         usize,
         *mut *mut pmix_value_t,
     ) -> c_int,
+    /// The hosts of a job, as one text.
+    pub(super) resolve_nodes: unsafe extern "C" fn(*const c_char, *mut *mut c_char) -> c_int,
+    /// The processes of a job on a host.
+    pub(super) resolve_peers: unsafe extern "C" fn(
+        *const c_char,
+        *const c_char,
+        *mut *mut pmix_proc_t,
+        *mut usize,
+    ) -> c_int,
 }
 
 impl Library {
@@ -88,6 +97,8 @@ impl Library {
                 commit: *handle.get(c"PMIx_Commit")?,
                 fence: *handle.get(c"PMIx_Fence")?,
                 get: *handle.get(c"PMIx_Get")?,
+                resolve_nodes: *handle.get(c"PMIx_Resolve_nodes")?,
+                resolve_peers: *handle.get(c"PMIx_Resolve_peers")?,
             })
         }
     }

@@ -100,6 +100,19 @@ impl KeySpace for Client {
         Ok(ranks)
     }
 
+    fn hosts_of_ranks(&mut self) -> Result<Option<Vec<u32>>> {
+        let Some(names) = self.names_of_hosts() else { return Ok(None) };
+        let mut host_of: Vec<Option<u32>> = vec![None; self.size()? as usize];
+        for (name, host) in names.split(',').zip(0..) {
+            for rank in self.ranks_on(&c_string(name)?) {
+                let Some(place) = host_of.get_mut(rank as usize) else { return Ok(None) };
+                *place = Some(host);
+            }
+        }
+        // A launcher that leaves some out has told nothing.
+        Ok(host_of.into_iter().collect())
+    }
+
     fn value_bytes_max(&self) -> usize {
         // PMIx sets no limit.
         usize::MAX
@@ -167,6 +180,39 @@ impl Client {
             Some(Value::Number(size)) => Ok(size),
             _ => refuse("the launcher does not say how many processes the job has".to_owned()),
         }
+    }
+
+    /// The hosts of the job, with commas between them.
+    fn names_of_hosts(&self) -> Option<String> {
+        let mut found: *mut c_char = ptr::null_mut();
+        // SAFETY: the name of our job, ended by zero; `found` is set to a string that is ours then.
+        let status = unsafe { (self.library.resolve_nodes)(self.me.nspace.as_ptr(), &mut found) };
+        if status != sys::PMIX_SUCCESS || found.is_null() {
+            return None;
+        }
+        // SAFETY: a string that ends with zero and is ours.
+        let copied = unsafe { CStr::from_ptr(found) }.to_string_lossy().into_owned();
+        // SAFETY: PMIx makes its strings by malloc, and its own users free them so.
+        unsafe { libc::free(found.cast()) };
+        Some(copied)
+    }
+
+    /// The ranks of the job on a host; none if the launcher does not say.
+    fn ranks_on(&self, host: &CStr) -> Vec<u32> {
+        let (mut found, mut count) = (ptr::null_mut::<pmix_proc_t>(), 0_usize);
+        let job = self.me.nspace.as_ptr();
+        let resolve = self.library.resolve_peers;
+        // SAFETY: two names, ended by zero; `found` is set to so many processes, ours then.
+        let status = unsafe { resolve(host.as_ptr(), job, &mut found, &mut count) };
+        if status != sys::PMIX_SUCCESS || found.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: as many processes as the library said, in memory that nobody else has.
+        let processes = unsafe { std::slice::from_raw_parts(found, count) };
+        let ranks = processes.iter().map(|process| process.rank).collect();
+        // SAFETY: PMIx makes its lists by malloc, and its own macros free them so.
+        unsafe { libc::free(found.cast()) };
+        ranks
     }
 
     /// All processes of the job.

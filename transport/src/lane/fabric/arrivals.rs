@@ -206,7 +206,8 @@ impl Core {
         if self.strangers == 1 {
             let line = format!(
                 "strait: rank {} dropped a message that came over {}: it is not of this job",
-                self.settings.rank, self.library
+                Peer(self.settings.rank),
+                self.library
             );
             (self.settings.report)(&line);
         }

@@ -16,6 +16,7 @@ use super::fabric::frame::{HEAD_BYTES, PREFIX_BYTES};
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
 use super::remote::{Access, Exposed, Way};
 use super::tcp::interface;
+use super::tcp::ports::Ports;
 use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
@@ -278,7 +279,7 @@ impl Open for OfiPort {
         let hardware = hardware && provider.is_none();
         let here = Here { place: job.local_rank, ..Here::default() };
         let wanted = Wanted { provider, hardware, ip: Some(ip), here };
-        let open = || Objects::open(Library::open()?, &wanted);
+        let open = || Objects::open_within(Library::open()?, &wanted, Ports::from_environment()?);
         match open() {
             Err(_) if hardware => Ok(None),
             opened => OfiPort::new(opened?).map(Some),

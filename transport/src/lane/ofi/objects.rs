@@ -9,10 +9,11 @@
 //!    the lane owns it, or who posted the transfer promised it.
 
 use super::library::{Library, refused};
-use super::provider::{Info, Wanted, choose, tells_of_delivery};
+use super::provider::{Info, Wanted, at_address, choose, tells_of_delivery};
 use super::sys::{self, fid, fid_av, fid_cq, fid_domain, fid_ep, fid_fabric, fid_mr};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::lane::fabric::port::Posted;
+use crate::lane::tcp::ports::Ports;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
@@ -73,6 +74,11 @@ pub struct Objects {
     pub facts: Facts,
 }
 
+/// Whether somebody has the address already.
+fn is_taken(error: &Error) -> bool {
+    matches!(&*error.0, Kind::System { errno: libc::EADDRINUSE, .. })
+}
+
 /// A piece of memory that the provider knows; closed by [`Objects::forget`], or leaked.
 #[derive(Debug)]
 pub struct Registration(*mut fid_mr);
@@ -118,7 +124,32 @@ impl Objects {
     /// # Errors
     /// None fits, or one of its objects cannot be made: the message names provider and call.
     pub fn open(library: Library, wanted: &Wanted) -> Result<Objects> {
-        let info = choose(library, wanted)?;
+        Objects::make(library, choose(library, wanted)?)
+    }
+
+    /// The same; software over IP listens on one of these ports.
+    ///
+    /// # Errors
+    /// None of them is free, too.
+    pub fn open_within(library: Library, wanted: &Wanted, ports: Ports) -> Result<Objects> {
+        let chosen = choose(library, wanted)?;
+        let Some(ip) = wanted.ip.filter(|_| ports != Ports::ANY && chosen.is_ip_software()) else {
+            return Objects::make(library, chosen);
+        };
+        let name = chosen.provider();
+        for port in ports.from(std::process::id() as u16) {
+            let Some(info) = at_address(library, &name, Some(ip), Some(port))? else {
+                return Err(refused(format!("libfabric's {name} cannot listen on a chosen port")));
+            };
+            match Objects::make(library, info) {
+                Err(error) if is_taken(&error) => {}
+                made => return made,
+            }
+        }
+        Err(ports.all_taken(ip))
+    }
+
+    fn make(library: Library, info: Info) -> Result<Objects> {
         let facts = facts(&info);
         let mut fabric = Objects {
             library,
@@ -144,6 +175,10 @@ impl Objects {
             return Ok(());
         }
         let Facts { provider, domain, .. } = &self.facts;
+        if result == -libc::EADDRINUSE {
+            let what = format!("libfabric's {provider} on {domain}: {what} failed");
+            return Err(Error::system(what, libc::EADDRINUSE));
+        }
         let why = self.library.words(result as isize);
         Err(refused(format!("libfabric's {provider} on {domain}: {what} failed: {why}")))
     }

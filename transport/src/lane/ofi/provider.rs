@@ -105,6 +105,11 @@ impl Info {
         domain_of(self.get())
     }
 
+    /// Whether it is software over IP: it has an address and a port.
+    pub fn is_ip_software(&self) -> bool {
+        self.get().addr_format == FI_SOCKADDR_IN && !self.is_hardware()
+    }
+
     /// Whether it moves data in hardware.
     pub fn is_hardware(&self) -> bool {
         is_hardware(&self.provider())
@@ -160,7 +165,7 @@ pub fn is_hardware(name: &str) -> bool {
 /// # Errors
 /// It lists none.
 pub fn names(library: Library) -> Result<Vec<String>> {
-    let mut names = names_in(&list(library, &None, None)?);
+    let mut names = names_in(&list(library, &None, None, None)?);
     names.sort_by_key(|name| place_of(name).unwrap_or(PREFERENCE.len()));
     Ok(names)
 }
@@ -184,7 +189,7 @@ fn rank_of(name: &str, wanted: &Wanted) -> Option<usize> {
 /// # Errors
 /// There is none that fits: the message lists those that libfabric has.
 pub fn choose(library: Library, wanted: &Wanted) -> Result<Info> {
-    let found = list(library, &wanted.provider, None)?;
+    let found = list(library, &wanted.provider, None, None)?;
     // Of equally good ones the first, or the card that is nearest.
     let ranked =
         each(found.raw).filter_map(|info| Some((rank_of(&provider_of(info), wanted)?, info)));
@@ -198,16 +203,11 @@ pub fn choose(library: Library, wanted: &Wanted) -> Result<Info> {
         return Err(refused("libfabric has no memory for a description".into()));
     }
     // Software over IP: bound to the address that the job uses, not to the first interface.
-    let (name, is_ip) = (chosen.provider(), chosen.get().addr_format == FI_SOCKADDR_IN);
-    if is_ip && !chosen.is_hardware() && wanted.ip.is_some() {
-        let at = list(library, &Some(name.clone()), wanted.ip)?;
-        if let Some(same) = each(at.raw).find(|info| provider_of(info) == name) {
-            // SAFETY: as above.
-            let raw = unsafe { (library.dupinfo)(same) };
-            if !raw.is_null() {
-                return Ok(Info { library, raw });
-            }
-        }
+    if chosen.is_ip_software()
+        && wanted.ip.is_some()
+        && let Some(same) = at_address(library, &chosen.provider(), wanted.ip, None)?
+    {
+        return Ok(same);
     }
     Ok(chosen)
 }
@@ -241,6 +241,23 @@ fn pci_of(info: &fi_info) -> Option<PciAddress> {
     (bus.bus_type == FI_BUS_PCI).then_some(address)
 }
 
+/// The provider of this name, bound to an address and a port, or to any.
+///
+/// # Errors
+/// libfabric does not list it.
+pub fn at_address(
+    library: Library,
+    name: &str,
+    ip: Option<Ipv4Addr>,
+    port: Option<u16>,
+) -> Result<Option<Info>> {
+    let at = list(library, &Some(name.to_owned()), ip, port)?;
+    let Some(same) = each(at.raw).find(|info| provider_of(info) == name) else { return Ok(None) };
+    // SAFETY: it is an element of the list that `at` owns; the copy is ours.
+    let raw = unsafe { (library.dupinfo)(same) };
+    Ok((!raw.is_null()).then_some(Info { library, raw }))
+}
+
 #[cold]
 fn none_fits(library: Library, wanted: &Wanted, names: &[String]) -> crate::error::Error {
     let all = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -266,7 +283,14 @@ fn each<'a>(first: *mut fi_info) -> impl Iterator<Item = &'a fi_info> {
 }
 
 /// What libfabric lists. With an address: only what is bound to it.
-fn list(library: Library, provider: &Option<String>, ip: Option<Ipv4Addr>) -> Result<Info> {
+fn list(
+    library: Library,
+    provider: &Option<String>,
+    ip: Option<Ipv4Addr>,
+    port: Option<u16>,
+) -> Result<Info> {
+    let service = port.map(|port| CString::new(port.to_string()).expect("digits"));
+    let service = service.as_ref().map_or(ptr::null(), |service| service.as_ptr());
     let node = ip.map(|ip| CString::new(ip.to_string()).expect("digits and dots"));
     let flags = if node.is_some() { FI_SOURCE | FI_NUMERICHOST } else { 0 };
     let node = node.as_ref().map_or(ptr::null(), |node| node.as_ptr());
@@ -276,7 +300,6 @@ fn list(library: Library, provider: &Option<String>, ip: Option<Ipv4Addr>) -> Re
     for caps in [reads | FI_WRITE | FI_REMOTE_WRITE, reads, FI_MSG] {
         let hints = hints(library, caps, provider.as_deref())?;
         let mut raw = ptr::null_mut();
-        let service = ptr::null();
         // SAFETY: hints were made by this library; it fills in `raw`, which we free.
         let result = unsafe { (library.getinfo)(API, node, service, flags, hints.raw, &mut raw) };
         if result == 0 && !raw.is_null() {

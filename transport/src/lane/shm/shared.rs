@@ -78,7 +78,7 @@ impl ShmLane {
     pub(super) fn expel<I: Inbox>(&mut self, local_rank: u32, inbox: &mut I) {
         let peer = Peer(self.first_rank + local_rank);
         if self.forget(local_rank as usize) {
-            let text = format!("peer {} named a chunk that cannot be", peer.0);
+            let text = format!("peer {peer} named a chunk that cannot be");
             inbox.lost(peer, Error::new(Kind::Protocol(text)));
         }
     }

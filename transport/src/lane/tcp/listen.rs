@@ -221,7 +221,8 @@ impl TcpLane {
         self.reported.push(ip);
         let line = format!(
             "strait: rank {} on {} dropped a connection from {address}: it is not of this job",
-            self.identity.rank, self.host
+            Peer(self.identity.rank),
+            self.host
         );
         (self.report)(&line);
     }
@@ -464,7 +465,12 @@ impl TcpLane {
                 "it runs another build of Strait (wire version {}, build {:016x}) than rank {} on \
                  {} (wire version {}, build {:016x}); all processes of a job must load one and the \
                  same",
-                theirs.version, theirs.build, me.rank, self.host, me.version, me.build
+                theirs.version,
+                theirs.build,
+                Peer(me.rank),
+                self.host,
+                me.version,
+                me.build
             ),
         );
     }

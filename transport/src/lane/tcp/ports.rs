@@ -40,12 +40,29 @@ impl Ports {
         }
     }
 
+    /// The variable, for launchers.
+    pub const VARIABLE: &str = ENV_PORTS;
+
     /// All of them once, beginning somewhere: ranks of a host that begin at different places seldom
     /// meet.
     pub fn from(self, somewhere: u16) -> impl Iterator<Item = u16> {
         let count = u32::from(self.last - self.first) + 1;
         let begin = u32::from(somewhere) % count;
         (0..count).map(move |at| self.first + ((begin + at) % count) as u16)
+    }
+
+    /// Whether there are so many.
+    ///
+    /// # Errors
+    /// There are fewer.
+    pub fn check_room(self, wanted: u32, whom: &str) -> Result<()> {
+        let count = u32::from(self.last - self.first) + 1;
+        if count >= wanted {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Config(format!(
+            "{ENV_PORTS} has {count} ports, {self}, and this host needs {wanted}: for {whom}"
+        ))))
     }
 
     /// That none of them is free.
@@ -56,6 +73,12 @@ impl Ports {
              {ENV_PORTS} wider",
             self.first, self.last
         )))
+    }
+}
+
+impl std::fmt::Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
     }
 }
 
@@ -70,6 +93,9 @@ mod tests {
         assert_eq!(Ports::parse(" 7 ").expect("one").from(9).collect::<Vec<_>>(), [7]);
         assert_eq!(Ports::ANY.from(1234).collect::<Vec<_>>(), [0]);
         assert_eq!(Ports::parse("1-65535").expect("all").from(65535).count(), 65535);
+        assert!(ports.check_room(4, "ranks").is_ok());
+        let error = ports.check_room(5, "ranks").expect_err("four are there").to_string();
+        assert!(error.contains("has 4 ports, 5000-5003, and this host needs 5"), "{error}");
         for wrong in ["", "x", "9-8", "0", "5-70000", "5000-"] {
             let error = Ports::parse(wrong).expect_err(wrong).to_string();
             assert!(error.contains("STRAIT_TCP_PORTS") && error.contains("5000-5100"), "{error}");

@@ -21,6 +21,7 @@ use super::fabric::frame::HEAD_BYTES;
 use super::fabric::port::{Facts, Open, Port, Posted, Sink, Speed};
 use super::remote::{Access, Exposed};
 use super::tcp::interface;
+use super::tcp::ports::Ports;
 use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
@@ -357,6 +358,12 @@ impl Open for UcxPort {
                 }
                 let name = ip.and_then(interface::name_of);
                 settings.extend(name.map(|name| ("NET_DEVICES".to_owned(), name)));
+            }
+            let ports = Ports::from_environment()?;
+            if ports != Ports::ANY {
+                // UCX never takes the last one, and where none is free it looks for ever.
+                ports.check_room(job.local_size + 1, "ranks that use UCX, and one more")?;
+                settings.push(("TCP_PORT_RANGE".to_owned(), ports.to_string()));
             }
             let wanted = Wanted { settings, size: job.size };
             UcxPort::new(Objects::open(library, &wanted)?, has_card)

@@ -101,10 +101,18 @@ impl Objects {
                 continue;
             }
             let text = |text: &str| CString::new(text).expect("names and addresses have no zeros");
-            let (c_name, c_value) = (text(name), text(value));
-            // SAFETY: the configuration is open; the texts are read during the call.
-            let status =
-                unsafe { (self.library.config_modify)(config, c_name.as_ptr(), c_value.as_ptr()) };
+            let modify = |name: &str| {
+                let (c_name, c_value) = (text(name), text(value));
+                // SAFETY: the configuration is open; the texts are read during the call.
+                unsafe { (self.library.config_modify)(config, c_name.as_ptr(), c_value.as_ptr()) }
+            };
+            let mut status = modify(name);
+            // A transport's setting: 1.13 knows it without the transport's name only, which it does
+            // not say; 1.22 with it only.
+            if let Some(short) = name.strip_prefix("TCP_") {
+                let by_short = modify(short);
+                status = if status == UCS_OK { status } else { by_short };
+            }
             result = result.and(self.check(&format!("setting {name} to {value}"), status));
         }
         // SAFETY: numbers and null pointers may be zero.
