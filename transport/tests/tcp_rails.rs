@@ -6,6 +6,7 @@
 mod tcp;
 
 use rustix::net::{Shutdown, shutdown};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use strait_transport::envelope::Peer;
 use strait_transport::error::{Error, Submit};
 use strait_transport::lane::directory::MemoryDirectory;
 use strait_transport::lane::tcp::BULK_BYTES_MAX;
+use strait_transport::lane::tcp::auth::Initiator;
 use strait_transport::lane::{Bulk, Inbox, Lane};
 use strait_transport::wire::header::{Header, MessageKind};
 use tcp::*;
@@ -317,6 +319,62 @@ fn a_goodbye_comes_after_all_messages_and_is_no_loss() {
         ends[1].lane.is_flushed() && connections(20) == [0, 0]
     });
     assert_eq!(ends[1].short(0, 1, b"late"), Submit::Lost);
+}
+
+/// The data of the last message may be on another rail than the goodbye.
+#[test]
+fn a_goodbye_right_after_data_loses_none() {
+    let _turn = turn();
+    let lines = Lines::default();
+    for _ in 0..20 {
+        let mut ends = pair(22, &lines);
+        connect(&mut ends, 22);
+        let body: Vec<u8> = (0..3 << 20).map(|at| pattern(1, at)).collect();
+        let mut sent = 0;
+        while sent < body.len() {
+            let rest = &body[sent..body.len().min(sent + BULK_BYTES_MAX)];
+            match ends[0].lane.bulk(Peer(1), None, &Header::data(1, sent as u64, rest.len()), rest)
+            {
+                Bulk::Took(taken) => sent += taken,
+                answer => panic!("{answer:?}: it is less than may be kept"),
+            }
+        }
+        ends[0].lane.close();
+        let mut inbox = Landing::default();
+        let start = Instant::now();
+        while !ends[0].lane.is_flushed() {
+            assert!(start.elapsed() < Duration::from_secs(30), "no end");
+            ends[0].poll();
+            ends[1].lane.poll(&mut inbox, 4);
+        }
+        assert_eq!((inbox.bytes, inbox.lost.len()), (3 << 20, 0));
+    }
+}
+
+/// A call that ends before it proved itself leaves the other side on its own feet.
+#[test]
+fn who_was_called_in_vain_calls_itself() {
+    let _turn = turn();
+    for is_gone_before in [true, false] {
+        let lines = Lines::default();
+        let mut ends = pair(23, &lines);
+        let address = ends[1].lane.address();
+        let me = settings(0, 2, &lines).identity;
+        // A hello over the first rail, by hand.
+        let hello = Initiator::new(&me, 1, 1 << 24 | 1, &address.listener, [7; 16]);
+        let mut caller = TcpStream::connect(address.socket).expect("it listens");
+        caller.write_all(hello.hello()).expect("sent");
+        poll_for(&mut ends[1..], Duration::from_millis(50));
+        let mut caller = Some(caller);
+        if is_gone_before {
+            caller = None;
+            poll_for(&mut ends[1..], Duration::from_millis(50));
+        }
+        assert_eq!(ends[1].short(0, 3, b"waits"), Submit::Sent);
+        poll_for(&mut ends[1..], Duration::from_millis(50));
+        drop(caller);
+        until(&mut ends, "it called itself", |ends| ends[0].tags_from(1) == [3]);
+    }
 }
 
 /// Processes that share an address are on one host, and have no rails.

@@ -61,7 +61,7 @@ impl Control {
             0xf0 => Control::Welcome,
             0xf1 => Control::Decline,
             0xf2 => Control::Goodbye,
-            0xf3..=0xf6 => {
+            0xf3..=0xf7 => {
                 let word = RailWord::decode(bytes).ok_or(FrameError::Control(bytes[0]))?;
                 return Ok(Control::Rail(word));
             }
@@ -428,7 +428,7 @@ mod tests {
         let mut decoder = FrameDecoder::default();
         assert_eq!(decoder.next(&mut &bytes[..]), Err(FrameError::Control(0xf0)));
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0] = 0xf7;
+        bytes[0] = 0xf8;
         let mut decoder = FrameDecoder::default();
         assert!(decoder.next(&mut &bytes[..]).is_err());
     }

@@ -21,6 +21,7 @@ use super::super::{TcpLane, poll};
 use super::word::RailWord;
 use super::{Bundle, State};
 use crate::envelope::Peer;
+use crate::lane::directory::LOOK_UP_PAUSE_MAX;
 use crate::wire::header::HEADER_BYTES;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
@@ -260,9 +261,33 @@ impl TcpLane {
                 let reason = super::super::progress::reason_of_end(errno, false);
                 self.rail_broke(peer, rail, reason, false);
             }
-            _ => self.judge_rails(peer),
+            _ => self.reconsider_rails(peer),
         }
         self.note_due(peer);
+    }
+
+    /// Messages wait, no rail is open, and nobody calls (any more): calls.
+    #[cold]
+    pub(super) fn reconsider_rails(&mut self, peer: Peer) {
+        let Some(bundle) = self.bundle(peer) else { return };
+        if bundle.is_idle() && bundle.again_at.is_none() && !bundle.out.is_written() {
+            self.dial_again(peer);
+        }
+    }
+
+    /// Calls over all rails, if the peer's addresses are known; else looks for them again later.
+    pub(super) fn dial_again(&mut self, peer: Peer) {
+        self.learn_addresses(peer);
+        let attempts = self.links.get(&peer.0).map_or(0, |link| link.attempts);
+        let Some(bundle) = self.bundle(peer) else { return };
+        if bundle.addresses.is_empty() {
+            bundle.again_at = Some(Instant::now() + LOOK_UP_PAUSE_MAX);
+            return self.note_due(peer);
+        }
+        if !may_call_again(attempts / bundle.rails.len().max(1) as u32) {
+            return self.lose(peer, "it declined every call and never called itself".into());
+        }
+        self.dial_rails(peer);
     }
 
     /// The call over a rail was declined: the peer's own is under way, or here already.

@@ -3,8 +3,8 @@
 //! those of a stream in their order, whatever comes twice. No input and no output.
 //!
 //! Invariants:
-//! 1. Each byte of a stream is delivered once and in order. Of the next frame of a stream it is known
-//!    how much was delivered; who brings that frame, perhaps again, has its beginning skipped.
+//! 1. Each byte of a stream is delivered once and in order. Of the next frame of a stream it is
+//!    known how much was delivered; when it comes again its beginning is skipped.
 //! 2. Data frames that come before their turn are kept until it is theirs, and delivered whole. An
 //!    ordered frame cannot come before its turn.
 //! 3. What is kept is bounded by what the sender may have under way; a frame outside that ends the
@@ -64,8 +64,6 @@ pub enum Heard {
     Budget,
     /// Something about the rails; bytes may be left.
     Word(RailWord),
-    /// The peer's last message; nothing that matters follows.
-    Goodbye,
 }
 
 /// The receiver's side.
@@ -77,6 +75,8 @@ pub struct Incoming {
     /// Number of the next data frame, how much of it was delivered, and those that are here before.
     next: u64,
     data_part: usize,
+    /// The peer said goodbye, after so many data frames.
+    last: Option<u64>,
     held: BTreeMap<u64, (Header, Vec<u8>)>,
     rails: [Rail; RAILS_MAX],
     /// What came since the last acknowledgement.
@@ -100,6 +100,11 @@ impl Incoming {
     #[cfg(test)]
     pub fn held_count(&self) -> usize {
         self.held.len()
+    }
+
+    /// Whether the peer said goodbye, and everything that it sent before that was delivered.
+    pub fn is_over(&self) -> bool {
+        self.last.is_some_and(|chunks| self.next >= chunks)
     }
 
     /// Whether the peer should hear of what came.
@@ -140,9 +145,9 @@ impl Incoming {
                         delivered += 1;
                     }
                 }
-                Some(Frame::Control(Control::Goodbye)) => {
+                Some(Frame::Control(Control::Rail(RailWord::Last { chunks }))) => {
                     if self.is_next(rail, HEADER_BYTES)? {
-                        return Ok((delivered, Heard::Goodbye));
+                        self.last = Some(chunks);
                     }
                 }
                 Some(Frame::Control(Control::Rail(word))) => {
@@ -164,7 +169,7 @@ impl Incoming {
             RailWord::Open { count } => this.count = count,
             RailWord::Resume { offset } if offset <= self.delivered => this.at = Some(offset),
             RailWord::Resume { .. } => return Err("it left a gap between its messages".into()),
-            RailWord::Acknowledge { .. } | RailWord::Down { .. } => {}
+            RailWord::Acknowledge { .. } | RailWord::Down { .. } | RailWord::Last { .. } => {}
         }
         Ok(())
     }
@@ -228,8 +233,8 @@ impl Incoming {
         if is_data { &mut self.data_part } else { &mut self.ordered_part }
     }
 
-    /// Where the bytes that must come next on this rail can be received, header excluded: where they
-    /// belong, or, if it is not their turn, beside it. `None`: bring them to `take`.
+    /// Where the bytes that must come next on this rail can be received, header excluded: where
+    /// they belong, or, if it is not their turn, beside it. `None`: bring them to `take`.
     ///
     /// # Errors
     /// What the peer sent makes no sense.

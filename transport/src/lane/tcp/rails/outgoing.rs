@@ -131,6 +131,11 @@ impl Outgoing {
         true
     }
 
+    /// Data frames that were accepted since the pair exists.
+    pub fn chunks_accepted(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
     /// A rail has a connection: what is said first is said now.
     pub fn opened(&mut self, rail: usize) {
         self.closed(rail);

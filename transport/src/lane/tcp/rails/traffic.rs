@@ -66,10 +66,11 @@ impl Bundle {
         debug_assert!(accepted, "fewer bytes may wait than are kept");
     }
 
-    /// Goodbye is an ordered message like others: whoever hears it has all that was before it.
+    /// Goodbye is an ordered message like others; it counts when the data before it are there.
     pub(super) fn say_goodbye(&mut self) {
         self.goodbye_said = true;
-        self.out.accept_control(&super::super::frame::Control::Goodbye.encode());
+        let last = RailWord::Last { chunks: self.out.chunks_accepted() };
+        self.out.accept_control(&last.encode());
     }
 }
 
@@ -83,11 +84,12 @@ impl TcpLane {
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Submit {
         let Some(bundle) = self.bundle(peer) else { return Submit::Lost };
-        if !bundle.accept(header.kind, bytes, fill) {
-            return Submit::Full;
+        let (accepted, is_open) = (bundle.accept(header.kind, bytes, fill), bundle.is_open());
+        match is_open {
+            true => self.pump(peer),
+            false => self.reconsider_rails(peer),
         }
-        self.pump(peer);
-        Submit::Sent
+        if accepted { Submit::Sent } else { Submit::Full }
     }
 
     /// A long body for a peer with rails: copied, in frames that any rail may carry.
@@ -127,6 +129,9 @@ impl TcpLane {
             header = header.after_piece(piece.len());
             rest = after;
             self.pump(peer);
+        }
+        if self.bundle(peer).is_some_and(|bundle| !bundle.is_open()) {
+            self.reconsider_rails(peer);
         }
         if taken == 0 && !has_lead { Bulk::Full } else { Bulk::Took(taken) }
     }
@@ -262,13 +267,13 @@ impl TcpLane {
                             break;
                         }
                         Heard::Word(word) => is_told |= self.hear_rail_word(peer, word),
-                        Heard::Goodbye => {
-                            self.acknowledge_goodbye(peer);
-                            break;
-                        }
                     }
                 }
             }
+        }
+        if self.bundle(peer).is_some_and(|bundle| bundle.incoming.is_over()) {
+            self.acknowledge_goodbye(peer);
+            return delivered;
         }
         if let Some(bundle) = self.bundle(peer) {
             let owes = bundle.incoming.owes();
@@ -287,7 +292,9 @@ impl TcpLane {
     fn hear_rail_word(&mut self, peer: Peer, word: RailWord) -> bool {
         let Some(bundle) = self.bundle(peer) else { return false };
         match word {
-            RailWord::Open { .. } | RailWord::Resume { .. } => return false,
+            RailWord::Open { .. } | RailWord::Resume { .. } | RailWord::Last { .. } => {
+                return false;
+            }
             RailWord::Acknowledge { offset, counts } => {
                 let sound = bundle.out.acknowledged(offset, counts);
                 let is_freed = std::mem::take(&mut bundle.was_full);

@@ -80,8 +80,9 @@ impl TcpLane {
         let Some(bundle) = self.bundle(peer) else { return };
         if bundle.again_at.is_some_and(|at| at <= now) {
             bundle.again_at = None;
-            bundle.first_error.get_or_insert("it declined every call and never called".into());
-            self.dial_rails(peer);
+            if !bundle.is_open() {
+                self.dial_again(peer);
+            }
         }
         let count = self.bundle(peer).map_or(0, |bundle| bundle.rails.len());
         for rail in 0..count {

@@ -18,6 +18,8 @@ pub enum RailWord {
     Acknowledge { offset: u64, counts: [u32; RAILS_MAX] },
     /// The connection of this name, on this rail, is given up.
     Down { rail: u32, name: u64 },
+    /// The last ordered frame: goodbye, after so many data frames since the pair exists.
+    Last { chunks: u64 },
 }
 
 /// The kinds, the first of which is 0xf3.
@@ -25,6 +27,7 @@ const OPEN: u8 = 0xf3;
 const RESUME: u8 = 0xf4;
 const ACKNOWLEDGE: u8 = 0xf5;
 const DOWN: u8 = 0xf6;
+const LAST: u8 = 0xf7;
 
 impl RailWord {
     /// The frame as it travels.
@@ -39,6 +42,7 @@ impl RailWord {
             RailWord::Down { rail, name } => {
                 Header { kind: DOWN, token: name, extra: rail, ..nothing }
             }
+            RailWord::Last { chunks } => Header { kind: LAST, token: chunks, ..nothing },
         })
     }
 
@@ -55,6 +59,7 @@ impl RailWord {
                 RailWord::Acknowledge { offset: token, counts }
             }
             DOWN => RailWord::Down { rail: word(20), name: token },
+            LAST => RailWord::Last { chunks: token },
             _ => return None,
         };
         (found.encode() == *bytes).then_some(found)
@@ -72,6 +77,7 @@ mod tests {
             RailWord::Resume { offset: 1 << 40 },
             RailWord::Acknowledge { offset: 5, counts: [1, 2, 3, u32::MAX] },
             RailWord::Down { rail: 3, name: 1 << 33 },
+            RailWord::Last { chunks: 9 },
         ];
         for word in words {
             let bytes = word.encode();
@@ -82,6 +88,6 @@ mod tests {
                 assert_eq!(RailWord::decode(&wrong), None, "{word:?}, byte {at}");
             }
         }
-        assert_eq!(RailWord::decode(&[0xf7; HEADER_BYTES]), None);
+        assert_eq!(RailWord::decode(&[0xf8; HEADER_BYTES]), None);
     }
 }
