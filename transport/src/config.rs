@@ -194,8 +194,10 @@ pub const KNOBS: &[Knob] = &[
         unit: "",
         scope: Scope::Tuning,
         since: "0.1",
-        text: "Name or address of the network interface that TCP connections use: for hosts with \
-               several networks.",
+        text: "Name, address or subnet of the network interface that TCP connections use: for \
+               hosts with several networks. Several, separated by commas, are used at the same \
+               time, and one goes on when another breaks (docs/tcp.md); all hosts need them, in \
+               the same order.",
     },
     Knob {
         name: "TCP_PORTS",

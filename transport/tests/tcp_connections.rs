@@ -365,7 +365,7 @@ fn calls_that_are_cut_off_are_repeated_five_times() {
     let directories = MemoryDirectory::all(2);
     let gate = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let std::net::SocketAddr::V4(socket) = gate.local_addr().expect("bound") else { panic!() };
-    directories[1].publish(&Address { socket, listener: [0; 16] }.encode());
+    directories[1].publish(&Address::new(socket, [0; 16]).encode());
     gate.set_nonblocking(true).expect("a socket");
     let mut all = [End::new(settings(0, 2, &lines), directories[0].clone())];
     assert_eq!(all[0].short(1, 1, b"x"), Submit::Sent);

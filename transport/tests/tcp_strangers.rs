@@ -230,7 +230,7 @@ fn a_foreign_listener_at_a_peers_address_is_not_believed() {
     let directories = MemoryDirectory::all(2);
     let foreign = TcpListener::bind("127.0.0.1:0").expect("a port");
     let std::net::SocketAddr::V4(socket) = foreign.local_addr().expect("bound") else { panic!() };
-    directories[0].publish(&Address { socket, listener: [0; 16] }.encode());
+    directories[0].publish(&Address::new(socket, [0; 16]).encode());
     let mut all = vec![End::new(settings(1, 2, &lines), directories[1].clone())];
     assert_eq!(all[0].short(0, 1, b"secret"), Submit::Sent);
     let (mut stream, _) = foreign.accept().expect("the call");

@@ -338,9 +338,9 @@ pub const ROWS: &[Row] = &[
     row(
         Id::Interface,
         &["iface"],
-        &["NAME|SUBNET"],
+        &["NAME|SUBNET[,...]"],
         Hosts,
-        "The network that TCP connections between hosts use: eth1, or 10.0.0.0/8.",
+        "The network that TCP connections between hosts use: eth1, or 10.0.0.0/8; or several.",
     ),
     row(
         Id::Ports,

@@ -64,6 +64,60 @@ impl Network {
         Err(outcome.describe())
     }
 
+    /// Joins all hosts by a second link, `eth1`, through a bridge of its own.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn add_second_link(&self) -> Result<(), String> {
+        let hub = format!("{}-hub", self.prefix);
+        ip(&["-n", &hub, "link", "add", "bridge1", "type", "bridge"])?;
+        ip(&["-n", &hub, "link", "set", "bridge1", "up"])?;
+        for number in 1..=self.count {
+            let (host, port) = (self.host(number), format!("second{number}"));
+            let ends = ["type", "veth", "peer", "name", "eth1", "netns", &host];
+            ip(&[&["-n", &hub, "link", "add", &port][..], &ends].concat())?;
+            ip(&["-n", &hub, "link", "set", &port, "master", "bridge1", "up"])?;
+            let address = format!("10.78.0.{number}/24");
+            ip(&["-n", &host, "addr", "add", &address, "dev", "eth1"])?;
+            ip(&["-n", &host, "link", "set", "eth1", "up"])?;
+        }
+        Ok(())
+    }
+
+    /// Takes a host's link down at its other end, or up again: the other hosts see nothing of it.
+    pub fn set_port(&self, number: usize, state: &str) -> Result<(), String> {
+        let (hub, port) = (format!("{}-hub", self.prefix), format!("port{number}"));
+        ip(&["-n", &hub, "link", "set", &port, state])
+    }
+
+    /// Drops all that comes to a host by this link, or no more.
+    pub fn set_silent(&self, number: usize, link: &str, silent: bool) -> Result<(), String> {
+        if !silent {
+            return self.nft(number, "delete table ip silent");
+        }
+        self.nft(number, "add table ip silent")?;
+        self.nft(number, "add chain ip silent in { type filter hook input priority 0 ; }")?;
+        self.nft(number, &format!("add rule ip silent in iifname {link} drop"))
+    }
+
+    /// Bytes that a host sent by this link so far.
+    pub fn sent(&self, number: usize, link: &str) -> Result<u64, String> {
+        let args = ["-n", &self.host(number), "-s", "-j", "link", "show", link];
+        let outcome = Task::new("ip").args(args).limit(20).run()?;
+        let found = outcome
+            .out
+            .rsplit("\"tx\":{\"bytes\":")
+            .next()
+            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        found.ok_or_else(|| outcome.describe())
+    }
+
+    fn nft(&self, number: usize, line: &str) -> Result<(), String> {
+        let task = Task::new("ip").args(["netns", "exec", &self.host(number), "nft"]);
+        let outcome = task.args(line.split(' ')).limit(20).run()?;
+        if outcome.success() { Ok(()) } else { Err(format!("{line}: {}", outcome.describe())) }
+    }
+
     /// Name of a host, from 1.
     pub fn host(&self, number: usize) -> String {
         format!("{}-{number}", self.prefix)
@@ -91,12 +145,7 @@ impl Network {
 
     /// Loses this share of the packets that reach a host, at random; of 0 none is lost.
     pub fn set_loss(&self, number: usize, percent: u32) -> Result<(), String> {
-        let host = self.host(number);
-        let nft = |line: &str| {
-            let task = Task::new("ip").args(["netns", "exec", &host, "nft"]);
-            let outcome = task.args(line.split(' ')).limit(20).run()?;
-            if outcome.success() { Ok(()) } else { Err(format!("{line}: {}", outcome.describe())) }
-        };
+        let nft = |line: &str| self.nft(number, line);
         if percent == 0 {
             return nft("delete table ip loss");
         }

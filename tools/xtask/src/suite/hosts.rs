@@ -5,6 +5,7 @@
 //! `cargo xtask test hosts` uses two and three hosts, `cargo xtask hosts` any number and all ranks.
 
 mod faults;
+mod links;
 mod order;
 mod ports;
 mod ssh;
@@ -210,7 +211,7 @@ fn c_programs<'a>(
 
 /// Cases that cut hosts off, or count what is left: one after another on their hosts.
 type Group = fn(&Suite, &Network) -> Result<Tally, String>;
-const FAULTS: [(&str, Group); 3] = [("e", ends), ("f", bad_hosts), ("s", by_ssh)];
+const FAULTS: [(&str, Group); 4] = [("e", ends), ("f", bad_hosts), ("l", two_links), ("s", by_ssh)];
 
 fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
     let mut tally = Tally::default();
@@ -234,6 +235,13 @@ fn ends(suite: &Suite, network: &Network) -> Result<Tally, String> {
 fn bad_hosts(suite: &Suite, network: &Network) -> Result<Tally, String> {
     let mut tally = Tally::default();
     cases::run(&faults::cases(suite, network), 1, &mut tally);
+    Ok(tally)
+}
+
+fn two_links(suite: &Suite, network: &Network) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    network.add_second_link()?;
+    cases::run(&links::cases(suite, network), 1, &mut tally);
     Ok(tally)
 }
 

@@ -6,6 +6,7 @@ mod buffers;
 mod exposed;
 pub mod library;
 pub mod objects;
+mod operations;
 pub mod probe;
 pub mod provider;
 pub mod sys;

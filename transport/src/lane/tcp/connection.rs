@@ -25,6 +25,7 @@ use super::connections::ConnectionId;
 use super::frame::{Control, Frame, FrameDecoder, FrameError};
 use super::poll::Poller;
 use super::send_queue::SendQueue;
+use super::transmit::{send_bytes, send_parts, send_short};
 use super::{FRAGMENT_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::envelope::Peer;
 use crate::error::Submit;
@@ -32,7 +33,7 @@ use crate::lane::Bulk;
 use crate::lane::Inbox;
 use crate::wire::header::{HEADER_BYTES, Header};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::{RecvFlags, SendFlags};
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
@@ -42,8 +43,6 @@ use std::os::fd::{AsFd, OwnedFd};
 const DIRECT_MAX: u32 = 4;
 /// A longer body is written at once: the system call is no longer what costs.
 const HELD_BODY_MAX: usize = 8 * 1024;
-/// A body up to this is copied behind its header to be sent.
-const JOINED_BODY_MAX: usize = 224;
 /// Messages that are held back at most, and bytes: the receiver works on them meanwhile.
 const HELD_MAX: u32 = 32;
 const HELD_BYTES: usize = 24 * 1024;
@@ -60,6 +59,8 @@ pub enum Phase {
     Proved,
     /// The connection of its pair.
     Open,
+    /// One of the connections of its pair (rails/).
+    Rail,
     /// Declined or at its end: what is queued goes out, what comes in is discarded.
     Leaving,
 }
@@ -104,6 +105,8 @@ pub struct Connection {
     pub address: SocketAddrV4,
     /// The peer, as far as it is known: called, claimed, or (from PROVED and OPEN on) proved.
     pub peer: Option<Peer>,
+    /// The rail of the pair that it is, or wants to be; `None` where a pair has one connection.
+    pub rail: Option<u8>,
     pub phase: Phase,
     /// The peer said goodbye.
     pub goodbye_heard: bool,
@@ -139,6 +142,7 @@ impl Connection {
             socket,
             address,
             peer: None,
+            rail: None,
             phase,
             goodbye_heard: false,
             goodbye_said: false,
@@ -337,6 +341,28 @@ impl Connection {
         fill(self.queue.reserve(bytes));
         self.update_interest(poller);
         Submit::Sent
+    }
+
+    /// Sends what the socket takes of these bytes; after an error, nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        send_bytes(&self.socket, bytes).unwrap_or_else(|errno| {
+            self.break_off(errno);
+            0
+        })
+    }
+
+    /// Whether the poller tells when the socket has room.
+    pub fn watch_room(&mut self, poller: &Poller, wanted: bool) {
+        if wanted != self.write_interest
+            && poller.change(self.socket.as_fd(), self.id.token(), wanted).is_ok()
+        {
+            self.write_interest = wanted;
+        }
+    }
+
+    /// What takes frames out of the stream.
+    pub fn decoder(&mut self) -> &mut FrameDecoder {
+        &mut self.decoder
     }
 
     /// Queues bytes of the lane's own, which no bound applies to, and tries to send.
@@ -544,34 +570,5 @@ impl Connection {
     /// Gives memory back that a burst needed.
     pub fn release_memory(&mut self) {
         self.decoder.release();
-    }
-}
-
-/// Sends what the socket takes of a header and a body: joined if they are small, because a list of
-/// parts costs the kernel more than the copy costs us.
-#[inline]
-fn send_short(socket: &OwnedFd, head: &[u8; HEADER_BYTES], body: &[u8]) -> Result<usize, Errno> {
-    if body.len() > JOINED_BODY_MAX {
-        return send_parts(socket, &[IoSlice::new(head), IoSlice::new(body)]);
-    }
-    let mut frame = [0; HEADER_BYTES + JOINED_BODY_MAX];
-    let frame = &mut frame[..HEADER_BYTES + body.len()];
-    frame[..HEADER_BYTES].copy_from_slice(head);
-    frame[HEADER_BYTES..].copy_from_slice(body);
-    match rustix::net::send(socket, frame, SendFlags::NOSIGNAL) {
-        Ok(sent) => Ok(sent),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Sends what the socket takes of these parts.
-#[inline]
-fn send_parts(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    let mut nothing = SendAncillaryBuffer::default();
-    match rustix::net::sendmsg(socket, parts, &mut nothing, SendFlags::NOSIGNAL) {
-        Ok(sent) => Ok(sent),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-        Err(errno) => Err(errno),
     }
 }

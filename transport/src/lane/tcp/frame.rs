@@ -15,6 +15,7 @@
 //! Not here: input and output, and who may send (auth.rs). Fuzzed by fuzz/frame.
 #![forbid(unsafe_code)]
 
+use super::rails::word::RailWord;
 use crate::wire::codec;
 use crate::wire::header::{HEADER_BYTES, Header, MessageKind};
 
@@ -32,20 +33,27 @@ const KEPT_BYTES: usize = 4 * 1024;
 
 /// Frames that the lanes of two processes exchange among themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub enum Control {
     /// The acceptor to the initiator: this is the connection of our pair.
-    Welcome = 0xf0,
+    Welcome,
     /// The acceptor to the initiator: another connection will be, or is, the one of our pair.
-    Decline = 0xf1,
+    Decline,
     /// The last frame: an orderly end, nothing follows.
-    Goodbye = 0xf2,
+    Goodbye,
+    /// Where a pair has several connections: about these.
+    Rail(RailWord),
 }
 
 impl Control {
     /// The frame as it travels.
     pub fn encode(self) -> [u8; HEADER_BYTES] {
-        codec::encode(&Header { kind: self as u8, ..Header::default() })
+        let kind = match self {
+            Control::Welcome => 0xf0,
+            Control::Decline => 0xf1,
+            Control::Goodbye => 0xf2,
+            Control::Rail(word) => return word.encode(),
+        };
+        codec::encode(&Header { kind, ..Header::default() })
     }
 
     fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Control, FrameError> {
@@ -53,6 +61,10 @@ impl Control {
             0xf0 => Control::Welcome,
             0xf1 => Control::Decline,
             0xf2 => Control::Goodbye,
+            0xf3..=0xf7 => {
+                let word = RailWord::decode(bytes).ok_or(FrameError::Control(bytes[0]))?;
+                return Ok(Control::Rail(word));
+            }
             other => return Err(FrameError::Header(other)),
         };
         if bytes[1..].iter().any(|&byte| byte != 0) {
@@ -80,8 +92,8 @@ pub enum FrameError {
     /// The body would be longer than any sender of this version makes it.
     #[error("it announced a body of {0} bytes; at most {1} are allowed")]
     Length(u32, u32),
-    /// A control frame with something in it.
-    #[error("it sent a control frame {0:#x} that is not empty")]
+    /// A control frame with something in it that does not belong there.
+    #[error("it sent a control frame {0:#x} that holds what it may not hold")]
     Control(u8),
 }
 
@@ -301,7 +313,7 @@ mod tests {
                     assert_eq!((header.token, header.body as usize), (7, body.len()));
                     bodies.push(body.to_vec());
                 }
-                Frame::Control(control) => bodies.push(vec![control as u8]),
+                Frame::Control(control) => bodies.push(control.encode()[..1].to_vec()),
             }
         }
         assert!(piece.is_empty());
@@ -416,7 +428,7 @@ mod tests {
         let mut decoder = FrameDecoder::default();
         assert_eq!(decoder.next(&mut &bytes[..]), Err(FrameError::Control(0xf0)));
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0] = 0xf7;
+        bytes[0] = 0xf8;
         let mut decoder = FrameDecoder::default();
         assert!(decoder.next(&mut &bytes[..]).is_err());
     }

@@ -4,9 +4,13 @@
 //! On one host it is 127.0.0.1: no port is open to others. `STRAIT_TCP_INTERFACE` chooses an
 //! interface by name (`eth0`), by address (`10.0.0.7`) or by subnet (`10.0.0.0/8`); one that does
 //! not exist is an error that lists those that do, never a silent fall back to another.
+//!
+//! Several of these, separated by commas, are the rails of a pair (rails/). Nothing else makes an
+//! interface a rail: bridges of containers and VPNs never become one by themselves.
 #![forbid(unsafe_code)]
 
 use super::poll;
+use super::rails::RAILS_MAX;
 use crate::bootstrap::Job;
 use crate::error::{Error, Kind, Result};
 use std::net::Ipv4Addr;
@@ -23,12 +27,46 @@ pub struct Interface {
     pub address: Ipv4Addr,
 }
 
-/// The address of this host that a job uses.
+/// The address of this host that a job uses; if it uses several, the first.
 ///
 /// # Errors
 /// As [`choose`].
 pub fn of_job(job: &Job) -> Result<Ipv4Addr> {
     choose(std::env::var(ENV_INTERFACE).ok().as_deref(), job.local_size == job.size)
+}
+
+/// All interfaces that a job uses on this host, if it names several.
+///
+/// # Errors
+/// One of them does not exist, is there twice, or they are more than a pair can use.
+pub fn several_of_job() -> Result<Vec<Interface>> {
+    match std::env::var(ENV_INTERFACE) {
+        Ok(wanted) if wanted.contains(',') => several(&wanted, &poll::interfaces()?),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn several(wanted: &str, interfaces: &[Interface]) -> Result<Vec<Interface>> {
+    let mut found: Vec<Interface> = Vec::new();
+    for text in wanted.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        let interface = find(text, interfaces)?;
+        let (name, address) = (&interface.name, interface.address);
+        if found.iter().any(|other| other.address == address) {
+            return Err(Error::new(Kind::Config(format!(
+                "{ENV_INTERFACE} is `{wanted}`, which names {name} ({address}) twice; each part \
+                 must be another interface"
+            ))));
+        }
+        found.push(interface);
+    }
+    if found.len() > RAILS_MAX {
+        return Err(Error::new(Kind::Config(format!(
+            "{ENV_INTERFACE} is `{wanted}`, which names {} interfaces; at most {RAILS_MAX} can be \
+             used at a time",
+            found.len()
+        ))));
+    }
+    Ok(found)
 }
 
 /// The name of the interface with this address.
@@ -43,7 +81,8 @@ pub fn name_of(address: Ipv4Addr) -> Option<String> {
 /// # Errors
 /// Nothing fits; the message lists what exists.
 pub fn choose(wanted: Option<&str>, one_host: bool) -> Result<Ipv4Addr> {
-    match wanted.map(str::trim).filter(|text| !text.is_empty()) {
+    let mut parts = wanted.unwrap_or_default().split(',').map(str::trim);
+    match parts.find(|text| !text.is_empty()) {
         None if one_host => Ok(Ipv4Addr::LOCALHOST),
         None => first_outer(&poll::interfaces()?),
         Some(text) => select(text, &poll::interfaces()?),
@@ -62,11 +101,15 @@ fn first_outer(interfaces: &[Interface]) -> Result<Ipv4Addr> {
 }
 
 fn select(text: &str, interfaces: &[Interface]) -> Result<Ipv4Addr> {
+    find(text, interfaces).map(|interface| interface.address)
+}
+
+fn find(text: &str, interfaces: &[Interface]) -> Result<Interface> {
     let fits = |interface: &&Interface| match subnet(text) {
         Some((network, bits)) => masked(interface.address, bits) == masked(network, bits),
         None => interface.name == text,
     };
-    interfaces.iter().find(fits).map(|interface| interface.address).ok_or_else(|| {
+    interfaces.iter().find(fits).cloned().ok_or_else(|| {
         let found = list(interfaces);
         Error::new(Kind::Config(format!(
             "{ENV_INTERFACE} is `{text}`, and no interface of this host that is up has that name, \
@@ -123,6 +166,22 @@ mod tests {
             assert!(error.contains(text) && error.contains("eth0 (10.1.2.3)"), "{error}");
         }
         assert!(first_outer(&some()[..1]).is_err());
+    }
+
+    #[test]
+    fn several_are_found_in_their_order_and_none_twice() {
+        let found = several("ib0, eth0", &some()).expect("both");
+        assert_eq!(found.iter().map(|each| &*each.name).collect::<Vec<_>>(), ["ib0", "eth0"]);
+        assert_eq!(several("eth0,", &some()).expect("one").len(), 1);
+        for wrong in ["eth0,eth1", "eth0,10.0.0.0/8"] {
+            let error = several(wrong, &some()).expect_err(wrong).to_string();
+            assert!(error.contains("eth0 (10.1.2.3)"), "{error}");
+        }
+        let many: Vec<Interface> = (0..5)
+            .map(|at| Interface { name: format!("n{at}"), address: Ipv4Addr::new(10, 0, 0, at) })
+            .collect();
+        let error = several("n0,n1,n2,n3,n4", &many).expect_err("five").to_string();
+        assert!(error.contains("names 5 interfaces; at most 4"), "{error}");
     }
 
     #[test]

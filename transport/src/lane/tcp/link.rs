@@ -20,6 +20,8 @@ pub enum LinkState {
     Awaiting,
     /// The connection of the pair.
     Open(ConnectionId),
+    /// The pair has several (rails/).
+    Railed,
     /// The peer said goodbye.
     Departed,
     /// The peer is gone, and that has been or will be reported.

@@ -25,17 +25,18 @@ use super::frame::Control;
 use super::link::LinkState;
 use super::poll::{self, Poller};
 use super::ports::Ports;
+use super::rails::rail_of;
 use super::{LISTENER, TcpLane};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long another host may take to accept a connection.
-const CALL_TIME: Duration = Duration::from_secs(30);
+pub const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long a connection may stay without a good hello.
 pub const STRANGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Connections without a good hello at a time; the oldest goes. Ranks say hello as they connect.
@@ -56,7 +57,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const REPORTED_MAX: usize = 16;
 
 /// Makes the listening socket, on this address and a port of these only, and registers it.
-pub fn listen(poller: &Poller, ip: Ipv4Addr, ports: Ports) -> Result<(OwnedFd, SocketAddrV4)> {
+pub fn listen(
+    poller: &Poller,
+    token: u64,
+    ip: Ipv4Addr,
+    ports: Ports,
+) -> Result<(OwnedFd, SocketAddrV4)> {
     let error = |what: &str, errno| poll::system(format!("{what} on {ip}"), errno);
     let socket = socket().map_err(|errno| error("cannot make a socket", errno))?;
     if ports != Ports::ANY {
@@ -78,7 +84,7 @@ pub fn listen(poller: &Poller, ip: Ipv4Addr, ports: Ports) -> Result<(OwnedFd, S
     }
     rustix::net::listen(&socket, LISTEN_BACKLOG).map_err(|errno| error("cannot listen", errno))?;
     poller
-        .add(socket.as_fd(), LISTENER, false)
+        .add(socket.as_fd(), token, false)
         .map_err(|errno| error("cannot watch the listening socket", errno))?;
     let address = rustix::net::getsockname(&socket)
         .map_err(|errno| error("cannot find the port of the listening socket", errno))?;
@@ -120,11 +126,13 @@ impl TcpLane {
         Ok(())
     }
 
-    /// Accepts who knocks.
-    pub(super) fn accept(&mut self) {
+    /// Accepts who knocks at the listening socket of this rail.
+    pub(super) fn accept(&mut self, at: usize) {
         for _ in 0..ACCEPTS_MAX {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(&self.listener, flags) {
+            let others = self.rails.as_ref().map_or(&[][..], |rails| rails.listeners());
+            let listener = others.get(at.wrapping_sub(1)).unwrap_or(&self.listener);
+            match rustix::net::acceptfrom_with(listener, flags) {
                 Ok((socket, address)) => {
                     let address = address.and_then(|any| match SocketAddr::try_from(any) {
                         Ok(SocketAddr::V4(address)) => Some(address),
@@ -171,19 +179,30 @@ impl TcpLane {
     /// No descriptors are left: leaves the others in the kernel's queue for a while.
     #[cold]
     fn pause_accepting(&mut self) {
-        self.poller.remove(self.listener.as_fd());
+        for (_, listener) in self.listeners() {
+            self.poller.remove(listener);
+        }
         self.accept_again_at = Some(Instant::now() + ACCEPT_PAUSE);
     }
 
     /// Accepts again after a pause.
     pub(super) fn resume_accepting(&mut self) {
-        self.accept_again_at = match self.poller.add(self.listener.as_fd(), LISTENER, false) {
-            Ok(()) => None,
-            Err(_) => Some(Instant::now() + ACCEPT_PAUSE),
+        let mut add = |(token, listener)| match self.poller.add(listener, token, false) {
+            Ok(()) | Err(Errno::EXIST) => true,
+            Err(_) => false,
         };
+        let all = self.listeners().into_iter().all(&mut add);
+        self.accept_again_at = (!all).then(|| Instant::now() + ACCEPT_PAUSE);
     }
 
-    fn register(&mut self, id: ConnectionId) {
+    /// The listening sockets and their tokens.
+    fn listeners(&self) -> Vec<(u64, BorrowedFd<'_>)> {
+        let others = self.rails.as_ref().map_or(&[][..], |rails| rails.listeners());
+        let all = std::iter::once(&self.listener).chain(others);
+        (0..).zip(all).map(|(at, each)| (LISTENER - at, each.as_fd())).collect()
+    }
+
+    pub(super) fn register(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Err(errno) = self.poller.add(connection.socket.as_fd(), id.token(), false) {
             self.ended(id, Some(errno));
@@ -238,6 +257,9 @@ impl TcpLane {
                        STRAIT_LANES, and hosts alike";
             return self.lose(peer, why.into());
         };
+        if self.has_rails_with(&address) {
+            return self.begin_rails(peer, &address);
+        }
         let link = self.links.entry(peer.0).or_default();
         link.attempts += 1;
         let attempt = link.attempts;
@@ -247,7 +269,7 @@ impl TcpLane {
         };
         let initiator = Initiator::new(&self.identity, peer.0, attempt, &address.listener, nonce);
         let hello = *initiator.hello();
-        let socket = match self.connect(address.socket) {
+        let socket = match self.connect(None, address.socket) {
             Ok(socket) => socket,
             Err(errno) => return self.lose(peer, self.unreachable(address.socket, errno)),
         };
@@ -300,9 +322,17 @@ impl TcpLane {
         }
     }
 
-    fn connect(&self, address: SocketAddrV4) -> std::result::Result<OwnedFd, Errno> {
+    /// `own`: from this address; else from the one that the kernel chooses.
+    pub(super) fn connect(
+        &self,
+        own: Option<Ipv4Addr>,
+        address: SocketAddrV4,
+    ) -> std::result::Result<OwnedFd, Errno> {
         let socket = socket()?;
         self.tune(&socket, address.ip())?;
+        if let Some(own) = own {
+            rustix::net::bind(&socket, &SocketAddrV4::new(own, 0))?;
+        }
         match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -347,20 +377,32 @@ impl TcpLane {
             Err(refusal) => return self.refuse(id, refusal),
         };
         let from = acceptor.from();
+        let rail = rail_of(acceptor.attempt());
+        if let Some(rail) = rail {
+            if !self.hear_rail_hello(Peer(from), acceptor.attempt(), id) {
+                return self.refuse(id, Refusal::NotOfThisJob);
+            }
+            return self.challenge(id, acceptor, Some(rail as u8));
+        }
         let link = self.links.entry(from).or_default();
         if acceptor.attempt() <= link.heard {
             return self.refuse(id, Refusal::NotOfThisJob);
         }
         link.heard = acceptor.attempt();
         let older = link.incoming.replace(id);
-        let challenge = *acceptor.challenge();
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.peer = Some(Peer(from));
-            connection.phase = Phase::Challenged(Box::new(acceptor));
-            connection.say(&self.poller, &challenge);
-        }
+        self.challenge(id, acceptor, None);
         if let Some(older) = older {
             self.close_connection(older);
+        }
+    }
+
+    fn challenge(&mut self, id: ConnectionId, acceptor: Acceptor, rail: Option<u8>) {
+        let challenge = *acceptor.challenge();
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.peer = Some(Peer(acceptor.from()));
+            connection.rail = rail;
+            connection.phase = Phase::Challenged(Box::new(acceptor));
+            connection.say(&self.poller, &challenge);
         }
     }
 
@@ -368,8 +410,14 @@ impl TcpLane {
         let Some(proof) = bytes.first_chunk::<PROOF_BYTES>() else { return };
         let peer = Peer(acceptor.from());
         let checked = acceptor.check(&self.identity, proof);
+        let is_rail = rail_of(acceptor.attempt()).is_some();
+        if is_rail && checked == Ok(None) {
+            return self.rail_proved(peer, acceptor.attempt(), id);
+        }
         let link = self.links.entry(peer.0).or_default();
-        link.incoming = None;
+        if !is_rail {
+            link.incoming = None;
+        }
         match checked {
             Err(refusal) => {
                 self.refuse(id, refusal);
@@ -381,7 +429,10 @@ impl TcpLane {
                 let welcome = match link.state {
                     LinkState::Idle | LinkState::Unaddressed | LinkState::Awaiting => true,
                     LinkState::Dialing(_) => lower,
-                    LinkState::Open(_) | LinkState::Departed | LinkState::Lost => false,
+                    LinkState::Open(_)
+                    | LinkState::Railed
+                    | LinkState::Departed
+                    | LinkState::Lost => false,
                 };
                 if welcome { self.welcome(peer, id) } else { self.decline(id) }
             }
@@ -414,7 +465,7 @@ impl TcpLane {
         self.open(peer, id);
     }
 
-    fn decline(&mut self, id: ConnectionId) {
+    pub(super) fn decline(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Leaving;
             connection.goodbye_said = true;
@@ -439,12 +490,14 @@ impl TcpLane {
         let (address, phase) = (connection.address, &connection.phase);
         match (phase, connection.peer) {
             (Phase::Dialing(_) | Phase::Proved, Some(peer)) => {
+                let reason = format!("at its address {address} somebody answers: {refusal}");
+                let rail = connection.rail;
                 self.close_connection(id);
+                if let Some(rail) = rail {
+                    return self.rail_refused(peer, usize::from(rail), reason);
+                }
                 if self.links.get(&peer.0).is_some_and(|l| l.state == LinkState::Dialing(id)) {
-                    self.lose(
-                        peer,
-                        format!("at its address {address} somebody answers: {refusal}"),
-                    );
+                    self.lose(peer, reason);
                 }
             }
             _ => self.drop_stranger(id),

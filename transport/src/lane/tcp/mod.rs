@@ -28,7 +28,9 @@ mod listen;
 mod poll;
 pub mod ports;
 mod progress;
+pub mod rails;
 mod send_queue;
+mod transmit;
 
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
@@ -45,9 +47,10 @@ use hot::Hot;
 use link::{Link, LinkState, Links};
 use poll::Poller;
 use ports::Ports;
+use rails::{RAILS_MAX, Rails};
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -67,8 +70,9 @@ const RECEIVE_BYTES: usize = 128 * 1024;
 /// body lands where it belongs.
 const EXPECT_BYTES: usize = 512;
 
-/// Token of the listening socket.
+/// Token of the listening socket; those of other rails come before it.
 const LISTENER: u64 = u64::MAX - 1;
+const OTHER_LISTENERS: u64 = LISTENER - (rails::RAILS_MAX as u64 - 1);
 
 /// What a lane needs to know.
 pub struct Settings {
@@ -78,6 +82,10 @@ pub struct Settings {
     pub host: String,
     /// The address to listen on.
     pub ip: Ipv4Addr,
+    /// Other ones, which make several rails of this and the first (rails/).
+    pub other_ips: Vec<Ipv4Addr>,
+    /// All of them by place, nearest first; in their order if it is empty.
+    pub nearest: Vec<u8>,
     /// ... at one of these ports.
     pub ports: Ports,
     /// Size of the sockets' buffers; `None` lets the kernel adapt them.
@@ -94,6 +102,8 @@ impl Settings {
             identity: Identity { job, key, rank, size, build, version: auth::WIRE_VERSION },
             host: "localhost".into(),
             ip: Ipv4Addr::LOCALHOST,
+            other_ips: Vec::new(),
+            nearest: Vec::new(),
             ports: Ports::ANY,
             socket_bytes: None,
             report: Box::new(|line| eprintln!("{line}")),
@@ -120,6 +130,8 @@ pub struct TcpLane {
     poller: Poller,
     connections: Connections,
     links: Links,
+    /// What a lane with several addresses has besides.
+    rails: Option<Box<Rails>>,
     /// Connections without a good hello, oldest first, and until when they may stay so.
     strangers: VecDeque<(Instant, ConnectionId)>,
     /// Source addresses whose strangers have been reported.
@@ -162,7 +174,13 @@ impl TcpLane {
         let ip = interface::of_job(job)?;
         let own = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
         let ports = Ports::from_environment()?;
-        let settings = Settings { host: job.host.clone(), ip, ports, ..own };
+        let mut settings = Settings { host: job.host.clone(), ip, ports, ..own };
+        if job.local_size < job.size {
+            let all = interface::several_of_job()?;
+            settings.other_ips = all.iter().skip(1).map(|each| each.address).collect();
+            let names: Vec<_> = all.into_iter().map(|each| each.name).collect();
+            settings.nearest = rails::near::order(&names);
+        }
         TcpLane::with_directory(settings, Box::new(NodeDirectory::new(job)))
     }
 
@@ -172,8 +190,9 @@ impl TcpLane {
     /// The system refuses a socket.
     pub fn with_directory(settings: Settings, directory: Box<dyn Directory>) -> Result<TcpLane> {
         let poller = Poller::new()?;
-        let (listener, socket) = listen::listen(&poller, settings.ip, settings.ports)?;
-        let address = Address { socket, listener: listen::nonce()? };
+        let (listener, socket) = listen::listen(&poller, LISTENER, settings.ip, settings.ports)?;
+        let (others, rails) = listen_for_rails(&poller, socket, &settings)?;
+        let address = Address { socket, listener: listen::nonce()?, others };
         directory.publish(&address.encode());
         Ok(TcpLane {
             identity: settings.identity,
@@ -186,6 +205,7 @@ impl TcpLane {
             poller,
             connections: Connections::default(),
             links: Links::default(),
+            rails,
             strangers: VecDeque::new(),
             reported: Vec::new(),
             unaddressed: Vec::new(),
@@ -221,6 +241,7 @@ impl TcpLane {
     /// Whether messages wait for a connection to be made, which takes the peer's help.
     pub fn is_connecting(&self) -> bool {
         self.links.values().any(|link| !link.waiting.is_empty())
+            || self.rails.as_ref().is_some_and(|rails| rails.is_connecting())
     }
 
     /// What has changed since the last call that ends a wait and is no message: messages left that
@@ -258,6 +279,7 @@ impl TcpLane {
         for id in self.connections.ids() {
             self.say_goodbye(id);
         }
+        self.close_rails();
     }
 
     /// Connections that exist now, strangers included.
@@ -297,6 +319,7 @@ impl TcpLane {
     ) -> Submit {
         match self.call(peer) {
             LinkState::Lost => return Submit::Lost,
+            LinkState::Railed => return self.submit_rails(peer, header, bytes, fill),
             LinkState::Departed if is_answer(header) => return Submit::Sent,
             LinkState::Departed => {
                 self.lose(peer, FINALIZED.into());
@@ -319,6 +342,28 @@ impl TcpLane {
             _ => None,
         }
     }
+}
+
+/// Where a lane listens besides, and what it needs for that.
+type Others = ([Option<SocketAddrV4>; RAILS_MAX - 1], Option<Box<Rails>>);
+
+/// Listens on the addresses besides the first, if there are any.
+fn listen_for_rails(poller: &Poller, first: SocketAddrV4, settings: &Settings) -> Result<Others> {
+    let mut others = [None; RAILS_MAX - 1];
+    let (mut own, mut listeners) = (vec![first], Vec::new());
+    for (at, ip) in settings.other_ips.iter().take(others.len()).enumerate() {
+        let token = LISTENER - 1 - at as u64;
+        let (listener, socket) = listen::listen(poller, token, *ip, settings.ports)?;
+        others[at] = Some(socket);
+        own.push(socket);
+        listeners.push(listener);
+    }
+    let nearest = match settings.nearest.len() == own.len() {
+        true => settings.nearest.clone(),
+        false => (0..own.len() as u8).collect(),
+    };
+    let rails = Rails::new(own, listeners, nearest);
+    Ok((others, (!rails.listeners().is_empty()).then(|| Box::new(rails))))
 }
 
 /// The header of a body of `bytes`: its length is what frames the stream, whatever the caller put.
@@ -425,6 +470,7 @@ impl Lane for TcpLane {
         }
         match self.call(peer) {
             LinkState::Lost => Bulk::Lost,
+            LinkState::Railed => self.bulk_rails(peer, lead, header, body),
             LinkState::Departed => {
                 self.lose(peer, FINALIZED.into());
                 Bulk::Lost
@@ -447,6 +493,7 @@ impl Lane for TcpLane {
         let mut connections = self.connections.iter();
         if self.is_connecting()
             || !self.connections.iter().all(|connection| connection.has_sent_all())
+            || self.rails.as_ref().is_some_and(|rails| !rails.is_flushed())
         {
             return false;
         }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::ffi::CStr;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Token of the timer. Others are chosen by who registers.
@@ -126,6 +126,43 @@ pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> usize {
     let bytes = unsafe { rustix::ioctl::ioctl(socket, getter) };
     // A socket that cannot say it any more holds nothing that could still arrive.
     bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
+}
+
+/// What the kernel knows of the other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signs {
+    /// Bytes that it holds for the other kernel.
+    pub unacknowledged: usize,
+    /// How long ago the other kernel acknowledged anything, or answered.
+    pub since_acknowledgement: Duration,
+    /// How often the oldest bytes were sent again in vain.
+    pub retransmits: u8,
+    /// How often it asked in vain for room.
+    pub probes: u8,
+}
+
+/// Asks for them. A kernel that does not tell is one where nothing is wrong.
+pub fn signs(socket: BorrowedFd<'_>) -> Signs {
+    // SAFETY: the structure has numbers only, for which all bits may be zero.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut bytes = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let into = (&raw mut info).cast::<libc::c_void>();
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: it writes at most `bytes` bytes, which is the size of `info`.
+    let answer = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, into, &mut bytes) };
+    let unacknowledged = if answer == 0 { unacknowledged_bytes(socket) } else { 0 };
+    Signs {
+        unacknowledged,
+        since_acknowledgement: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        retransmits: info.tcpi_retransmits,
+        probes: info.tcpi_probes,
+    }
+}
+
+/// Closing the socket resets its connection and drops what it still holds.
+pub fn drop_unsent(socket: BorrowedFd<'_>) {
+    // It fails only for what is no socket; then the kernel goes on in vain for a while.
+    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 /// The interfaces of this host that are up and have an IPv4 address.

@@ -12,7 +12,7 @@ use super::frame::Control;
 use super::link::LinkState;
 use super::listen::{AWAIT_TIME, may_call_again};
 use super::poll::{self, EVENTS_MAX, Readiness, TIMER};
-use super::{EXPECT_BYTES, LISTENER, RECEIVE_BYTES, TcpLane};
+use super::{EXPECT_BYTES, LISTENER, OTHER_LISTENERS, RECEIVE_BYTES, TcpLane};
 use crate::envelope::Peer;
 use crate::error::{Error, Kind};
 use crate::lane::FINALIZED;
@@ -62,7 +62,8 @@ impl TcpLane {
         let count = self.poller.wait(&mut events);
         for event in &events[..count] {
             match poll::readiness(event) {
-                (LISTENER, _) => self.accept(),
+                (LISTENER, _) => self.accept(0),
+                (token @ OTHER_LISTENERS..LISTENER, _) => self.accept((LISTENER - token) as usize),
                 (TIMER, _) => {}
                 (token, ready) => {
                     let id = ConnectionId::from_token(token);
@@ -95,6 +96,9 @@ impl TcpLane {
         budget: usize,
     ) -> usize {
         let Some(connection) = self.connections.get_mut(id) else { return 0 };
+        if matches!(connection.phase, Phase::Rail) {
+            return self.attend_rail(id, ready, inbox, budget);
+        }
         if ready.write && connection.flush(&self.poller) {
             self.settled += 1;
         }
@@ -155,8 +159,12 @@ impl TcpLane {
     ) -> usize {
         let mut delivered = 0;
         while let Some(connection) = self.connections.get_mut(id) {
-            if matches!(connection.phase, Phase::Leaving) {
-                break;
+            match connection.phase {
+                Phase::Leaving => break,
+                Phase::Rail => {
+                    return delivered + self.deliver_rail(id, input, inbox, budget - delivered);
+                }
+                _ => {}
             }
             let (count, drained) = connection.drain(&mut input, inbox, budget - delivered);
             delivered += count;
@@ -181,6 +189,14 @@ impl TcpLane {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(peer) = connection.peer else { return };
         match (control, &connection.phase) {
+            (Control::Welcome, Phase::Proved) if connection.rail.is_some() => {
+                let rail = connection.rail.map_or(0, usize::from);
+                self.rail_welcomed(peer, rail, id);
+            }
+            (Control::Decline, Phase::Proved) if connection.rail.is_some() => {
+                let rail = connection.rail.map_or(0, usize::from);
+                self.rail_declined(peer, rail, id);
+            }
             (Control::Welcome, Phase::Proved) => self.open(peer, id),
             (Control::Decline, Phase::Proved) => self.declined(id),
             (Control::Goodbye, Phase::Open) => {
@@ -244,6 +260,11 @@ impl TcpLane {
         let (address, amid) = (connection.address, connection.is_amid_message());
         let orderly = connection.goodbye_said || connection.goodbye_heard;
         let (peer, phase) = (connection.peer, &connection.phase);
+        if let (Some(rail), Some(peer), false) =
+            (connection.rail, peer, matches!(phase, Phase::Leaving))
+        {
+            return self.rail_ended(peer, usize::from(rail), id, errno);
+        }
         match (phase, peer) {
             (Phase::Accepted, _) => self.drop_stranger(id),
             (Phase::Challenged(_), Some(peer)) => {
@@ -326,6 +347,7 @@ impl TcpLane {
         for id in ids.into_iter().flatten() {
             self.close_connection(id);
         }
+        self.drop_rails(peer);
         self.losses.push_back((peer, Error::new(Kind::PeerLost { peer, reason })));
     }
 
@@ -339,6 +361,9 @@ impl TcpLane {
                     *place = None;
                 }
             }
+        }
+        if let (Some(peer), Some(rail)) = (connection.peer, connection.rail) {
+            self.forget_rail_call(peer, usize::from(rail), id);
         }
         Some(connection)
     }
@@ -361,6 +386,7 @@ impl TcpLane {
             || self.accept_again_at.is_some()
             || !self.calls.is_empty()
             || self.flush_look_at.get().is_some()
+            || self.rails.as_ref().is_some_and(|rails| rails.due().is_some())
     }
 
     /// Wakes a sleeper soon: nothing else does when the last bytes are acknowledged.
@@ -397,6 +423,7 @@ impl TcpLane {
             self.flush_look_at.set(None);
             self.settled += 1;
         }
+        self.tend_rails(now);
         self.set_timer();
     }
 
@@ -440,7 +467,8 @@ impl TcpLane {
         let awaiting = self.awaiting.front().map(|(at, _)| *at);
         let flush = self.flush_look_at.get();
         let calls = self.calls.front().map(|(at, _)| *at);
-        let due = [strangers, awaiting, calls, flush, self.look_up_at, self.accept_again_at];
+        let rails = self.rails.as_ref().and_then(|rails| rails.due());
+        let due = [strangers, awaiting, calls, flush, rails, self.look_up_at, self.accept_again_at];
         let due = due.into_iter().flatten().min();
         let expired = self.timer_due.get().is_some_and(|at| at <= Instant::now());
         if due != self.timer_due.get() || expired {
@@ -490,7 +518,7 @@ fn receive<I: Inbox>(
 }
 
 /// Why a connection without a goodbye ended.
-fn reason_of_end(errno: Option<Errno>, amid: bool) -> String {
+pub(super) fn reason_of_end(errno: Option<Errno>, amid: bool) -> String {
     let within = if amid { " in the middle of a message" } else { "" };
     match errno {
         None => {
