@@ -13,6 +13,7 @@ use strait_collectives::shape::Shape;
 use strait_transport::envelope::Peer;
 use strait_transport::lane::sim::{Random, SimNet, SimPlan};
 use strait_transport::payload::Payload;
+use strait_transport::peers::Peers;
 use strait_transport::worker::Worker;
 
 fn plan(size: u32, seed: u64) -> SimPlan {
@@ -122,7 +123,7 @@ struct Call {
 }
 
 fn call(schedules: Vec<Schedule>, scale: usize, ordered: bool, tag: u32) -> Call {
-    let peers: Arc<[Peer]> = (0..schedules.len() as u32).map(Peer).collect();
+    let peers = Peers::range(0, schedules.len() as u32);
     let mut call = Call { schedules: Vec::new(), bindings: Vec::new(), executions: Vec::new() };
     for schedule in schedules {
         let rank = schedule.rank();

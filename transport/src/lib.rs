@@ -18,6 +18,7 @@ pub mod memory;
 pub mod node;
 mod opened;
 pub mod payload;
+pub mod peers;
 pub mod protocol;
 pub mod request;
 pub mod sync;

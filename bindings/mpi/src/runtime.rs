@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use strait_transport::bootstrap::{self, Job, Origin};
 use strait_transport::envelope::Peer;
 use strait_transport::node::RankState;
+use strait_transport::peers::Peers;
 use strait_transport::worker::{MessageId, Sleeper, Worker};
 
 /// Before MPI_Init.
@@ -167,7 +168,10 @@ const CONTEXT_SPAN: u32 = 4;
 impl Runtime {
     fn new(job: Job, worker: Worker, thread_level: i32) -> Runtime {
         let me = Peer(job.rank);
-        let all: Vec<Peer> = (0..job.size).map(|rank| Peer(job.node.process_of(rank))).collect();
+        let all = match job.node.is_ordered() {
+            true => (0..job.size).map(|rank| Peer(job.node.process_of(rank))).collect(),
+            false => Peers::range(0, job.size),
+        };
         let world = Comm::new(WORLD_CONTEXT, Group::new(all, me), None, ErrhandlerRef::Fatal);
         world.code.set(COMM_WORLD);
         *world.name.borrow_mut() = "MPI_COMM_WORLD".into();

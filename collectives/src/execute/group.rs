@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::shape::Rank;
-use std::sync::Arc;
 use strait_transport::envelope::Peer;
+use strait_transport::peers::Peers;
 
 /// The peers of a call, in rank order (two groups: the first one's, then the second one's).
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Rank -> peer.
-    pub peers: Arc<[Peer]>,
+    pub peers: Peers,
     /// This process's rank.
     pub me: Rank,
 }
@@ -18,6 +18,6 @@ pub struct Group {
 impl Group {
     /// The peer of a rank, which is within the group.
     pub fn peer(&self, rank: Rank) -> Peer {
-        self.peers[rank as usize]
+        self.peers.at(rank as usize)
     }
 }

@@ -16,11 +16,11 @@ impl Worker {
 
     /// The first of these peers that is lost, with the reason.
     #[inline]
-    pub fn loss_among(&self, peers: &[Peer]) -> Option<Error> {
+    pub fn loss_among(&self, peers: impl IntoIterator<Item = Peer>) -> Option<Error> {
         if self.core.loss_count == 0 {
             return None;
         }
-        peers.iter().find_map(|peer| self.core.loss_of(peer.0))
+        peers.into_iter().find_map(|peer| self.core.loss_of(peer.0))
     }
 
     /// A buffer is used for long transfers: one that is used again and again may get huge pages.

@@ -442,13 +442,13 @@ pub unsafe fn MPI_Comm_create<A: Abi>(
     on_comm::<A>("MPI_Comm_create", comm, |entry, comm| {
         let group = crate::api::group::group_of::<A>(entry, group)?;
         let members = comm.group.ranks();
-        if group.members.iter().any(|p| !members.contains_key(p)) {
+        if group.members.iter().any(|p| !members.contains_key(&p)) {
             return error(class::GROUP, "the group has members that are not in the communicator");
         }
         // Disjoint groups may be made in one call: the color is the first member's peer.
         let color = match group.rank {
             Some(_) if comm.is_inter() => 0,
-            Some(_) => group.members[0].0 as i32,
+            Some(_) => group.members.at(0).0 as i32,
             None => UNDEFINED,
         };
         let new = split(entry, comm, color, group.rank.unwrap_or(0) as i32)?;
@@ -471,7 +471,7 @@ pub unsafe fn MPI_Comm_create_group<A: Abi>(
         let tag = crate::api::arguments::send_tag::<A>(tag)?;
         let group = crate::api::group::group_of::<A>(entry, group)?;
         let members = comm.group.ranks();
-        if group.members.iter().any(|p| !members.contains_key(p)) {
+        if group.members.iter().any(|p| !members.contains_key(&p)) {
             return error(class::GROUP, "the group has members that are not in the communicator");
         }
         let new = match group.rank {

@@ -62,7 +62,7 @@ pub unsafe fn MPI_Group_translate_ranks<A: Abi>(
             // SAFETY: both arrays have n elements, says the caller.
             let given = unsafe { *ranks1.add(i) };
             let found = match usize::try_from(given).ok().and_then(|r| one.members.get(r)) {
-                Some(peer) => ranks.get(peer).map_or(UNDEFINED, |&r| r as c_int),
+                Some(peer) => ranks.get(&peer).map_or(UNDEFINED, |&r| r as c_int),
                 None if A::rank_in(given) == PROC_NULL => A::rank_out(PROC_NULL),
                 None => return bad_rank(&one, given),
             };
@@ -158,11 +158,11 @@ unsafe fn choose<A: Abi>(
         let old = group_of::<A>(entry, group)?;
         let listed = checked_ranks(&old, ranks()?.into_iter())?;
         let members: Vec<Peer> = if include {
-            listed.iter().map(|&r| old.members[r]).collect()
+            listed.iter().map(|&r| old.members.at(r)).collect()
         } else {
             let mut keep = vec![true; old.size()];
             listed.iter().for_each(|&r| keep[r] = false);
-            (0..old.size()).filter(|&r| keep[r]).map(|r| old.members[r]).collect()
+            (0..old.size()).filter(|&r| keep[r]).map(|r| old.members.at(r)).collect()
         };
         let me = entry.me();
         // SAFETY: this function's own conditions.

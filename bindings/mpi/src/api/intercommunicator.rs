@@ -100,7 +100,7 @@ fn establish(
     if remote.rank.is_some() {
         return error(class::COMM, "the two groups of an intercommunicator overlap");
     }
-    let local_first = local.members[0] < remote.members[0];
+    let local_first = local.members.at(0) < remote.members.at(0);
     let context = if local_first { mine } else { theirs.context };
     let mut new = Comm::new(context, local.clone(), Some(remote), handler);
     new.local_first = local_first;
@@ -227,7 +227,7 @@ pub unsafe fn MPI_Intercomm_create_from_groups<A: Abi>(
         let circle = circle_of_group(&local, near)?;
         let bridge = group_of::<A>(entry, remote_group).and_then(|remote| {
             let leader = leader_of(&remote, remote_leader)?;
-            Ok(Circle::pair(entry.me(), remote.members[leader], GROUP_CONTEXT, far))
+            Ok(Circle::pair(entry.me(), remote.members.at(leader), GROUP_CONTEXT, far))
         });
         let new = establish(entry, (&local, leader), &circle, bridge, handler)?;
         *new.info.borrow_mut() = hints;

@@ -26,6 +26,7 @@ use crate::rma::{network, origin};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
+use strait_transport::envelope::Peer;
 
 /// Regions of MPI_Win_allocate, and of shared windows that may have gaps, begin at multiples of it:
 /// two cache lines, since processors fetch them in pairs.
@@ -128,7 +129,7 @@ fn tie(
         .iter()
         .zip(places)
         .filter(|(_, place)| place.is_some())
-        .map(|(peer, _)| *peer)
+        .map(|(peer, _)| peer)
         .collect();
     let me = places[circle.me].expect("a process is on its own host") as usize;
     // All members take the tag, whatever their hosts do.
@@ -162,8 +163,8 @@ fn tie(
 fn places_of(entry: &Entry, comm: &CommRef, hosts: impl Iterator<Item = i64>) -> Vec<Option<u32>> {
     let mine = i64::from(entry.job.first_local_rank);
     let mut next = 0;
-    let place = |(peer, host): (&strait_transport::envelope::Peer, i64)| {
-        let shares = || *peer == entry.me() || entry.worker.shares_memory_with(*peer);
+    let place = |(peer, host): (Peer, i64)| {
+        let shares = || peer == entry.me() || entry.worker.shares_memory_with(peer);
         (host == mine && shares()).then(|| {
             next += 1;
             next - 1

@@ -86,7 +86,7 @@ pub unsafe fn MPI_Win_fence<A: Abi>(assert: c_int, win: A::Handle) -> c_int {
 fn ranks<A: Abi>(entry: &Entry, win: &Win, group: A::Handle) -> Result<Vec<u32>> {
     let group = group_of::<A>(entry, group)?;
     let known = win.comm.group.ranks();
-    let rank = |peer| match known.get(peer) {
+    let rank = |peer| match known.get(&peer) {
         Some(rank) => Ok(*rank),
         None => {
             error(class::GROUP, format!("the group has a rank that {} has not", win.describe()))
@@ -98,7 +98,7 @@ fn ranks<A: Abi>(entry: &Entry, win: &Win, group: A::Handle) -> Result<Vec<u32>>
 /// Sends a message that carries nothing but its tag.
 fn tell(entry: &mut Entry, win: &Win, to: u32, tag: u32) {
     let envelope = Envelope { context: win.reply_context(), source: win.comm.rank, tag };
-    let peer = win.comm.group.members[to as usize];
+    let peer = win.comm.group.members.at(to as usize);
     // SAFETY: there is no memory to be kept.
     let sent = unsafe { entry.worker.send(peer, envelope, Payload::EMPTY, SendMode::Standard) };
     if let Sent::Pending(id) = sent {
@@ -109,7 +109,7 @@ fn tell(entry: &mut Entry, win: &Win, to: u32, tag: u32) {
 /// Awaits such a message.
 fn hear(entry: &mut Entry, win: &Win, from: u32, tag: u32) -> RequestId {
     let pattern = Pattern { context: win.reply_context(), source: from, tag };
-    let peer = win.comm.group.members[from as usize];
+    let peer = win.comm.group.members.at(from as usize);
     // SAFETY: there is no memory to be written.
     unsafe { entry.worker.receive(Some(peer), pattern, Payload::EMPTY) }
 }
@@ -223,7 +223,7 @@ impl Awaited for LockWait<'_> {
             return true;
         }
         // The holder may be gone.
-        let lost = runtime.worker.loss_among(&self.win.comm.group.members);
+        let lost = runtime.worker.loss_among(self.win.comm.group.members.iter());
         self.failure = lost.map(Into::into);
         self.failure.is_some()
     }

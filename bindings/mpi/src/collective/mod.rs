@@ -22,14 +22,13 @@ use crate::tool::event;
 use area::{Area, Memory, Piece, byte};
 use bind::{CallBinding, Sizes};
 use operation::Operation;
-use std::sync::Arc;
 use strait_collectives::execute::{Execution, Failure, Group, Progress};
 use strait_collectives::kind::{self, Kind};
 use strait_collectives::schedule::Buffer;
 use strait_collectives::select;
 use strait_collectives::shape::Shape;
-use strait_transport::envelope::Peer;
 use strait_transport::payload::Payload;
+use strait_transport::peers::Peers;
 
 /// A checked collective call of this process.
 #[derive(Clone)]
@@ -93,14 +92,14 @@ pub fn shape(comm: &Comm, kind: Kind) -> Shape {
 }
 
 fn group(comm: &Comm) -> Group {
-    let peers: Arc<[Peer]> = match &comm.remote {
+    let peers: Peers = match &comm.remote {
         None => comm.group.members.clone(),
         Some(remote) => {
             let (first, second) = match comm.local_first {
                 true => (&comm.group.members, &remote.members),
                 false => (&remote.members, &comm.group.members),
             };
-            first.iter().chain(second.iter()).copied().collect()
+            first.iter().chain(second.iter()).collect()
         }
     };
     Group { peers, me: my_rank(comm) }

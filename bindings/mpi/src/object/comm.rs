@@ -104,7 +104,7 @@ impl Comm {
     /// The peer of a target rank.
     #[inline]
     pub fn peer(&self, rank: i32) -> Option<Peer> {
-        self.target_group().members.get(usize::try_from(rank).ok()?).copied()
+        self.target_group().members.get(usize::try_from(rank).ok()?)
     }
 
     /// The tag of the next collective call.

@@ -3,14 +3,14 @@
 
 use crate::abi::Code;
 use std::collections::HashMap;
-use std::sync::Arc;
 use strait_transport::envelope::Peer;
+use strait_transport::peers::Peers;
 
 /// An ordered set of peers.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Rank -> peer.
-    pub members: Arc<[Peer]>,
+    pub members: Peers,
     /// This process's rank, if it is a member.
     pub rank: Option<u32>,
     /// The session that it was made from, itself or by way of other groups.
@@ -19,9 +19,9 @@ pub struct Group {
 
 impl Group {
     /// A group of these peers, seen from `me`.
-    pub fn new(members: impl Into<Arc<[Peer]>>, me: Peer) -> Group {
+    pub fn new(members: impl Into<Peers>, me: Peer) -> Group {
         let members = members.into();
-        let rank = members.iter().position(|&p| p == me).map(|r| r as u32);
+        let rank = members.position(me).map(|r| r as u32);
         Group { members, rank, session: None }
     }
 
@@ -37,19 +37,19 @@ impl Group {
 
     /// Peer -> rank, for bulk translation.
     pub fn ranks(&self) -> HashMap<Peer, u32> {
-        self.members.iter().enumerate().map(|(r, &p)| (p, r as u32)).collect()
+        self.members.iter().enumerate().map(|(r, p)| (p, r as u32)).collect()
     }
 
     /// The rank of a peer.
     pub fn rank_of(&self, peer: Peer) -> Option<u32> {
-        self.members.iter().position(|&p| p == peer).map(|r| r as u32)
+        self.members.position(peer).map(|r| r as u32)
     }
 
     /// All of this group, then those of `other` that are not in it.
     pub fn union(&self, other: &Group, me: Peer) -> Group {
         let mine = self.ranks();
         let rest = other.members.iter().filter(|p| !mine.contains_key(p));
-        let all = self.members.iter().chain(rest).copied().collect::<Vec<_>>();
+        let all: Peers = self.members.iter().chain(rest).collect();
         Group::new(all, me).derived_from(self)
     }
 
@@ -57,14 +57,14 @@ impl Group {
     pub fn intersection(&self, other: &Group, me: Peer) -> Group {
         let others = other.ranks();
         let both = self.members.iter().filter(|p| others.contains_key(p));
-        Group::new(both.copied().collect::<Vec<_>>(), me).derived_from(self)
+        Group::new(both.collect::<Peers>(), me).derived_from(self)
     }
 
     /// Those of this group that are not in `other`, in this group's order.
     pub fn difference(&self, other: &Group, me: Peer) -> Group {
         let others = other.ranks();
         let rest = self.members.iter().filter(|p| !others.contains_key(p));
-        Group::new(rest.copied().collect::<Vec<_>>(), me).derived_from(self)
+        Group::new(rest.collect::<Peers>(), me).derived_from(self)
     }
 
     /// How two groups compare.
@@ -76,7 +76,7 @@ impl Group {
             return Comparison::Unequal;
         }
         let mine = self.ranks();
-        if other.members.iter().all(|p| mine.contains_key(p)) {
+        if other.members.iter().all(|p| mine.contains_key(&p)) {
             Comparison::Similar
         } else {
             Comparison::Unequal

@@ -164,7 +164,7 @@ impl Win {
         match &self.memory {
             Some(memory) if self.shared => Reach::Mapped(memory.base().wrapping_add(region.offset)),
             _ if self.kernel => {
-                Reach::Kernel(self.comm.group.members[rank as usize], region.address)
+                Reach::Kernel(self.comm.group.members.at(rank as usize), region.address)
             }
             _ => Reach::Messages,
         }

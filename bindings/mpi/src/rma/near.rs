@@ -78,7 +78,7 @@ fn not_there(
     what: strait_transport::error::Error,
 ) -> Result {
     runtime.worker.progress();
-    if let Some(lost) = runtime.worker.loss_among(&[peer]) {
+    if let Some(lost) = runtime.worker.loss_among([peer]) {
         return Err(lost.into());
     }
     let text = format!("{bytes} bytes at {address:#x} of process {peer}: {what}");
@@ -343,7 +343,7 @@ fn await_update(runtime: &mut Runtime, win: &Win, place: usize) -> Result {
         offers += 1;
         if offers % OFFERS == 0 {
             runtime.worker.progress();
-            if let Some(lost) = runtime.worker.loss_among(&win.comm.group.members) {
+            if let Some(lost) = runtime.worker.loss_among(win.comm.group.members.iter()) {
                 return Err(lost.into());
             }
         }

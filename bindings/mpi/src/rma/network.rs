@@ -92,7 +92,7 @@ impl Network {
 }
 
 fn peer_of(win: &Win, target: u32) -> Peer {
-    win.comm.group.members[target as usize]
+    win.comm.group.members.at(target as usize)
 }
 
 /// The number of a target's memory, if the network's own access to it is there and is best.

@@ -131,7 +131,7 @@ pub fn poll(runtime: &mut Runtime, win: &Win) -> bool {
         let arrived = ended.status.bytes as usize;
         if let Into::Name(name) = &reply.into {
             let name = if ended.error.is_some() { &[] } else { &name[..arrived] };
-            let peer = win.comm.group.members[reply.target as usize];
+            let peer = win.comm.group.members.at(reply.target as usize);
             origin.network.named(runtime, peer, reply.target, name);
         }
         let result = match ended.error {
@@ -221,7 +221,7 @@ impl Origin {
         let (mut bytes, start) = wire::message(head, runs, data);
         fill(&mut bytes[start..]);
         let envelope = Envelope { context: win.comm.context, source: win.comm.rank, tag: 0 };
-        let peer = win.comm.group.members[target as usize];
+        let peer = win.comm.group.members.at(target as usize);
         let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
         // SAFETY: the bytes are kept until the send has ended.
         let sent = unsafe { runtime.worker.send(peer, envelope, payload, SendMode::Standard) };
@@ -253,7 +253,7 @@ impl Origin {
     ) -> u32 {
         let tag = self.next_reply;
         self.next_reply = (tag + 1) % REPLY_TAGS;
-        let peer = win.comm.group.members[target as usize];
+        let peer = win.comm.group.members.at(target as usize);
         let pattern = Pattern { context: win.reply_context(), source: target, tag };
         let bytes = payload.bytes();
         // SAFETY: memory of the user that he left us, or what `into` keeps until the receive ends.

@@ -57,8 +57,9 @@ struct Constants {
     behind_kib: f64,
     local_kib: f64,
     rank_kib: f64,
-    /// A peer, in each rank: its number in the group of MPI_COMM_WORLD. (Endpoints, 128 bytes each,
-    /// are made in pages of 64 when one of a page is looked at: transport/src/endpoints.rs.)
+    /// A peer, in each rank: a byte tells whether the endpoints of a page of 64, 128 bytes each, were
+    /// made, which happens when one of them is looked at (transport/src/endpoints.rs). The group of
+    /// MPI_COMM_WORLD is a range.
     peer_bytes: f64,
 }
 
@@ -74,7 +75,7 @@ const MEASURED: Constants = Constants {
     behind_kib: 1.6,
     local_kib: 1.0,
     rank_kib: 290.0,
-    peer_bytes: 4.0,
+    peer_bytes: 1.0 / 64.0,
 };
 
 /// Processor time of whole jobs on that machine, user and system, the best of three: hosts, ranks
@@ -145,7 +146,7 @@ pub fn report(options: &Options) -> String {
         mib("a node: its agent", agent),
         mib("a node: what starts other hosts from it, where it does", router),
         mib("a rank: its own", rank),
-        mib("a rank: of that its list of peers", peers),
+        mib("a rank: of that what it keeps of peers it does not talk to", peers),
         mib("a node: all of its ranks", rank * f64::from(ppn)),
     ];
     match layout {

@@ -124,7 +124,7 @@ unsafe fn contiguous(job: &Job<'_>, members: u32, me: u32, aside: &mut Vec<u8>) 
 /// # Safety
 /// The payload is writable, and the member lends as many bytes.
 unsafe fn read(table: &mut Table<'_>, member: u32, address: u64, into: &Payload) -> Result {
-    let peer = table.comm.group.members[member as usize];
+    let peer = table.comm.group.members.at(member as usize);
     let bytes = into.bytes();
     if let Payload::Contiguous { base, .. } = into {
         // SAFETY: the caller's promise.
@@ -313,7 +313,7 @@ impl Reduction<'_> {
             // SAFETY: the caller's promise.
             unsafe { self.combine(table, mine, into, scratch)? };
         } else {
-            let peer = table.comm.group.members[root as usize];
+            let peer = table.comm.group.members.at(root as usize);
             // SAFETY: the scratch has three pieces.
             let into = unsafe { scratch.add(2 * PIECE_BYTES) };
             for from in mine.clone().step_by(PIECE_BYTES) {
@@ -403,7 +403,7 @@ impl Reduction<'_> {
                 // SAFETY: the piece lies in our input.
                 return Ok(unsafe { self.input.add(piece.start) });
             }
-            let peer = table.comm.group.members[member];
+            let peer = table.comm.group.members.at(member);
             let at = self.lent[member][0] + piece.start as u64;
             // SAFETY: the place has as many bytes, and the member lends its input.
             unsafe { table.entry.worker.read_memory(peer, at, bytes, place)? };

@@ -98,8 +98,5 @@ fn is_possible(entry: &Entry, comm: &Comm) -> Result<bool> {
     let me = entry.me();
     let is_near = |peer| peer == me || entry.worker.shares_memory_with(peer);
     let members = &comm.group.members;
-    Ok(allowed
-        && !comm.is_inter()
-        && members.len() > 1
-        && members.iter().all(|peer| is_near(*peer)))
+    Ok(allowed && !comm.is_inter() && members.len() > 1 && members.iter().all(is_near))
 }

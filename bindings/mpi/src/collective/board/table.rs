@@ -208,8 +208,8 @@ impl<'a> Table<'a> {
     #[cold]
     fn settle_reads(&mut self) -> Result<bool> {
         let (me, members) = (self.entry.me(), self.comm.group.members.clone());
-        let mut others = members.iter().filter(|peer| **peer != me);
-        let mine = others.all(|peer| self.entry.worker.can_read(*peer));
+        let mut others = members.iter().filter(|peer| *peer != me);
+        let mine = others.all(|peer| self.entry.worker.can_read(peer));
         self.publish(0, 1, |slot| slot[0] = u8::from(mine))?;
         self.see_all(0, 0)?;
         // SAFETY: it is used before the end of the round.
@@ -398,7 +398,7 @@ impl Awaited for Wait<'_> {
         if self.look() {
             return true;
         }
-        if let Some(error) = runtime.worker.loss_among(&self.comm.group.members) {
+        if let Some(error) = runtime.worker.loss_among(self.comm.group.members.iter()) {
             // What the lost one showed before counts.
             if !self.look() {
                 self.failure = Some(error.into());
