@@ -2,8 +2,8 @@
 //! `-configfile`: a file with a program in each line, and what stands before and behind it on a
 //! command line. Lines are what `:` is between programs.
 //!
-//! Words are separated as a shell does it, with quotes and backslashes, and nothing else of a shell:
-//! no variables, no patterns. `#` begins a comment, a backslash at the end continues a line.
+//! Words are separated as a shell does it, with quotes and backslashes, and nothing else of a
+//! shell: no variables, no patterns. `#` begins a comment, a backslash at the end continues a line.
 #![forbid(unsafe_code)]
 
 use super::failure::Failure;

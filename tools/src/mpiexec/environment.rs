@@ -23,6 +23,7 @@ const OUTER_JOB: &[&str] = &[
     contract::ENV_RANK,
     contract::ENV_SIZE,
     contract::ENV_NODE_FD,
+    contract::ENV_PROGRAM,
     "PMI_FD",
     "PMI_PORT",
     "PMI_ID",
@@ -149,6 +150,8 @@ pub struct Who {
     pub rank: u32,
     /// Its number on this host.
     pub local_rank: u32,
+    /// The number of its program.
+    pub program: usize,
 }
 
 /// What tells one rank who it is: our own names, and hydra's, which programs look at. `pmi_fd` is
@@ -161,6 +164,7 @@ pub fn of_rank(facts: &JobFacts, who: Who, pmi_fd: i32) -> Vec<CString> {
         (contract::ENV_RANK, rank.to_string()),
         (contract::ENV_SIZE, size.to_string()),
         (contract::ENV_NODE_FD, facts.node_fd.to_string()),
+        (contract::ENV_PROGRAM, who.program.to_string()),
         ("PMI_RANK", rank.to_string()),
         ("PMI_SIZE", size.to_string()),
         ("PMI_FD", pmi_fd.to_string()),

@@ -84,14 +84,14 @@ pub(crate) fn placement_words(
     Ok(())
 }
 
-/// The names of a list of hosts, as `-hosts` takes it.
+/// The names of a list of hosts, as `-hosts` takes it, each once.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn host_names(list: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     hosts::add_list("--hosts", list, &mut found).map_err(|failure| failure.text)?;
-    Ok(found.into_iter().map(|host| host.name).collect())
+    Ok(spread::merged(&found).into_iter().map(|host| host.name).collect())
 }
 
 /// Runs mpiexec with the arguments after its name.

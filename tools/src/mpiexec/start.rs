@@ -130,8 +130,8 @@ impl Starter<'_> {
         let err_file = files.open(options.err_file.as_deref(), rank, index, relay)?;
         let (pmi_ours, pmi_theirs) =
             pmi::pair().map_err(|errno| system("cannot make a socket", errno.into()))?;
-        let env =
-            environment::of_rank(self.facts, Who { rank, local_rank }, pmi_theirs.as_raw_fd());
+        let who = Who { rank, local_rank, program: index };
+        let env = environment::of_rank(self.facts, who, pmi_theirs.as_raw_fd());
         let start = Start {
             path: &prepared.path,
             argv: &prepared.argv,

@@ -17,6 +17,8 @@ pub const ENV_SOCKET: &str = "STRAIT_SOCKET";
 pub const ENV_RANK: &str = "STRAIT_RANK";
 /// Processes in the job.
 pub const ENV_SIZE: &str = "STRAIT_SIZE";
+/// Number of the program that this process runs, of those of one command line.
+pub const ENV_PROGRAM: &str = "STRAIT_APPNUM";
 /// Number of the inherited descriptor of the node memory; may be gone (sudo, subprocess, srun).
 pub const ENV_NODE_FD: &str = "STRAIT_NODE_FD";
 

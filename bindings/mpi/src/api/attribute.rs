@@ -10,6 +10,7 @@ use crate::object::attribute::{Attribute, AttributeTable, Keyval};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
+use strait_transport::bootstrap::contract::ENV_PROGRAM;
 
 type CopyFn<H> =
     unsafe extern "C" fn(H, c_int, *mut c_void, *mut c_void, *mut c_void, *mut c_int) -> c_int;
@@ -246,7 +247,7 @@ fn predefined<A: Abi>(entry: &Entry, code: c_int) -> Option<*const c_int> {
 
 /// Which of mpiexec's programs this is (`:` starts the next one).
 fn app_number() -> c_int {
-    std::env::var("STRAIT_APPNUM").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+    std::env::var(ENV_PROGRAM).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 pub unsafe fn MPI_Comm_create_keyval<A: Abi>(

@@ -30,6 +30,12 @@ int main(int argc, char **argv) {
     EQUAL(mine.pmi_rank, rank);
     EQUAL(mine.pmi_local, mine.local);
 
+    // Which program of the command line it is, its argument says.
+    int *program = NULL, flag = 0;
+    MUST(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_APPNUM, &program, &flag));
+    CHECK(flag, "no MPI_APPNUM");
+    EQUAL(*program, argc > 1 ? atoi(argv[1]) : 0);
+
     // Each rank hears of the one before it by its own message, and of all by a collective call.
     Place before, *all = calloc(size, sizeof *all);
     MUST(MPI_Sendrecv(&mine, sizeof mine, MPI_BYTE, (rank + 1) % size, 1, &before, sizeof before,

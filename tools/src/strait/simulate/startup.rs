@@ -57,9 +57,9 @@ struct Constants {
     behind_kib: f64,
     local_kib: f64,
     rank_kib: f64,
-    /// A peer, in each rank: a byte tells whether the endpoints of a page of 64, 128 bytes each, were
-    /// made, which happens when one of them is looked at (transport/src/endpoints.rs). The group of
-    /// MPI_COMM_WORLD is a range.
+    /// A peer, in each rank: a byte tells whether the endpoints of a page of 64, 128 bytes each,
+    /// were made, which happens when one of them is looked at (transport/src/endpoints.rs). The
+    /// group of MPI_COMM_WORLD is a range.
     peer_bytes: f64,
 }
 

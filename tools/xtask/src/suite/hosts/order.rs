@@ -32,6 +32,7 @@ pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
         let name = format!("where are six ranks: {options}");
         list.push(Case::new(name, move || places(suite, network, options, expected)));
     }
+    list.push(Case::new("by node: two programs", || two_programs(suite, network)));
     list.push(Case::new("by node: labels, input and programs", || names(suite, network)));
     for name in ["osu_allreduce", "osu_alltoall", "osu_get_latency"] {
         let ranks = if name == "osu_get_latency" { 2 } else { 6 };
@@ -81,8 +82,7 @@ pub fn program<'a>(
 }
 
 fn places(suite: &Suite, network: &Network, options: &str, expected: &str) -> Result<(), String> {
-    let source = suite.places.root.join("bindings/tests/c/placement/where.c");
-    let binary = programs::scratch(suite, "where");
+    let binary = compiled(suite)?;
     let mut task = mpiexec(suite, network, 3, 6);
     let mut words = options.split_whitespace();
     // A list in the options replaces that of all hosts.
@@ -92,7 +92,6 @@ fn places(suite: &Suite, network: &Network, options: &str, expected: &str) -> Re
         task = task.args(before.split_whitespace().chain(after.split_whitespace()));
         words = "".split_whitespace();
     }
-    programs::compile(suite, &source, &binary)?;
     let outcome = quiet(task.args(words).arg(&binary).limit(120).run()?)?;
     let expected = expected.split(' ').map(|place| {
         let (host, local) = place.split_once('.').expect("a host and a number");
@@ -100,6 +99,23 @@ fn places(suite: &Suite, network: &Network, options: &str, expected: &str) -> Re
     });
     let expected = expected.collect::<String>() + "\n";
     if outcome.out == expected { Ok(()) } else { Err(format!("not {expected}{}", outcome.out)) }
+}
+
+/// Each rank runs its own of two programs, on whatever host it is, and knows which.
+fn two_programs(suite: &Suite, network: &Network) -> Result<(), String> {
+    let binary = compiled(suite)?;
+    let task = mpiexec(suite, network, 3, 4).args(BY_NODE).arg(&binary).arg("0");
+    let task = task.args([":", "-n", "2"]).arg(&binary).arg("1").limit(120);
+    let outcome = quiet(task.run()?)?;
+    let there = |number| outcome.out.matches(&network.host(number)).count();
+    if [1, 2, 3].map(there) == [2, 2, 2] { Ok(()) } else { Err(outcome.describe()) }
+}
+
+fn compiled(suite: &Suite) -> Result<std::path::PathBuf, String> {
+    let source = suite.places.root.join("bindings/tests/c/placement/where.c");
+    let binary = programs::scratch(suite, "where");
+    programs::compile(suite, &source, &binary)?;
+    Ok(binary)
 }
 
 /// Numbers of hosts become their names.
