@@ -4,11 +4,11 @@
 //! silent link is noticed takes 3 s; the limits here only end what hangs.
 
 use super::ssh::wait_for;
-use super::{mpiexec, nothing_left, script};
+use super::{ends_with, mpiexec, nothing_left, script};
 use crate::network::Network;
 use crate::process::{Outcome, Running};
 use crate::suite::cases::Case;
-use crate::suite::{Face, Suite};
+use crate::suite::{Face, Suite, programs};
 use std::time::Duration;
 
 /// Both ways between each rank and one of the other host: short and long messages, each byte
@@ -37,7 +37,7 @@ const GOES_ON: &str = "it goes on over another interface";
 
 /// The cases.
 pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
-    vec![
+    let mut list = vec![
         Case::new("two links are both used", || both(suite, network)),
         Case::new("two links, one of which is taken down amid a transfer", || down(suite, network)),
         Case::new("two links, one of which is unplugged at its other end", || {
@@ -47,7 +47,17 @@ pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
             silent_in_turn(suite, network)
         }),
         Case::new("two links, one of which a host does not have", || missing(suite, network)),
-    ]
+        Case::new("two links, and a rank is killed", || killed(suite, network)),
+    ];
+    for name in ["order", "collectives", "rma_random", "large"] {
+        list.push(Case::new(format!("two links, {name}"), move || {
+            let task = mpiexec(suite, network, 2, 4).args(["-iface", "eth0,eth1"]);
+            let outcome = task.arg(programs::scratch(suite, name)).limit(300).run()?;
+            let good = outcome.success() && outcome.out == "ok\n" && outcome.err.is_empty();
+            if good { nothing_left(network) } else { Err(outcome.describe()) }
+        }));
+    }
+    list
 }
 
 fn begin(suite: &Suite, network: &Network, links: &str, seconds: u32) -> Result<Running, String> {
@@ -123,6 +133,19 @@ fn silent_in_turn(suite: &Suite, network: &Network) -> Result<(), String> {
     let outcome = running.finish();
     network.set_silent(2, "eth1", false)?;
     right(network, &outcome?, true)
+}
+
+/// Both of its connections end: that is its death, not the failure of a link.
+fn killed(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nc.sendrecv(1, (c.rank + 2) % 4, source=(c.rank + 2) % 4)\n\
+                if c.rank == 3: os.kill(os.getpid(), signal.SIGKILL)\nc.barrier()";
+    let file = script(suite, "links-kill.py", text)?;
+    let task = mpiexec(suite, network, 2, 4).args(["-iface", "eth0,eth1"]);
+    let outcome = task.arg(suite.python(Face::Mpich)?).arg(file).limit(120).run()?;
+    if outcome.err.contains(GOES_ON) {
+        return Err(outcome.describe());
+    }
+    ends_with(network, &outcome, 137, &["rank 3 failed first", "SIGKILL", &network.host(2)])
 }
 
 fn missing(suite: &Suite, network: &Network) -> Result<(), String> {
