@@ -46,6 +46,7 @@ pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
         Case::new("two links, one silent, later back, then the other silent", || {
             silent_in_turn(suite, network)
         }),
+        Case::new("two links, both silent for a while", || both_silent(suite, network)),
         Case::new("two links, one of which a host does not have", || missing(suite, network)),
         Case::new("two links, and a rank is killed", || killed(suite, network)),
     ];
@@ -133,6 +134,19 @@ fn silent_in_turn(suite: &Suite, network: &Network) -> Result<(), String> {
     let outcome = running.finish();
     network.set_silent(2, "eth1", false)?;
     right(network, &outcome?, true)
+}
+
+/// The last rail is not given up for silence: when the links are back, so is the job.
+fn both_silent(suite: &Suite, network: &Network) -> Result<(), String> {
+    let running = begin(suite, network, "eth0,eth1", 20)?;
+    wait_for("ready", 4, &running);
+    // The name stands for both.
+    network.set_silent(2, "eth*", true)?;
+    std::thread::sleep(Duration::from_secs(8));
+    network.set_silent(2, "eth*", false)?;
+    let outcome = running.finish()?;
+    let all = outcome.out.matches("right").count() == 4;
+    if outcome.success() && all { nothing_left(network) } else { Err(outcome.describe()) }
 }
 
 /// Both of its connections end: that is its death, not the failure of a link.
