@@ -19,7 +19,10 @@
 
 use super::super::send_queue::SendQueue;
 use super::word::RailWord;
-use super::{CHUNKS_MAX, DATA_BYTES_MAX, ORDERED_BYTES_MAX, RAIL_BYTES_MAX, RAILS_MAX, SPARE_MAX};
+use super::{
+    CHUNKS_MAX, DATA_BYTES_MAX, ORDERED_BYTES_MAX, RAIL_BYTES_MAX, RAILS_MAX, REMAINDER_BYTES,
+    SPARE_MAX,
+};
 use std::collections::VecDeque;
 
 /// What a rail is in the middle of.
@@ -292,6 +295,7 @@ impl Outgoing {
             self.ends.pop_front();
         }
         self.frames.consume((to - self.acked) as usize);
+        self.frames.shrink();
         self.acked = to;
         if self.written < to {
             self.written = to;
@@ -339,6 +343,9 @@ impl Outgoing {
         while matches!(self.chunks.front(), Some(None)) {
             self.chunks.pop_front();
             self.first += 1;
+        }
+        if self.chunk_bytes <= REMAINDER_BYTES {
+            self.spare = Vec::new();
         }
         Ok(())
     }
