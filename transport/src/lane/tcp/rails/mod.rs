@@ -26,6 +26,7 @@ mod calls;
 pub mod incoming;
 pub mod near;
 pub mod outgoing;
+mod share;
 #[cfg(test)]
 mod tests;
 mod traffic;
