@@ -3,7 +3,8 @@
 //! goes next to which rail, and what goes again when one breaks. No input and no output.
 //!
 //! Two streams. The ordered one (all but rendezvous data) goes over one rail at a time, the
-//! *primary*. Data frames are numbered and go to the rail on which they would arrive first (share.rs).
+//! *primary*. Data frames are numbered, and go to the rail on which they would arrive first
+//! (share.rs).
 //!
 //! Invariants:
 //! 1. What was accepted is kept until the peer's acknowledgement of it came: frames of the ordered
