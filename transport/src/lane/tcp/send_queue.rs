@@ -69,6 +69,14 @@ impl SendQueue {
         }
     }
 
+    /// Gives memory back of which most is not used, though not all is gone.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() >= 32 * KEPT_BYTES && self.len() <= 4 * KEPT_BYTES {
+            self.bytes = self.front().to_vec();
+            self.head = 0;
+        }
+    }
+
     fn make_room(&mut self, count: usize) {
         let full = self.bytes.capacity() - self.bytes.len() < count;
         if full && self.head >= self.bytes.len() - self.head {
@@ -109,6 +117,16 @@ mod tests {
             }
         }
         assert!(model.iter().eq(queue.front()));
+    }
+
+    #[test]
+    fn an_almost_empty_queue_gives_memory_back_on_demand() {
+        let mut queue = SendQueue::default();
+        queue.reserve(1 << 20);
+        queue.append(b"rest");
+        queue.consume(1 << 20);
+        queue.shrink();
+        assert!(queue.front() == b"rest" && queue.bytes.capacity() <= KEPT_BYTES);
     }
 
     #[test]

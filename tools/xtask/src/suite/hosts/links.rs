@@ -4,11 +4,11 @@
 //! silent link is noticed takes 3 s; the limits here only end what hangs.
 
 use super::ssh::wait_for;
-use super::{mpiexec, nothing_left, script};
+use super::{ends_with, mpiexec, nothing_left, script};
 use crate::network::Network;
 use crate::process::{Outcome, Running};
 use crate::suite::cases::Case;
-use crate::suite::{Face, Suite};
+use crate::suite::{Face, Suite, programs};
 use std::time::Duration;
 
 /// Both ways between each rank and one of the other host: short and long messages, each byte
@@ -37,7 +37,7 @@ const GOES_ON: &str = "it goes on over another interface";
 
 /// The cases.
 pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
-    vec![
+    let mut list = vec![
         Case::new("two links are both used", || both(suite, network)),
         Case::new("two links, one of which is taken down amid a transfer", || down(suite, network)),
         Case::new("two links, one of which is unplugged at its other end", || {
@@ -46,8 +46,19 @@ pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
         Case::new("two links, one silent, later back, then the other silent", || {
             silent_in_turn(suite, network)
         }),
+        Case::new("two links, both silent for a while", || both_silent(suite, network)),
         Case::new("two links, one of which a host does not have", || missing(suite, network)),
-    ]
+        Case::new("two links, and a rank is killed", || killed(suite, network)),
+    ];
+    for name in ["order", "collectives", "rma_random", "large"] {
+        list.push(Case::new(format!("two links, {name}"), move || {
+            let task = mpiexec(suite, network, 2, 4).args(["-iface", "eth0,eth1"]);
+            let outcome = task.arg(programs::scratch(suite, name)).limit(300).run()?;
+            let good = outcome.success() && outcome.out == "ok\n" && outcome.err.is_empty();
+            if good { nothing_left(network) } else { Err(outcome.describe()) }
+        }));
+    }
+    list
 }
 
 fn begin(suite: &Suite, network: &Network, links: &str, seconds: u32) -> Result<Running, String> {
@@ -123,6 +134,32 @@ fn silent_in_turn(suite: &Suite, network: &Network) -> Result<(), String> {
     let outcome = running.finish();
     network.set_silent(2, "eth1", false)?;
     right(network, &outcome?, true)
+}
+
+/// The last rail is not given up for silence: when the links are back, so is the job.
+fn both_silent(suite: &Suite, network: &Network) -> Result<(), String> {
+    let running = begin(suite, network, "eth0,eth1", 20)?;
+    wait_for("ready", 4, &running);
+    // The name stands for both.
+    network.set_silent(2, "eth*", true)?;
+    std::thread::sleep(Duration::from_secs(8));
+    network.set_silent(2, "eth*", false)?;
+    let outcome = running.finish()?;
+    let all = outcome.out.matches("right").count() == 4;
+    if outcome.success() && all { nothing_left(network) } else { Err(outcome.describe()) }
+}
+
+/// Both of its connections end: that is its death, not the failure of a link.
+fn killed(suite: &Suite, network: &Network) -> Result<(), String> {
+    let text = "c.barrier()\nc.sendrecv(1, (c.rank + 2) % 4, source=(c.rank + 2) % 4)\n\
+                if c.rank == 3: os.kill(os.getpid(), signal.SIGKILL)\nc.barrier()";
+    let file = script(suite, "links-kill.py", text)?;
+    let task = mpiexec(suite, network, 2, 4).args(["-iface", "eth0,eth1"]);
+    let outcome = task.arg(suite.python(Face::Mpich)?).arg(file).limit(120).run()?;
+    if outcome.err.contains(GOES_ON) {
+        return Err(outcome.describe());
+    }
+    ends_with(network, &outcome, 137, &["rank 3 failed first", "SIGKILL", &network.host(2)])
 }
 
 fn missing(suite: &Suite, network: &Network) -> Result<(), String> {

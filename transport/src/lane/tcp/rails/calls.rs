@@ -152,16 +152,20 @@ impl TcpLane {
     ) -> bool {
         let state = self.links.get(&peer.0).map(|link| link.state);
         let (Some(rails), Some(rail)) = (&self.rails, rail_of(attempt)) else { return false };
-        if rail >= rails.own.len() || matches!(state, Some(LinkState::Open(_))) {
+        let is_plain = matches!(state, Some(LinkState::Open(_) | LinkState::Dialing(_)));
+        if rail >= rails.own.len() || is_plain {
             return false;
         }
         if !matches!(state, Some(LinkState::Lost | LinkState::Departed | LinkState::Railed)) {
             self.bundle_up(peer);
         }
-        let Some(bundle) = self.bundle(peer) else {
-            // Gone: what it says is heard, and declined.
-            return true;
-        };
+        // The peer's calls are counted over all rails: a recorded hello to a pair that is gone is
+        // known by that. Another one is heard, and declined.
+        let number = attempt & ((1 << RAIL_SHIFT) - 1);
+        let heard = &mut self.links.entry(peer.0).or_default().heard;
+        let is_new = number > *heard;
+        *heard = number.max(*heard);
+        let Some(bundle) = self.bundle(peer) else { return is_new };
         let this = &mut bundle.rails[rail];
         if attempt <= this.heard {
             return false;

@@ -17,7 +17,7 @@
 use super::super::frame::{Control, Frame, FrameDecoder};
 use super::word::RailWord;
 use super::{
-    ACKNOWLEDGE_BYTES, ACKNOWLEDGE_FRAMES, CHUNK_BYTES_MAX, CHUNKS_MAX, RAILS_MAX, SPARE_MAX,
+    ACKNOWLEDGE_BYTES, ACKNOWLEDGE_FRAMES, CHUNK_BYTES_MAX, CHUNKS_MAX, RAILS_MAX, REMAINDER_BYTES,
 };
 use crate::envelope::Peer;
 use crate::lane::Inbox;
@@ -82,7 +82,6 @@ pub struct Incoming {
     /// What came since the last acknowledgement.
     owed_bytes: usize,
     owed_frames: usize,
-    spare: Vec<Vec<u8>>,
 }
 
 /// The peer's frames make no sense, and why.
@@ -107,9 +106,10 @@ impl Incoming {
         self.last.is_some_and(|chunks| self.next >= chunks)
     }
 
-    /// Whether the peer should hear of what came.
-    pub fn owes(&self) -> bool {
-        self.owed_bytes >= ACKNOWLEDGE_BYTES || self.owed_frames >= ACKNOWLEDGE_FRAMES
+    /// Whether the peer should hear of what came; `is_quiet`: nothing more comes now.
+    pub fn owes(&self, is_quiet: bool) -> bool {
+        self.owed_bytes >= if is_quiet { REMAINDER_BYTES } else { ACKNOWLEDGE_BYTES }
+            || self.owed_frames >= ACKNOWLEDGE_FRAMES
     }
 
     /// What to tell it.
@@ -251,9 +251,7 @@ impl Incoming {
         let is_due = turn == Turn::Now && *self.part(number.is_some()) == got;
         let Some(partial) = &mut self.rails[rail].partial else { return Ok(None) };
         if turn == Turn::Later && partial.staged.is_none() {
-            let mut staged = self.spare.pop().unwrap_or_default();
-            staged.resize(partial.header.body as usize, 0);
-            partial.staged = Some(staged);
+            partial.staged = Some(vec![0; partial.header.body as usize]);
         }
         let room = match &mut partial.staged {
             Some(staged) => staged.get_mut(got..),
@@ -312,8 +310,7 @@ impl Incoming {
             (Turn::Again, _) => {}
             (_, Some(staged)) => staged[got..got + body.len()].copy_from_slice(body),
             (Turn::Later, None) => {
-                let mut staged = self.spare.pop().unwrap_or_default();
-                staged.resize(whole, 0);
+                let mut staged = vec![0; whole];
                 staged[got..got + body.len()].copy_from_slice(body);
                 partial.staged = Some(staged);
             }
@@ -353,10 +350,7 @@ impl Incoming {
         self.owed_bytes += header.body as usize;
         self.owed_frames += 1;
         match (turn, staged) {
-            (Turn::Again, staged) => {
-                self.keep_spare(staged);
-                Ok(0)
-            }
+            (Turn::Again, _) => Ok(0),
             (Turn::Later, staged) => {
                 self.held.insert(number, (header, staged.unwrap_or_default()));
                 Ok(0)
@@ -364,12 +358,12 @@ impl Incoming {
             (Turn::Now, staged) => {
                 let mut delivered = 0;
                 if let Some(body) = staged {
-                    delivered += self.deliver(peer, &header, body, inbox);
+                    delivered += self.deliver(peer, &header, &body, inbox);
                 }
                 self.data_part = 0;
                 self.next += 1;
                 while let Some((header, body)) = self.held.remove(&self.next) {
-                    delivered += self.deliver(peer, &header, body, inbox);
+                    delivered += self.deliver(peer, &header, &body, inbox);
                     self.next += 1;
                 }
                 Ok(delivered)
@@ -382,7 +376,7 @@ impl Incoming {
         &mut self,
         peer: Peer,
         header: &Header,
-        body: Vec<u8>,
+        body: &[u8],
         inbox: &mut I,
     ) -> usize {
         let part = std::mem::take(&mut self.data_part);
@@ -391,16 +385,6 @@ impl Incoming {
         if is_new {
             inbox.message(peer, &header.after_piece(part), rest);
         }
-        self.keep_spare(Some(body));
         usize::from(is_new)
-    }
-
-    fn keep_spare(&mut self, staged: Option<Vec<u8>>) {
-        if let Some(mut staged) = staged
-            && self.spare.len() < SPARE_MAX
-        {
-            staged.clear();
-            self.spare.push(staged);
-        }
     }
 }

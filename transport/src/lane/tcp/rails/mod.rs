@@ -26,6 +26,7 @@ mod calls;
 pub mod incoming;
 pub mod near;
 pub mod outgoing;
+mod share;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -60,7 +61,10 @@ pub const ORDERED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// one rail, a quarter of its frames.
 const ACKNOWLEDGE_BYTES: usize = 256 * 1024;
 const ACKNOWLEDGE_FRAMES: usize = 64;
-/// Buffers of data frames that are kept for the next ones.
+/// ... or after so many when nothing more comes: what a pair keeps that is quiet is less.
+const REMAINDER_BYTES: usize = 64 * 1024;
+/// Buffers of data frames that are kept for the next ones while more than [`REMAINDER_BYTES`] are
+/// under way.
 const SPARE_MAX: usize = 16;
 
 /// Where a rail is.

@@ -3,7 +3,8 @@
 //! goes next to which rail, and what goes again when one breaks. No input and no output.
 //!
 //! Two streams. The ordered one (all but rendezvous data) goes over one rail at a time, the
-//! *primary*. Data frames are numbered and go to whichever rail has least to do.
+//! *primary*. Data frames are numbered, and go to the rail on which they would arrive first
+//! (share.rs).
 //!
 //! Invariants:
 //! 1. What was accepted is kept until the peer's acknowledgement of it came: frames of the ordered
@@ -18,8 +19,12 @@
 #![forbid(unsafe_code)]
 
 use super::super::send_queue::SendQueue;
+use super::share::Shares;
 use super::word::RailWord;
-use super::{CHUNKS_MAX, DATA_BYTES_MAX, ORDERED_BYTES_MAX, RAIL_BYTES_MAX, RAILS_MAX, SPARE_MAX};
+use super::{
+    CHUNKS_MAX, DATA_BYTES_MAX, ORDERED_BYTES_MAX, RAIL_BYTES_MAX, RAILS_MAX, REMAINDER_BYTES,
+    SPARE_MAX,
+};
 use std::collections::VecDeque;
 
 /// What a rail is in the middle of.
@@ -70,6 +75,7 @@ pub struct Outgoing {
     chunk_bytes: usize,
     spare: Vec<Vec<u8>>,
     rails: [Rail; RAILS_MAX],
+    shares: Shares,
 }
 
 impl Outgoing {
@@ -90,6 +96,7 @@ impl Outgoing {
             chunk_bytes: 0,
             spare: Vec::new(),
             rails: Default::default(),
+            shares: Shares::default(),
         }
     }
 
@@ -215,11 +222,13 @@ impl Outgoing {
         }
         let Some(&number) = self.unsent.front() else { return Writing::Nothing };
         let bytes = self.chunk(number).map_or(0, <[u8]>::len);
-        let usable = self.rails.iter().filter(|rail| rail.open && !rail.stalled);
-        let least = usable.map(|rail| rail.flight_bytes).min().unwrap_or(0);
+        let arrival =
+            |(at, rail): (usize, &Rail)| self.shares.arrival(at, rail.flight_bytes + bytes);
+        let usable = self.rails.iter().enumerate().filter(|(_, rail)| rail.open && !rail.stalled);
+        let is_first = usable.map(arrival).min() >= Some(arrival((rail, this)));
         let this = &mut self.rails[rail];
         let has_room = this.flight_bytes == 0 || this.flight_bytes + bytes <= RAIL_BYTES_MAX;
-        if this.stalled || !has_room || this.flight_bytes > least {
+        if this.stalled || !has_room || !is_first {
             return Writing::Nothing;
         }
         self.unsent.pop_front();
@@ -292,6 +301,7 @@ impl Outgoing {
             self.ends.pop_front();
         }
         self.frames.consume((to - self.acked) as usize);
+        self.frames.shrink();
         self.acked = to;
         if self.written < to {
             self.written = to;
@@ -319,6 +329,7 @@ impl Outgoing {
             self.heard = offset;
             self.release();
         }
+        let before = std::array::from_fn(|rail| self.rails[rail].flight_bytes);
         for (rail, count) in counts.into_iter().enumerate() {
             let this = &mut self.rails[rail];
             let new = count.wrapping_sub(this.settled);
@@ -340,7 +351,21 @@ impl Outgoing {
             self.chunks.pop_front();
             self.first += 1;
         }
+        self.learn(before);
+        if self.chunk_bytes <= REMAINDER_BYTES {
+            self.spare = Vec::new();
+        }
         Ok(())
+    }
+
+    /// Learns how fast rails are from what was acknowledged; `before` was under way.
+    fn learn(&mut self, before: [usize; RAILS_MAX]) {
+        let acked: [usize; RAILS_MAX] =
+            std::array::from_fn(|rail| before[rail] - self.rails[rail].flight_bytes);
+        let busy = std::array::from_fn(|rail| self.rails[rail].open.then_some(before[rail] > 0));
+        if acked.iter().any(|bytes| *bytes > 0) {
+            self.shares.learn(acked, busy);
+        }
     }
 
     fn forget(&mut self, rail: usize, number: u64) {

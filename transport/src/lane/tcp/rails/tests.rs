@@ -229,7 +229,7 @@ impl Side {
                 Heard::Budget | Heard::Word(_) => {}
             }
         }
-        if self.bundle.incoming.owes() {
+        if self.bundle.incoming.owes(false) {
             self.acknowledge(Some(rail));
         }
     }
@@ -370,7 +370,9 @@ impl Inbox for Nobody {
 fn a_goodbye_counts_when_the_data_before_it_are_there() {
     let mut dice = Dice(1);
     let [mut sender, mut receiver] = [0, 0].map(|first| Side::new(2, first, &mut dice, 0));
-    [&mut sender, &mut receiver].map(|side| [0, 1].map(|rail| side.open(rail)));
+    for side in [&mut sender, &mut receiver] {
+        (0..2).for_each(|rail| side.open(rail));
+    }
     sender.items.extend((1..=2).map(|token| Item::Pieces(MessageKind::Data, token, 0, 1)));
     sender.submit(&mut dice);
     sender.submit(&mut dice);

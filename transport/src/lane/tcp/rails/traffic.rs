@@ -207,7 +207,14 @@ impl TcpLane {
             let Some(rails) = &mut self.rails else { break };
             let Some(bundle) = rails.bundles.get_mut(&peer.0) else { break };
             match read(connection, bundle, (peer, rail), inbox, &mut buffer) {
-                Ok(None) => break,
+                Ok(None) => {
+                    if bundle.incoming.owes(true) {
+                        let acknowledgement = bundle.incoming.acknowledgement();
+                        bundle.out.say(rail, acknowledgement);
+                        self.pump(peer);
+                    }
+                    break;
+                }
                 Ok(Some((count, bytes, more))) => {
                     self.hot.warm(id);
                     delivered += count;
@@ -276,7 +283,7 @@ impl TcpLane {
             return delivered;
         }
         if let Some(bundle) = self.bundle(peer) {
-            let owes = bundle.incoming.owes();
+            let owes = bundle.incoming.owes(false);
             if owes {
                 let acknowledgement = bundle.incoming.acknowledgement();
                 bundle.out.say(rail, acknowledgement);
