@@ -3,8 +3,8 @@
 //! any other reason.
 //!
 //! It is started by what cannot do without it (a window whose members reach it by messages), or by
-//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks. Messages within a host
-//! do not wake it.
+//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, or looks now and then at
+//! one that has none. Messages within a host do not wake it.
 //!
 //! Invariants:
 //! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they
@@ -33,6 +33,8 @@ const ROUNDS_MAX: usize = 16;
 /// in which it must not have waited in a call; else for twice as long, up to the most.
 const PAUSE: Duration = Duration::from_micros(20);
 const PAUSE_MAX: Duration = Duration::from_micros(800);
+/// Between two looks at a network that has nothing to sleep on (libfabric's shm and udp).
+const BLIND_PAUSE: Duration = Duration::from_micros(500);
 
 struct Thread {
     thread: JoinHandle<()>,
@@ -118,7 +120,7 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
 pub fn start(entry: &mut Entry) -> Result {
     let mut place = THREAD.lock();
     let descriptors = entry.worker.network_descriptors();
-    if place.is_some() || descriptors.is_empty() {
+    if place.is_some() || !entry.worker.has_network() {
         return Ok(());
     }
     let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
@@ -198,7 +200,9 @@ fn run(descriptors: &[RawFd], bell: RawFd) {
         drop(entry);
         // Nothing was there: the program looks by itself, if not in calls that wait.
         in_vain = rounds == 0;
-        if may_sleep {
+        if descriptors.is_empty() {
+            sleep_on(&[], bell, Some(BLIND_PAUSE));
+        } else if may_sleep {
             sleep_on(descriptors, bell, None);
         } else {
             std::thread::yield_now();

@@ -90,8 +90,8 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         }
         if ONE_SIDED.contains(&program.name.as_str()) {
             list.extend(LIBRARIES.map(|lanes| by_network(suite, program, ranks, lanes, None)));
-            // Those without a descriptor have no progress thread.
-            let fitting = ways.iter().filter(|_| program.name == "rma_long");
+            let fitting =
+                ways.iter().filter(|_| ["rma_long", "progress"].contains(&program.name.as_str()));
             list.extend(fitting.map(|way| by_network(suite, program, 2, way.lanes, Some(way))));
         }
         if FEW.contains(&program.name.as_str()) {
