@@ -28,7 +28,8 @@ const READS_MAX: usize = 4;
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 
 impl TcpLane {
-    /// Delivers up to `budget` messages; returns how many.
+    /// Delivers up to `budget` messages; returns how many. (A frame over rails may let some more go
+    /// that had waited for it: rails/incoming.rs.)
     pub(super) fn progress<I: Inbox>(&mut self, inbox: &mut I, budget: usize) -> usize {
         self.turn = self.turn.wrapping_add(1);
         if self.is_holding() {
@@ -39,11 +40,11 @@ impl TcpLane {
             if let Some(id) = self.hot.at(place) {
                 let stalled = self.connections.get_mut(id).is_some_and(|c| c.is_stalled());
                 let ready = Readiness { read: true, write: stalled };
-                delivered += self.attend(id, ready, inbox, budget - delivered);
+                delivered += self.attend(id, ready, inbox, budget.saturating_sub(delivered));
             }
         }
         if self.hot.is_look_due() {
-            delivered += self.look(inbox, budget - delivered);
+            delivered += self.look(inbox, budget.saturating_sub(delivered));
         }
         if self.has_deadlines() || self.timer_due.get().is_some() {
             self.meet_deadlines();
@@ -67,7 +68,7 @@ impl TcpLane {
                 (TIMER, _) => {}
                 (token, ready) => {
                     let id = ConnectionId::from_token(token);
-                    delivered += self.attend(id, ready, inbox, budget - delivered);
+                    delivered += self.attend(id, ready, inbox, budget.saturating_sub(delivered));
                 }
             }
         }
@@ -83,7 +84,7 @@ impl TcpLane {
             let Some(id) = self.backlog.pop_front() else { break };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             let bytes = connection.take_backlog();
-            delivered += self.deliver(id, &bytes, inbox, budget - delivered);
+            delivered += self.deliver(id, &bytes, inbox, budget.saturating_sub(delivered));
         }
         delivered
     }
@@ -162,11 +163,13 @@ impl TcpLane {
             match connection.phase {
                 Phase::Leaving => break,
                 Phase::Rail => {
-                    return delivered + self.deliver_rail(id, input, inbox, budget - delivered);
+                    return delivered
+                        + self.deliver_rail(id, input, inbox, budget.saturating_sub(delivered));
                 }
                 _ => {}
             }
-            let (count, drained) = connection.drain(&mut input, inbox, budget - delivered);
+            let (count, drained) =
+                connection.drain(&mut input, inbox, budget.saturating_sub(delivered));
             delivered += count;
             match drained {
                 Drained::Empty => break,
