@@ -3,8 +3,8 @@
 //! any other reason.
 //!
 //! It is started by what cannot do without it (a window whose members reach it by messages), or by
-//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, or looks now and then at
-//! one that has none. Messages within a host do not wake it.
+//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, or looks now and then
+//! at one that has none. Messages within a host do not wake it.
 //!
 //! Invariants:
 //! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they

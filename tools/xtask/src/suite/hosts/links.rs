@@ -86,8 +86,8 @@ fn both(suite: &Suite, network: &Network) -> Result<(), String> {
     let after: Result<[u64; 2], String> = sent();
     let [first, second] = after?;
     let (first, second) = (first - before[0], second - before[1]);
-    // Each gets frames by how fast it was beside the other, which other programs change. What is not
-    // long goes over one, a hundredth of all.
+    // Each gets frames by how fast it was beside the other, which other programs change. What is
+    // not long goes over one, a hundredth of all.
     if first.min(second) < (first + second) / 20 {
         return Err(format!("{first} bytes left by eth0, and {second} by eth1"));
     }
