@@ -7,6 +7,8 @@ use crate::network::Network;
 use crate::process::Task;
 use crate::suite::cases::Case;
 use crate::suite::{Suite, programs};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Options of mpiexec, and the host and the number on it of each rank.
 const PLACES: &[(&str, &str)] = &[
@@ -111,11 +113,15 @@ fn two_programs(suite: &Suite, network: &Network) -> Result<(), String> {
     if [1, 2, 3].map(there) == [2, 2, 2] { Ok(()) } else { Err(outcome.describe()) }
 }
 
-fn compiled(suite: &Suite) -> Result<std::path::PathBuf, String> {
-    let source = suite.places.root.join("bindings/tests/c/placement/where.c");
-    let binary = programs::scratch(suite, "where");
-    programs::compile(suite, &source, &binary)?;
-    Ok(binary)
+/// The program is compiled once: two cases run at a time, and one of them may start it already.
+fn compiled(suite: &Suite) -> Result<PathBuf, String> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let compile = || {
+        let source = suite.places.root.join("bindings/tests/c/placement/where.c");
+        let binary = programs::scratch(suite, "where");
+        programs::compile(suite, &source, &binary).map(|()| binary)
+    };
+    BINARY.get_or_init(compile).clone()
 }
 
 /// Numbers of hosts become their names.
