@@ -13,6 +13,7 @@ const BINDING: usize = 64;
 const PREFIX: &str = "STRAIT_";
 /// These tell of the job and its processes, and nobody sets them.
 const NOT_SETTINGS: &[&str] = &[
+    "STRAIT_APPNUM",
     "STRAIT_JOB",
     "STRAIT_LOADED_IN",
     "STRAIT_NODE_FD",
@@ -110,9 +111,11 @@ mod tests {
 
     #[test]
     fn settings_are_told_and_the_job_is_not() {
-        let variables = [("PATH", "/"), ("STRAIT_LANES", "tcp"), ("STRAIT_RANK", "7")];
+        let mut variables = vec![("PATH", "/"), ("STRAIT_LANES", "tcp")];
+        variables.extend(["STRAIT_RANK", "STRAIT_APPNUM"].map(|name| (name, "7")));
+        let variables = variables.into_iter();
         let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
-        let told = settings(variables.into_iter());
+        let told = settings(variables);
         assert_eq!(told, [("STRAIT_LANES".to_string(), "tcp".to_string())]);
     }
 
