@@ -98,7 +98,7 @@ fn ranks<A: Abi>(entry: &Entry, win: &Win, group: A::Handle) -> Result<Vec<u32>>
 /// Sends a message that carries nothing but its tag.
 fn tell(entry: &mut Entry, win: &Win, to: u32, tag: u32) {
     let envelope = Envelope { context: win.reply_context(), source: win.comm.rank, tag };
-    let peer = win.comm.group.members.at(to as usize);
+    let peer = win.peer(to);
     // SAFETY: there is no memory to be kept.
     let sent = unsafe { entry.worker.send(peer, envelope, Payload::EMPTY, SendMode::Standard) };
     if let Sent::Pending(id) = sent {
@@ -109,7 +109,7 @@ fn tell(entry: &mut Entry, win: &Win, to: u32, tag: u32) {
 /// Awaits such a message.
 fn hear(entry: &mut Entry, win: &Win, from: u32, tag: u32) -> RequestId {
     let pattern = Pattern { context: win.reply_context(), source: from, tag };
-    let peer = win.comm.group.members.at(from as usize);
+    let peer = win.peer(from);
     // SAFETY: there is no memory to be written.
     unsafe { entry.worker.receive(Some(peer), pattern, Payload::EMPTY) }
 }

@@ -145,6 +145,12 @@ impl Win {
         Some((memory.base().wrapping_add(region.offset).cast(), region))
     }
 
+    /// The process of a member.
+    #[inline]
+    pub fn peer(&self, rank: u32) -> Peer {
+        self.comm.group.members.at(rank as usize)
+    }
+
     /// A member's place among those of this host.
     #[inline]
     pub fn place(&self, rank: u32) -> Option<usize> {
@@ -163,9 +169,7 @@ impl Win {
         }
         match &self.memory {
             Some(memory) if self.shared => Reach::Mapped(memory.base().wrapping_add(region.offset)),
-            _ if self.kernel => {
-                Reach::Kernel(self.comm.group.members.at(rank as usize), region.address)
-            }
+            _ if self.kernel => Reach::Kernel(self.peer(rank), region.address),
             _ => Reach::Messages,
         }
     }

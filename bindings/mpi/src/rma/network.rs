@@ -91,17 +91,13 @@ impl Network {
     }
 }
 
-fn peer_of(win: &Win, target: u32) -> Peer {
-    win.comm.group.members.at(target as usize)
-}
-
 /// The number of a target's memory, if the network's own access to it is there and is best.
 pub fn reach(entry: &mut Entry, win: &Win, remote: &Remote) -> Option<u64> {
     let bytes = remote.run_bytes().filter(|bytes| *bytes > 0)?;
     if win.flavor == Flavor::Dynamic {
         return None;
     }
-    let least = entry.worker.access_bytes_min(peer_of(win, remote.rank))?;
+    let least = entry.worker.access_bytes_min(win.peer(remote.rank))?;
     if bytes < least {
         return None;
     }
@@ -178,7 +174,7 @@ unsafe fn begin(
     let access = Access { memory, offset, local, bytes: remote.bytes, way };
     // SAFETY: memory here is the caller's promise or ours until the end; that there was checked to
     // lie in what the target exposes.
-    let id = unsafe { entry.worker.access(peer_of(win, remote.rank), access) };
+    let id = unsafe { entry.worker.access(win.peer(remote.rank), access) };
     win.is_origin.set(true);
     if let Some(batch) = batch {
         batch.add();
@@ -306,7 +302,7 @@ pub fn complete(entry: &mut Entry, win: &Win, target: Option<u32>) {
         network.unconfirmed.extract_if(.., is_it).collect::<Vec<_>>()
     };
     for target in asked {
-        let id = entry.worker.confirm(peer_of(win, target));
+        let id = entry.worker.confirm(win.peer(target));
         win.origin.borrow_mut().network.confirming.push((id, target));
     }
     entry.wait_until(|runtime| {
@@ -319,7 +315,7 @@ pub fn complete(entry: &mut Entry, win: &Win, target: Option<u32>) {
 pub fn end(runtime: &mut Runtime, win: &Win) {
     for (target, name) in win.origin.borrow_mut().network.names.drain() {
         if let Name::Known(number) = name {
-            runtime.worker.leave_memory(peer_of(win, target), number);
+            runtime.worker.leave_memory(win.peer(target), number);
         }
     }
     if let Some((exposed, to)) = win.exposed.borrow_mut().take() {
@@ -329,7 +325,7 @@ pub fn end(runtime: &mut Runtime, win: &Win) {
 
 /// The name of this process's memory for an origin; nothing, if it is not reached so.
 pub fn name_for(runtime: &mut Runtime, win: &Win, source: u32) -> Box<[u8]> {
-    let to = peer_of(win, source);
+    let to = win.peer(source);
     let exposed = &mut *win.exposed.borrow_mut();
     if exposed.is_none() && win.flavor != Flavor::Dynamic {
         let bytes = win.regions[win.comm.rank as usize].bytes;

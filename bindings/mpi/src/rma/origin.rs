@@ -90,11 +90,8 @@ pub struct Origin {
 impl Origin {
     /// Whether a reply of this target (of any) is awaited.
     fn awaits(&self, target: Option<u32>) -> bool {
-        self.network.awaits(target)
-            || match target {
-                None => !self.awaited.is_empty(),
-                Some(target) => self.awaited.iter().any(|reply| reply.target == target),
-            }
+        let is_it = |reply: &Awaited| target.is_none_or(|target| target == reply.target);
+        self.network.awaits(target) || self.awaited.iter().any(is_it)
     }
 
     /// Targets that a flush must ask.
@@ -131,7 +128,7 @@ pub fn poll(runtime: &mut Runtime, win: &Win) -> bool {
         let arrived = ended.status.bytes as usize;
         if let Into::Name(name) = &reply.into {
             let name = if ended.error.is_some() { &[] } else { &name[..arrived] };
-            let peer = win.comm.group.members.at(reply.target as usize);
+            let peer = win.peer(reply.target);
             origin.network.named(runtime, peer, reply.target, name);
         }
         let result = match ended.error {
@@ -221,7 +218,7 @@ impl Origin {
         let (mut bytes, start) = wire::message(head, runs, data);
         fill(&mut bytes[start..]);
         let envelope = Envelope { context: win.comm.context, source: win.comm.rank, tag: 0 };
-        let peer = win.comm.group.members.at(target as usize);
+        let peer = win.peer(target);
         let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
         // SAFETY: the bytes are kept until the send has ended.
         let sent = unsafe { runtime.worker.send(peer, envelope, payload, SendMode::Standard) };
@@ -253,7 +250,7 @@ impl Origin {
     ) -> u32 {
         let tag = self.next_reply;
         self.next_reply = (tag + 1) % REPLY_TAGS;
-        let peer = win.comm.group.members.at(target as usize);
+        let peer = win.peer(target);
         let pattern = Pattern { context: win.reply_context(), source: target, tag };
         let bytes = payload.bytes();
         // SAFETY: memory of the user that he left us, or what `into` keeps until the receive ends.

@@ -173,7 +173,7 @@ impl Target {
     fn send(&mut self, runtime: &mut Runtime, win: &Win, to: u32, tag: u32, mut bytes: Box<[u8]>) {
         let envelope = Envelope { context: win.reply_context(), source: win.comm.rank, tag };
         let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
-        let peer = win.comm.group.members.at(to as usize);
+        let peer = win.peer(to);
         // SAFETY: the bytes are kept until the send has ended.
         let sent = unsafe { runtime.worker.send(peer, envelope, payload, SendMode::Standard) };
         if let Sent::Pending(id) = sent {

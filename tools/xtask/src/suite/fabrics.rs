@@ -86,17 +86,21 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         let fits = program.ranks.iter().copied().filter(|ranks| *ranks >= 3).min();
         let Some(ranks) = fits.or(program.ranks.iter().copied().max()) else { continue };
         if ranks > 1 {
-            list.extend(LIBRARIES.map(|lanes| case(suite, program, ranks, lanes, None)));
+            list.extend(LIBRARIES.map(|lanes| case(suite, program, ranks, lanes, None, &[])));
         }
         if ONE_SIDED.contains(&program.name.as_str()) {
-            list.extend(LIBRARIES.map(|lanes| by_network(suite, program, ranks, lanes, None)));
+            list.extend(
+                LIBRARIES.map(|lanes| case(suite, program, ranks, lanes, None, BY_NETWORK)),
+            );
             let fitting =
                 ways.iter().filter(|_| ["rma_long", "progress"].contains(&program.name.as_str()));
-            list.extend(fitting.map(|way| by_network(suite, program, 2, way.lanes, Some(way))));
+            list.extend(
+                fitting.map(|way| case(suite, program, 2, way.lanes, Some(way), BY_NETWORK)),
+            );
         }
         if FEW.contains(&program.name.as_str()) {
             for way in &ways {
-                list.push(case(suite, program, ranks, way.lanes, Some(way)));
+                list.push(case(suite, program, ranks, way.lanes, Some(way), &[]));
             }
         }
     }
@@ -149,28 +153,10 @@ fn errors<'a>(suite: &'a Suite, list: &mut Vec<Case<'a>>) {
 const NO_LIBFABRIC: (&str, &str) = ("STRAIT_OFI_LIBRARY", "/nonexistent/libfabric.so.1");
 const NO_UCX: (&str, &str) = ("STRAIT_UCX_LIBRARY", "/nonexistent/libucp.so.0");
 
-fn case<'a>(
-    suite: &'a Suite,
-    program: &'a programs::Program,
-    ranks: usize,
-    lanes: Lanes,
-    way: Option<&'a Way>,
-) -> Case<'a> {
-    run(suite, program, ranks, lanes, way, &[])
-}
-
 /// Puts and gets of any size by the network's own writes and reads.
-fn by_network<'a>(
-    suite: &'a Suite,
-    program: &'a programs::Program,
-    ranks: usize,
-    lanes: Lanes,
-    way: Option<&'a Way>,
-) -> Case<'a> {
-    run(suite, program, ranks, lanes, way, &[("STRAIT_RMA_BYTES", "0")])
-}
+const BY_NETWORK: &[(&str, &str)] = &[("STRAIT_RMA_BYTES", "0")];
 
-fn run<'a>(
+fn case<'a>(
     suite: &'a Suite,
     program: &'a programs::Program,
     ranks: usize,

@@ -14,6 +14,7 @@
 
 mod arrivals;
 mod batch;
+pub mod exposures;
 pub mod frame;
 mod peers;
 pub mod port;

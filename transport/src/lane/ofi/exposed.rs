@@ -10,46 +10,14 @@ use super::objects::Registration;
 use super::sys;
 use crate::envelope::Peer;
 use crate::lane::Get;
+use crate::lane::fabric::exposures::{Entered, Exposures};
 use crate::lane::remote::{Access, Exposed, Way};
-use std::collections::HashMap;
 
 /// Key, address of the first byte, bytes: 64 bits each, little-endian.
 const NAME_BYTES: usize = 24;
 
-/// Memory of a peer.
-#[derive(Clone, Copy)]
-struct Entered {
-    key: u64,
-    address: u64,
-    bytes: u64,
-}
-
-/// Memory of windows, ours and that of peers, each by its number.
-#[derive(Default)]
-pub(super) struct Exposures {
-    ours: HashMap<u64, Registration>,
-    theirs: HashMap<u64, Entered>,
-    next: u64,
-    /// Who waits until all writes to a peer are done: tokens.
-    confirming: Vec<(Peer, u64)>,
-}
-
-impl Exposures {
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Registration> {
-        self.ours.drain().map(|(_, registration)| registration)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    /// The tokens of confirmations of a peer, which are over.
-    pub(super) fn abandon(&mut self, peer: Peer) -> Vec<u64> {
-        let of_peer = self.confirming.extract_if(.., |(whose, _)| *whose == peer);
-        of_peer.map(|(_, token)| token).collect()
-    }
-}
+/// Registrations of ours, keys of peers.
+pub(super) type Memories = Exposures<Registration, u64>;
 
 impl OfiPort {
     /// # Safety
@@ -65,13 +33,12 @@ impl OfiPort {
         let address = if is_virtual { base.expose_provenance() as u64 } else { 0 };
         let words = [registration.key(), address, bytes as u64];
         let name = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let number = self.transfers.exposures.next();
-        self.transfers.exposures.ours.insert(number, registration);
+        let number = self.transfers.memories.expose(registration);
         Some(Exposed { number, name })
     }
 
     pub(super) fn conceal_memory(&mut self, number: u64) {
-        if let Some(registration) = self.transfers.exposures.ours.remove(&number) {
+        if let Some(registration) = self.transfers.memories.conceal(number) {
             self.objects.forget(registration);
         }
     }
@@ -80,13 +47,11 @@ impl OfiPort {
         let name: &[u8; NAME_BYTES] = name.try_into().ok()?;
         let word = |at: usize| u64::from_le_bytes(name[at..at + 8].try_into().expect("eight"));
         let entered = Entered { key: word(0), address: word(8), bytes: word(16) };
-        let number = self.transfers.exposures.next();
-        self.transfers.exposures.theirs.insert(number, entered);
-        Some(number)
+        Some(self.transfers.memories.enter(entered))
     }
 
     pub(super) fn leave_name(&mut self, number: u64) {
-        self.transfers.exposures.theirs.remove(&number);
+        self.transfers.memories.leave(number);
     }
 
     /// # Safety
@@ -98,14 +63,11 @@ impl OfiPort {
         access: Access,
         token: u64,
     ) -> Get {
-        let Some(memory) = self.transfers.exposures.theirs.get(&access.memory) else {
+        let Some(memory) = self.transfers.memories.entered(access.memory) else {
             return Get::Refused;
         };
-        let end = access.offset.checked_add(access.bytes as u64);
-        if end.is_none_or(|end| end > memory.bytes) {
-            return Get::Refused;
-        }
-        let remote = (memory.address.wrapping_add(access.offset), memory.key);
+        let Some(address) = memory.place(&access) else { return Get::Refused };
+        let remote = (address, memory.key);
         let local = (access.local, access.bytes);
         // SAFETY: the caller's promise.
         unsafe { self.begin((peer, to, token), access.way, remote, local) }
@@ -115,16 +77,16 @@ impl OfiPort {
         if !self.is_writing(peer) {
             return Get::Done;
         }
-        self.transfers.exposures.confirming.push((peer, token));
+        self.transfers.confirming.push((peer, token));
         Get::Begun
     }
 
     /// The tokens of confirmations that have come true.
     pub(super) fn confirmed(&mut self, peer: Peer) -> Vec<u64> {
-        if self.transfers.exposures.confirming.is_empty() || self.is_writing(peer) {
+        if self.transfers.confirming.is_empty() || self.is_writing(peer) {
             return Vec::new();
         }
-        self.transfers.exposures.abandon(peer)
+        self.transfers.end_confirmations(peer)
     }
 
     fn is_writing(&self, peer: Peer) -> bool {

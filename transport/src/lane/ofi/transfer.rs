@@ -14,7 +14,7 @@
 
 use super::OfiPort;
 use super::buffers::{GET_COUNT, Role, SEND_COUNT};
-use super::exposed::Exposures;
+use super::exposed::Memories;
 use super::objects::Registration;
 use super::sys;
 use crate::envelope::Peer;
@@ -72,7 +72,9 @@ pub(super) struct Transfers {
     /// Transfers for which all contexts were taken.
     queue: VecDeque<Transfer>,
     loans: HashMap<u64, (Registration, Loan)>,
-    pub(super) exposures: Exposures,
+    pub(super) memories: Memories,
+    /// Who waits until all writes to a peer are done: tokens.
+    pub(super) confirming: Vec<(Peer, u64)>,
 }
 
 impl Default for Transfers {
@@ -85,7 +87,8 @@ impl Default for Transfers {
             failed: Vec::new(),
             queue: VecDeque::new(),
             loans: HashMap::new(),
-            exposures: Exposures::default(),
+            memories: Memories::default(),
+            confirming: Vec::new(),
         }
     }
 }
@@ -97,6 +100,12 @@ impl Transfers {
             && self.to_post.is_empty()
             && self.failed.is_empty()
             && self.queue.is_empty()
+    }
+
+    /// The tokens of confirmations of a peer, which are over.
+    pub(super) fn end_confirmations(&mut self, peer: Peer) -> Vec<u64> {
+        let of_peer = self.confirming.extract_if(.., |(whose, _)| *whose == peer);
+        of_peer.map(|(_, token)| token).collect()
     }
 
     /// Accesses that are under way, or wait for it.
@@ -112,14 +121,14 @@ impl Drop for OfiPort {
         if self.objects.facts.memory_mode & sys::FI_MR_ENDPOINT == 0 {
             self.objects.close_endpoint();
         }
-        let Transfers { loans, begun, queue, exposures, .. } = &mut self.transfers;
+        let Transfers { loans, begun, queue, memories, .. } = &mut self.transfers;
         let lent = loans.drain().map(|(_, (registration, _))| registration);
         let transfers = begun.drain(..).flatten().chain(queue.drain(..));
         let local = transfers.filter_map(|transfer| match transfer.how {
             Local::Registered(registration) => Some(registration),
             Local::Plain | Local::Staged(_) => None,
         });
-        let all = lent.chain(local).chain(exposures.drain());
+        let all = lent.chain(local).chain(memories.take_ours());
         for registration in all.chain(self.buffers.take_registration()) {
             self.objects.forget(registration);
         }
@@ -315,7 +324,7 @@ impl OfiPort {
 
     /// A peer is gone: nobody waits for what was under way with it.
     pub(super) fn abandon_transfers(&mut self, peer: Peer) -> Vec<u64> {
-        let mut tokens = self.transfers.exposures.abandon(peer);
+        let mut tokens = self.transfers.end_confirmations(peer);
         for number in 0..self.transfers.begun.len() {
             let Some(transfer) = &mut self.transfers.begun[number] else { continue };
             if transfer.peer != peer || std::mem::replace(&mut transfer.answered, true) {

@@ -89,6 +89,13 @@ impl TcpLane {
         delivered
     }
 
+    /// The buffer that all connections receive into; who takes it puts it back.
+    pub(super) fn take_receive_buffer(&mut self) -> Vec<u8> {
+        let buffer = std::mem::take(&mut self.receive_buffer);
+        // Fresh zeroed memory: the kernel gives it page by page, as it is used.
+        if buffer.is_empty() { vec![0; RECEIVE_BYTES] } else { buffer }
+    }
+
     fn attend<I: Inbox>(
         &mut self,
         id: ConnectionId,
@@ -114,11 +121,7 @@ impl TcpLane {
         if connection.has_backlog() || budget == 0 {
             return 0;
         }
-        let mut buffer = std::mem::take(&mut self.receive_buffer);
-        if buffer.is_empty() {
-            // Fresh zeroed memory: the kernel gives it page by page, as it is used.
-            buffer = vec![0; RECEIVE_BYTES];
-        }
+        let mut buffer = self.take_receive_buffer();
         let mut delivered = 0;
         for _ in 0..READS_MAX {
             let Some(connection) = self.connections.get_mut(id) else { break };

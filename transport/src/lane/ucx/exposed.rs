@@ -18,8 +18,8 @@ use super::sys::{
 };
 use crate::envelope::Peer;
 use crate::lane::Get;
+use crate::lane::fabric::exposures::{Entered, Exposures};
 use crate::lane::remote::{Access, Exposed, Way};
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
 
@@ -27,27 +27,8 @@ use std::ptr;
 /// little-endian.
 const HEAD_BYTES: usize = 16;
 
-/// Memory of a peer.
-struct Entered {
-    key: *mut ucp_rkey,
-    address: u64,
-    bytes: u64,
-}
-
-/// Memory of windows, ours and that of peers, each by its number.
-#[derive(Default)]
-pub(super) struct Exposures {
-    ours: HashMap<u64, *mut ucp_mem>,
-    theirs: HashMap<u64, Entered>,
-    next: u64,
-}
-
-impl Exposures {
-    fn next(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-}
+/// Mappings of ours, keys of peers.
+pub(super) type Memories = Exposures<*mut ucp_mem, *mut ucp_rkey>;
 
 impl UcxPort {
     /// # Safety
@@ -68,8 +49,7 @@ impl UcxPort {
         let status =
             unsafe { (library.rkey_pack)(context, mapped, &mut packed, &mut packed_bytes) };
         if status != UCS_OK {
-            // SAFETY: it was mapped a moment ago, and is not used afterwards.
-            unsafe { (library.mem_unmap)(context, mapped) };
+            self.unmap(mapped);
             return None;
         }
         let mut name = Vec::with_capacity(HEAD_BYTES + packed_bytes);
@@ -80,16 +60,19 @@ impl UcxPort {
             name.extend_from_slice(std::slice::from_raw_parts(packed.cast(), packed_bytes));
             (library.rkey_buffer_release)(packed);
         }
-        let number = self.exposures.next();
-        self.exposures.ours.insert(number, mapped);
+        let number = self.memories.expose(mapped);
         Some(Exposed { number, name })
     }
 
     pub(super) fn conceal_memory(&mut self, number: u64) {
-        if let Some(mapped) = self.exposures.ours.remove(&number) {
-            // SAFETY: it was mapped in this context, and is not used afterwards.
-            unsafe { (self.objects.library.mem_unmap)(self.objects.context(), mapped) };
+        if let Some(mapped) = self.memories.conceal(number) {
+            self.unmap(mapped);
         }
+    }
+
+    fn unmap(&self, mapped: *mut ucp_mem) {
+        // SAFETY: it was mapped in this context, and is not used afterwards.
+        unsafe { (self.objects.library.mem_unmap)(self.objects.context(), mapped) };
     }
 
     pub(super) fn enter_name(&mut self, to: u64, name: &[u8]) -> Option<u64> {
@@ -107,24 +90,25 @@ impl UcxPort {
         if status != UCS_OK {
             return None;
         }
-        let number = self.exposures.next();
-        self.exposures.theirs.insert(number, Entered { key, address: word(0), bytes: word(8) });
-        Some(number)
+        Some(self.memories.enter(Entered { key, address: word(0), bytes: word(8) }))
     }
 
     pub(super) fn leave_name(&mut self, number: u64) {
-        if let Some(entered) = self.exposures.theirs.remove(&number) {
-            // SAFETY: it was unpacked, and is not used afterwards.
-            unsafe { (self.objects.library.rkey_destroy)(entered.key) };
+        if let Some(entered) = self.memories.leave(number) {
+            self.destroy(entered.key);
         }
+    }
+
+    fn destroy(&self, key: *mut ucp_rkey) {
+        // SAFETY: it was unpacked, and is not used afterwards.
+        unsafe { (self.objects.library.rkey_destroy)(key) };
     }
 
     /// Both of all that is left.
     pub(super) fn leave_all(&mut self) {
-        let numbers = |map: &HashMap<u64, Entered>| map.keys().copied().collect::<Vec<_>>();
-        numbers(&self.exposures.theirs).into_iter().for_each(|number| self.leave_name(number));
-        let ours: Vec<u64> = self.exposures.ours.keys().copied().collect();
-        ours.into_iter().for_each(|number| self.conceal_memory(number));
+        let (theirs, ours) = (self.memories.take_theirs(), self.memories.take_ours());
+        theirs.for_each(|entered| self.destroy(entered.key));
+        ours.for_each(|mapped| self.unmap(mapped));
     }
 
     /// # Safety
@@ -137,12 +121,11 @@ impl UcxPort {
         token: u64,
     ) -> Get {
         let endpoint = self.objects.endpoint(to);
-        let Some(memory) = self.exposures.theirs.get(&access.memory) else { return Get::Refused };
-        let end = access.offset.checked_add(access.bytes as u64);
-        if endpoint.is_null() || end.is_none_or(|end| end > memory.bytes) {
+        let Some(memory) = self.memories.entered(access.memory) else { return Get::Refused };
+        let (Some(address), false) = (memory.place(&access), endpoint.is_null()) else {
             return Get::Refused;
-        }
-        let (key, address) = (memory.key, memory.address + access.offset);
+        };
+        let key = memory.key;
         let library = self.objects.library;
         let (local, bytes) = (access.local, access.bytes);
         self.begin_noted(peer, token, |params| {

@@ -26,7 +26,7 @@ use super::{Get, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::Peer;
 use crate::error::{Error, Result};
-use exposed::Exposures;
+use exposed::Memories;
 use landing::{NOBODY, Note, on_sent};
 use library::{Library, refused};
 use memmap2::MmapMut;
@@ -77,7 +77,7 @@ pub struct UcxPort {
     /// One for each frame.
     notes: Box<[Note]>,
     loans: Loans,
-    exposures: Exposures,
+    memories: Memories,
     /// Gets, accesses and confirmations that have begun: who waits, and whether they still do.
     gets: HashMap<*mut Note, bool>,
 }
@@ -116,7 +116,7 @@ impl UcxPort {
             misses: 0,
             notes: (0..FRAME_COUNT).map(note).collect(),
             loans: Loans::default(),
-            exposures: Exposures::default(),
+            memories: Memories::default(),
             gets: HashMap::new(),
             objects,
         })

@@ -32,13 +32,7 @@ fn node_of(sysfs: &Path, name: &str) -> Option<u32> {
 
 fn cores_of(sysfs: &Path, node: u32) -> Option<CoreSet> {
     let path = sysfs.join(format!("devices/system/node/node{node}/cpulist"));
-    let text = fs::read_to_string(path).ok()?;
-    let mut numbers = Vec::new();
-    for range in text.trim().split(',').filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        numbers.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
-    }
-    Some(CoreSet::of(&numbers))
+    CoreSet::parse(&fs::read_to_string(path).ok()?)
 }
 
 #[cfg(test)]

@@ -60,6 +60,15 @@ impl Bundle {
         accepted
     }
 
+    /// As [`Bundle::accept`], of a header and a body.
+    fn accept_message(&mut self, header: &Header, body: &[u8]) -> bool {
+        let head = head(header, body.len());
+        self.accept(header.kind, HEADER_BYTES + body.len(), &mut |into| {
+            into[..HEADER_BYTES].copy_from_slice(&head);
+            into[HEADER_BYTES..].copy_from_slice(body);
+        })
+    }
+
     /// Accepts a frame that waited for a connection: there is room for as much as may wait.
     pub(super) fn accept_waiting(&mut self, frame: &[u8]) {
         let accepted = self.accept(frame[0], frame.len(), &mut |into| into.copy_from_slice(frame));
@@ -102,27 +111,17 @@ impl TcpLane {
     ) -> Bulk {
         let Some(bundle) = self.bundle(peer) else { return Bulk::Lost };
         let has_lead = lead.is_some();
-        if let Some((lead, bytes)) = lead {
-            let head = head(lead, bytes.len());
-            let accepted = bundle.accept(lead.kind, HEADER_BYTES + bytes.len(), &mut |into| {
-                into[..HEADER_BYTES].copy_from_slice(&head);
-                into[HEADER_BYTES..].copy_from_slice(bytes);
-            });
-            if !accepted {
-                return Bulk::Full;
-            }
+        if let Some((lead, bytes)) = lead
+            && !bundle.accept_message(lead, bytes)
+        {
+            return Bulk::Full;
         }
         let (mut rest, mut header, mut taken) = (body, *header, 0);
         header.body = body.len() as u32;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.len().min(CHUNK_BYTES_MAX));
-            let head = head(&header, piece.len());
             let Some(bundle) = self.bundle(peer) else { return Bulk::Lost };
-            let accepted = bundle.accept(header.kind, HEADER_BYTES + piece.len(), &mut |into| {
-                into[..HEADER_BYTES].copy_from_slice(&head);
-                into[HEADER_BYTES..].copy_from_slice(piece);
-            });
-            if !accepted {
+            if !bundle.accept_message(&header, piece) {
                 break;
             }
             taken += piece.len();
@@ -197,10 +196,7 @@ impl TcpLane {
         if !ready.read || connection.has_backlog() || budget == 0 {
             return 0;
         }
-        let mut buffer = std::mem::take(&mut self.receive_buffer);
-        if buffer.is_empty() {
-            buffer = vec![0; RECEIVE_BYTES];
-        }
+        let mut buffer = self.take_receive_buffer();
         let mut delivered = 0;
         for _ in 0..READS_MAX {
             let Some(connection) = self.connections.get_mut(id) else { break };
