@@ -25,7 +25,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::thread::futex;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
@@ -273,6 +273,22 @@ impl Sleepers {
         self.armed = bell::announce(bell, way, self.generation, self.place.everywhere);
     }
 
+    /// From now on peers ring at a door, which becomes readable then: for a thread that waits for
+    /// more than this. It must not empty the door while others sleep here.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    pub fn door(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.place.descriptors()?.door.as_fd())
+    }
+
+    /// Takes rings that nobody sleeps for any more.
+    pub fn empty_door(&self) {
+        if let Some(descriptors) = self.place.descriptors.get() {
+            descriptors.empty_door();
+        }
+    }
+
     /// Takes the announcement back. Call it when the last sleeping thread is awake.
     pub fn disarm(&mut self) {
         self.armed = AWAKE;
@@ -330,8 +346,8 @@ impl Descriptors {
         let local = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(system("cannot create an event to wake our own threads"))?;
         let descriptors = Descriptors { epoll, door, local };
-        add(&descriptors.epoll, rustix::fd::AsFd::as_fd(&descriptors.door), DOOR)?;
-        add(&descriptors.epoll, rustix::fd::AsFd::as_fd(&descriptors.local), LOCAL)?;
+        add(&descriptors.epoll, descriptors.door.as_fd(), DOOR)?;
+        add(&descriptors.epoll, descriptors.local.as_fd(), LOCAL)?;
         Ok(descriptors)
     }
 
@@ -343,9 +359,14 @@ impl Descriptors {
             data: epoll::EventData::new_u64(FOREIGN),
         }; 4];
         let _ = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref());
+        self.empty_door();
+        let mut count = [0_u8; 8];
+        let _ = rustix::io::read(&self.local, &mut count[..]);
+    }
+
+    fn empty_door(&self) {
         let mut byte = [0_u8; 8];
         while recv(&self.door, &mut byte[..], RecvFlags::DONTWAIT).is_ok() {}
-        let _ = rustix::io::read(&self.local, &mut byte[..]);
     }
 }
 
