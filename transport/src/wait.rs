@@ -155,9 +155,31 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
     ranks_per_core(node, local_rank) > 1
 }
 
+/// Whether the ranks of this host leave a core idle that this rank may use.
+pub fn has_idle_core(node: &Node, local_rank: u32) -> bool {
+    let (cores, sharing) = cores_and_ranks(node, local_rank);
+    let by_quota =
+        quota().is_none_or(|quota| cgroup::has_idle_core(node.plan_ref().local_size, quota));
+    cores > sharing && by_quota
+}
+
 /// Ranks per core, rounded up: among the ranks whose cores meet ours, or by the quota that all of
 /// this host's ranks share. A rank that has not said its cores yet counts as one with ours.
 fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
+    let (cores, sharing) = cores_and_ranks(node, local_rank);
+    let by_cores = u64::from(sharing.div_ceil(cores.max(1)));
+    let local_size = node.plan_ref().local_size;
+    let by_quota = quota().map_or(1, |quota| cgroup::ranks_per_core(local_size, quota));
+    u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
+}
+
+fn quota() -> Option<u64> {
+    static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
+    *QUOTA.get_or_init(quota_millicores)
+}
+
+/// The cores of all ranks whose cores meet ours, and how many ranks these are.
+fn cores_and_ranks(node: &Node, local_rank: u32) -> (u32, u32) {
     // As the others see us: said once, at the start (`settle_policy`).
     let mine = node.record(local_rank).cores().unwrap_or_else(CoreSet::allowed);
     let mut cores = mine;
@@ -170,11 +192,7 @@ fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
             cores.add(&theirs);
         }
     }
-    let by_cores = u64::from(sharing.div_ceil(cores.count().max(1)));
-    static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
-    let quota = QUOTA.get_or_init(quota_millicores);
-    let by_quota = quota.map_or(1, |quota| cgroup::ranks_per_core(local_size, quota));
-    u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
+    (cores.count(), sharing)
 }
 
 /// Before the record is shown: says our cores, sets the policy, and decides by it whether

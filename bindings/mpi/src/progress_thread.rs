@@ -2,9 +2,10 @@
 //! The progress thread: peers are served while the program computes, or is in no call of MPI for any
 //! other reason.
 //!
-//! It is started by what cannot do without it (a window whose members reach it by messages), or by
-//! the knob `STRAIT_PROGRESS`. It sleeps on the descriptors of the networks, or looks now and then
-//! at one that has none, and on the door at which the peers of this host ring.
+//! It is started by what cannot do without it (a window whose members reach it by messages), by the
+//! knob `STRAIT_PROGRESS`, or by the first transfer that gains by it if a core is idle. It sleeps on
+//! the descriptors of the networks, or looks now and then at one that has none, and on the door at
+//! which the peers of this host ring.
 //!
 //! Invariants:
 //! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they
@@ -15,13 +16,14 @@
 //!    nothing that came before is missed; what comes later makes them readable. When a thread of
 //!    the program takes an announcement of sleep back, it is told to look again.
 //! 4. It blocks all signals, runs no function of the user's, and has ended when MPI_Finalize
-//!    returns. A forked child does not have it, and no MPI either.
+//!    returns, and while the process forks. A forked child does not have it, and no MPI either.
 
 use crate::entry::Entry;
 use crate::error::{Result, advise, class};
 use crate::runtime::sleepers;
 use parking_lot::Mutex;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
 use std::thread::JoinHandle;
@@ -41,12 +43,16 @@ const PAUSE_IN_VAIN: Duration = Duration::from_micros(5);
 const BLIND_PAUSE: Duration = Duration::from_micros(500);
 
 struct Thread {
-    thread: JoinHandle<()>,
+    /// `None`: it has ended while the process forks.
+    thread: Option<JoinHandle<()>>,
     /// Ends its sleep.
     bell: OwnedFd,
+    watched: Arc<Watched>,
 }
 
 static THREAD: Mutex<Option<Thread>> = Mutex::new(None);
+/// The first transfer that can go on without its owner decides whether it is started.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// There is one, so calls that wait are counted.
 static IS_THERE: AtomicBool = AtomicBool::new(false);
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
@@ -146,6 +152,29 @@ struct Watched {
     door: Option<RawFd>,
 }
 
+/// `STRAIT_PROGRESS` says nothing: [`wanted`] decides.
+pub fn leave_open() {
+    IS_OPEN.store(true, Relaxed);
+}
+
+/// Something was left in flight that can go on while the program computes: starts the thread if the
+/// ranks of this host leave a core idle, and nobody has decided otherwise.
+#[inline]
+pub fn wanted(entry: &mut Entry) {
+    if IS_OPEN.load(Relaxed) {
+        decide(entry);
+    }
+}
+
+#[cold]
+fn decide(entry: &mut Entry) {
+    IS_OPEN.store(false, Relaxed);
+    if strait_transport::wait::has_idle_core(&entry.job.node, entry.job.local_rank) {
+        // Nobody asked for it: where the system refuses it, all is as without.
+        let _ = start(entry);
+    }
+}
+
 /// Starts it, if there are peers and it is not there yet.
 ///
 /// # Errors
@@ -164,7 +193,7 @@ pub fn start(entry: &mut Entry) -> Result {
         true => Some(entry.worker.door()?.as_raw_fd()),
         false => None,
     };
-    let watched = Watched { networks, is_blind, door };
+    let watched = Arc::new(Watched { networks, is_blind, door });
     let refused = |error: std::io::Error| {
         let text = format!("the progress thread cannot be started: {error}");
         advise(class::OTHER, text, "raise the limits of threads and descriptors (ulimit -u, -n)")
@@ -175,37 +204,58 @@ pub fn start(entry: &mut Entry) -> Result {
         // SAFETY: just made, and nobody else's.
         bell => unsafe { OwnedFd::from_raw_fd(bell) },
     };
-    let number = bell.as_raw_fd();
+    let thread = spawn(&watched, bell.as_raw_fd()).map_err(refused)?;
+    *place = Some(Thread { thread: Some(thread), bell, watched });
+    Ok(())
+}
+
+fn spawn(watched: &Arc<Watched>, bell: RawFd) -> std::io::Result<JoinHandle<()>> {
     IS_ENDING.store(false, Relaxed);
     IS_THERE.store(true, Relaxed);
-    let run = move || run(&watched, number);
+    let for_thread = Arc::clone(watched);
+    let run = move || run(&for_thread, bell);
     let builder = std::thread::Builder::new().name("strait-progress".into());
-    match without_signals(|| builder.stack_size(256 << 10).spawn(run)) {
-        Ok(thread) => {
-            *place = Some(Thread { thread, bell });
-            BELL.store(if has_host { number } else { -1 }, Relaxed);
-        }
-        Err(error) => {
-            IS_THERE.store(false, Relaxed);
-            return Err(refused(error));
-        }
+    let thread = without_signals(|| builder.stack_size(256 << 10).spawn(run));
+    match thread {
+        Ok(_) => BELL.store(if watched.door.is_some() { bell } else { -1 }, Relaxed),
+        Err(_) => IS_THERE.store(false, Relaxed),
     }
-    Ok(())
+    thread
 }
 
 /// Ends it. The lock is not held meanwhile.
 pub fn end(entry: &mut Entry) {
-    let Some(Thread { thread, bell }) = THREAD.lock().take() else { return };
+    IS_OPEN.store(false, Relaxed);
+    let Some(Thread { thread, bell, .. }) = THREAD.lock().take() else { return };
+    entry.outside(|| stop(thread, &bell));
+}
+
+fn stop(thread: Option<JoinHandle<()>>, bell: &OwnedFd) {
     // SYNC(progress.parked): before `unpark` wakes who is parked; pairs with `park`.
     IS_ENDING.store(true, SeqCst);
     unpark();
     BELL.store(-1, Relaxed);
     ring(bell.as_raw_fd());
-    entry.outside(|| {
+    if let Some(thread) = thread {
         // It has no way to panic but by a bug, which the panic hook has told.
         let _ = thread.join();
-    });
+    }
     IS_THERE.store(false, Relaxed);
+}
+
+/// The process is about to fork: the thread ends, so that nobody forks beside threads who has not
+/// made them (Python warns of that).
+pub extern "C" fn before_fork() {
+    if let Some(Thread { thread, bell, .. }) = &mut *THREAD.lock() {
+        stop(thread.take(), bell);
+    }
+}
+
+/// The process has forked, and is the parent: the thread comes back.
+pub extern "C" fn after_fork() {
+    if let Some(Thread { thread, bell, watched }) = &mut *THREAD.lock() {
+        *thread = spawn(watched, bell.as_raw_fd()).ok();
+    }
 }
 
 /// What a new thread inherits: no signal is for it.
