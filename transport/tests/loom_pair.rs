@@ -131,7 +131,7 @@ fn exchange(slots: usize, parts: usize, sizes: &'static [u32]) {
         let cells = Cells::new(slots, parts);
         let mut consumer = Consumer::new(cells.clone());
         let sender = loom::thread::spawn(move || {
-            let mut producer = Producer::new(cells);
+            let mut producer = Producer::new(cells, true);
             for (number, bytes) in sizes.iter().enumerate() {
                 while !push(&mut producer, number as u32, *bytes) {
                     loom::thread::yield_now();

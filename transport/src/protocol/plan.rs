@@ -32,9 +32,12 @@ const COPY_BYTES_PER_US: u64 = 12_000;
 /// (docs/performance.md).
 const WAITED_ONE_IN: u64 = 8;
 
-/// The grant that bounds eager messages which are copied twice: 64 KiB and more. Longer ones are
-/// worth an announcement even where ranks wait for their turns.
+/// The grant that bounds eager messages which are copied twice, by two cores at once: 64 KiB and
+/// more.
 const COPIED_GRANT_MAX: usize = 384 << 10;
+/// The same where one core copies after the other: 52 KiB. Longer ones are worth an announcement
+/// even where ranks wait for their turns.
+const COPIED_IN_TURN_GRANT_MAX: usize = 256 << 10;
 
 /// What an endpoint keeps of its plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -118,7 +121,10 @@ impl Plan {
                 .is_some_and(|fetch| fetch < plan.cost_ns_pipeline(bytes))
         };
         let eager_limit = match capabilities.bulk_bytes_max {
-            0 => credit::eager_bytes_max(grant.min(COPIED_GRANT_MAX)),
+            0 if capabilities.piece_bytes_max < capabilities.fragment_bytes_max => {
+                credit::eager_bytes_max(grant.min(COPIED_GRANT_MAX))
+            }
+            0 => credit::eager_bytes_max(grant.min(COPIED_IN_TURN_GRANT_MAX)),
             _ => credit::eager_bytes_max(grant),
         };
         let eager_bytes_max =

@@ -119,6 +119,8 @@ pub struct Producer<C> {
     last: Last,
     /// A body was published, and nothing of the peer was found since.
     streams: Cell<bool>,
+    /// Lines move between two cores: they are handed over as they are written.
+    is_apart: bool,
 }
 
 /// Whether a body lies in the near part of the run: one so short that the bodies of all slots find
@@ -184,11 +186,20 @@ enum Last {
 }
 
 impl<C: PairCells> Producer<C> {
-    /// The sending end; one per ring, and the first in the ring's life.
-    pub fn new(cells: C) -> Producer<C> {
+    /// The sending end; one per ring, and the first in the ring's life. `is_apart`: the two sides
+    /// have a core each, between which lines move.
+    pub fn new(cells: C, is_apart: bool) -> Producer<C> {
         let (near, all) = (cells.near_bytes(), cells.run_bytes());
         let runs = [Run::new(0, near), Run::new(near, all - near)];
-        Producer { cells, tail: 0, head_seen: 0, runs, last: Last::Line, streams: Cell::new(false) }
+        Producer {
+            cells,
+            tail: 0,
+            head_seen: 0,
+            runs,
+            last: Last::Line,
+            streams: Cell::new(false),
+            is_apart,
+        }
     }
 
     /// Asks the processor to fetch the next slot for writing: while the answer to a message is
@@ -209,6 +220,9 @@ impl<C: PairCells> Producer<C> {
     /// both sides share, and those of the next body come here: nobody waits for either now.
     #[inline(never)]
     fn body_left(&self, at: u32, bytes: u32, is_whole: bool) {
+        if !self.is_apart {
+            return;
+        }
         let streams = self.streams.replace(true) || !is_whole;
         if bytes <= if streams { DEMOTE_STREAM_BYTES_MAX } else { DEMOTE_BYTES_MAX } {
             self.each_line(at, bytes, demote);
@@ -275,10 +289,12 @@ impl<C: PairCells> Producer<C> {
         // SYNC(pair.word): publishes slot and bytes to the acquiring look in `Consumer`.
         let place = self.cells.word(index);
         place.store(word | parity(&self.cells, self.tail), Release);
-        let line: *const C::Word = place;
-        demote(line.cast());
-        if matches!(self.last, Last::Slot) {
-            demote(line.wrapping_byte_add(LINE_BYTES as usize).cast());
+        if self.is_apart {
+            let line: *const C::Word = place;
+            demote(line.cast());
+            if matches!(self.last, Last::Slot) {
+                demote(line.wrapping_byte_add(LINE_BYTES as usize).cast());
+            }
         }
         self.tail = self.tail.wrapping_add(1);
     }

@@ -302,7 +302,10 @@ impl ShmLane {
             return;
         }
         let pair = &mut self.endpoints[local_rank].pair;
-        pair.out = Some(Producer::new(MappedPair::of(&self.node, receiver, index)));
+        pair.out = Some(Producer::new(
+            MappedPair::of(&self.node, receiver, index),
+            crate::wait::may_spin(),
+        ));
         self.ring_bell(local_rank);
     }
 
