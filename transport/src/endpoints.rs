@@ -9,6 +9,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::lane::any::Kinds;
+use crate::protocol::credit::GRANT_OUTSIDE;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ops::{Index, IndexMut};
@@ -49,6 +50,28 @@ impl Endpoints {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Makes place for more peers, of other jobs: `size` in all.
+    pub(crate) fn grow(&mut self, size: usize) {
+        let old = self.len();
+        if size <= old {
+            return;
+        }
+        // The page that gets company is whole, before and after.
+        if !old.is_multiple_of(PAGE) {
+            self.ensure(old - 1);
+        }
+        let mut list = std::mem::take(&mut self.list).into_vec();
+        list.reserve_exact(size - old);
+        for peer in old..size {
+            let endpoint = Endpoint::new(self.kinds.of(peer as u32), GRANT_OUTSIDE);
+            list.push(UnsafeCell::new(MaybeUninit::new(endpoint)));
+        }
+        self.list = list.into_boxed_slice();
+        let mut made = std::mem::take(&mut self.made).into_vec();
+        made.resize(size.div_ceil(PAGE), Cell::new(true));
+        self.made = made.into_boxed_slice();
     }
 
     pub(crate) fn get(&self, peer: usize) -> Option<&Endpoint> {

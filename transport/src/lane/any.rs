@@ -66,11 +66,12 @@ impl Kinds {
         self.size
     }
 
-    /// The lane of a peer.
+    /// The lane of a peer; those beyond the job are processes of others.
     pub fn of(&self, peer: u32) -> LaneKind {
         match peer {
             _ if peer == self.me => self.own,
             _ if peer.wrapping_sub(self.first_local) < self.local_size => self.local,
+            _ if peer >= self.size => LaneKind::Tcp,
             _ => self.outer,
         }
     }
@@ -144,6 +145,17 @@ impl Lanes {
             network_due: 0,
         };
         Ok((lanes, kinds))
+    }
+
+    /// The lane over TCP: it is made now, for processes of other jobs, if this job has none.
+    pub(crate) fn open_to_others(&mut self, job: &Job, sleepers: &Sleepers) -> Result<&mut TcpLane> {
+        if self.tcp.is_none() {
+            let lane = TcpLane::for_others(job)?;
+            sleepers.watch(lane.epoll_fd())?;
+            self.tcp = Some(lane);
+            self.has_network = true;
+        }
+        Ok(present(&mut self.tcp))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
