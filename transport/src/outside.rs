@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use crate::envelope::Peer;
+use crate::error::{Error, Kind, Result};
 
 /// A process of another job, as an introduction names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,4 +41,16 @@ pub struct Introduction {
     pub size: u32,
     /// Those of other jobs.
     pub outsiders: Vec<Outsider>,
+}
+
+/// Random bytes: names and keys of introductions.
+///
+/// # Errors
+/// The system gives none.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(Kind::Bootstrap(format!("the system gives no random bytes: {error}")))
+    })?;
+    Ok(bytes)
 }

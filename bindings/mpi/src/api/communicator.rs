@@ -12,6 +12,7 @@ use crate::object::comm::{COMM_NULL, COMM_SELF, COMM_WORLD, Comm, CommRef};
 use crate::object::group::{Comparison, Group};
 use crate::object::info::InfoData;
 use crate::object::request::{Finished, Request, Work};
+use crate::universe::{agree_outside, random_context};
 use std::ffi::{c_char, c_int};
 use std::rc::Rc;
 use strait_transport::envelope::Peer;
@@ -159,6 +160,9 @@ pub(crate) fn local_context(context: u32, local_first: bool) -> u32 {
 
 /// The context that the first member proposes.
 pub(crate) fn agree(entry: &mut Entry, circle: &Circle) -> Result<u32> {
+    if entry.has_outsiders(&circle.members) {
+        return agree_outside(entry, circle);
+    }
     let mut bytes = [0; 4];
     if circle.me == 0 {
         bytes = entry.propose_context()?.to_le_bytes();
@@ -257,7 +261,13 @@ unsafe fn start_dup<A: Abi>(
     let mut context = Box::new([0; 4]);
     let mut requests = Vec::new();
     if circle.me == 0 {
-        *context = entry.propose_context()?.to_le_bytes();
+        // One that is agreed would have to wait. A random one is in use with some member once in
+        // 2^29 by the number of communicators there.
+        let proposal = match entry.has_outsiders(&circle.members) {
+            true => random_context()?,
+            false => entry.propose_context()?,
+        };
+        *context = proposal.to_le_bytes();
         for to in 1..circle.members.len() {
             requests.extend(circle.post_send(entry, to, &*context));
         }
@@ -344,6 +354,24 @@ fn chosen(choices: &[Choice], range: std::ops::Range<usize>, color: i32) -> Vec<
     members
 }
 
+/// The context of a part of a circle: the proposal of its first, or where that one's job does not
+/// speak for all, one that they agree on now, under this tag.
+fn settle_context(
+    entry: &mut Entry,
+    circle: &Circle,
+    part: &[usize],
+    proposal: u32,
+    tag: Option<u32>,
+) -> Result<u32> {
+    let members: Vec<Peer> = part.iter().map(|&i| circle.members[i]).collect();
+    match (tag, part.iter().position(|&i| i == circle.me)) {
+        (Some(tag), Some(me)) if entry.has_outsiders(&members) => {
+            agree_outside(entry, &Circle::new(members, me, circle.context, tag))
+        }
+        _ => Ok(proposal),
+    }
+}
+
 pub(crate) fn split(
     entry: &mut Entry,
     comm: &CommRef,
@@ -352,6 +380,7 @@ pub(crate) fn split(
 ) -> Result<Option<Comm>> {
     let circle = Circle::of_comm(comm);
     let choices = choices(entry, &circle, color, key)?;
+    let outer_tag = entry.has_outsiders(&circle.members).then(|| comm.next_collective_tag());
     if color == UNDEFINED {
         return Ok(None);
     }
@@ -370,15 +399,19 @@ pub(crate) fn split(
     let handler = comm.errhandler.borrow().clone();
     if !comm.is_inter() {
         let group = Group::new(peers(&near), me).derived_from(&comm.group);
-        return Ok(Some(Comm::new(choices[near[0]].context, group, None, handler)));
+        let proposal = choices[near[0]].context;
+        let context = settle_context(entry, &circle, &near, proposal, outer_tag)?;
+        return Ok(Some(Comm::new(context, group, None, handler)));
     }
     if far.is_empty() {
         return Ok(None);
     }
-    let first = if comm.local_first { near[0] } else { far[0] };
+    let both = if comm.local_first { [&near[..], &far] } else { [&far[..], &near] }.concat();
+    let proposal = choices[both[0]].context;
+    let context = settle_context(entry, &circle, &both, proposal, outer_tag)?;
     let near = Group::new(peers(&near), me).derived_from(&comm.group);
     let groups = (near, Group::new(peers(&far), me));
-    let mut new = Comm::new(choices[first].context, groups.0, Some(groups.1), handler);
+    let mut new = Comm::new(context, groups.0, Some(groups.1), handler);
     new.local_first = comm.local_first;
     new.local_context = local_context(new.context, new.local_first);
     Ok(Some(new))
@@ -418,7 +451,7 @@ pub unsafe fn MPI_Comm_split_type<A: Abi>(
         let hints = info_of::<A>(entry, info)?;
         let by_memory = |key: &str| hints.get(key) == Some("mpi_shared_memory");
         // The processes that share memory are those of this host, named by its first rank.
-        let host = entry.job.first_local_rank as i32;
+        let host = entry.host_word(&comm.group.members.to_vec()) as i32;
         let color = match A::constant_in(Family::SplitType, split_type) {
             UNDEFINED => UNDEFINED,
             TYPE_SHARED => host,
@@ -445,10 +478,10 @@ pub unsafe fn MPI_Comm_create<A: Abi>(
         if group.members.iter().any(|p| !members.contains_key(&p)) {
             return error(class::GROUP, "the group has members that are not in the communicator");
         }
-        // Disjoint groups may be made in one call: the color is the first member's peer.
+        // Disjoint groups may be made in one call: the color is the first member's rank.
         let color = match group.rank {
             Some(_) if comm.is_inter() => 0,
-            Some(_) => group.members.at(0).0 as i32,
+            Some(_) => members[&group.members.at(0)] as i32,
             None => UNDEFINED,
         };
         let new = split(entry, comm, color, group.rank.unwrap_or(0) as i32)?;
@@ -589,10 +622,12 @@ pub unsafe fn MPI_Comm_get_info<A: Abi>(comm: A::Handle, info_used: *mut A::Hand
 }
 
 pub unsafe fn MPI_Comm_get_parent<A: Abi>(parent: *mut A::Handle) -> c_int {
-    on_process::<A>("MPI_Comm_get_parent", |_| {
-        // No process is spawned yet: none has a parent.
+    on_process::<A>("MPI_Comm_get_parent", |entry| {
+        // Who has freed it, or disconnected, has none any more.
+        let code = entry.parent.filter(|code| entry.comms.get(*code).is_some());
+        let code = code.unwrap_or(COMM_NULL);
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { *out(parent, "parent")? = A::handle_out(HandleKind::Comm, COMM_NULL) };
+        unsafe { *out(parent, "parent")? = A::handle_out(HandleKind::Comm, code) };
         Ok(())
     })
 }

@@ -28,7 +28,7 @@ use super::ports::Ports;
 use super::rails::rail_of;
 use super::{LISTENER, TcpLane};
 use crate::envelope::Peer;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -554,9 +554,5 @@ pub fn may_call_again(attempts: u32) -> bool {
 
 /// Random bytes used once.
 pub fn nonce() -> Result<[u8; 16]> {
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| {
-        Error::new(Kind::Bootstrap(format!("the system gives no random bytes: {error}")))
-    })?;
-    Ok(nonce)
+    crate::outside::random()
 }
