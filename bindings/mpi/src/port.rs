@@ -84,7 +84,9 @@ impl Port {
             Ok((listener, address)) => {
                 Ok(Port { listener, name: PortName { address, secret: outside::random()? } })
             }
-            Err(problem) => error(class::OTHER, format!("no port can be opened on {ip}: {problem}")),
+            Err(problem) => {
+                error(class::OTHER, format!("no port can be opened on {ip}: {problem}"))
+            }
         }
     }
 
@@ -219,7 +221,10 @@ impl Line {
         entry.publish_call();
         let mut line = Line::over(stream);
         let gone = |_| {
-            make(class::PORT, format!("the port {} was closed before it took the call", port.address))
+            make(
+                class::PORT,
+                format!("the port {} was closed before it took the call", port.address),
+            )
         };
         line.send_all(entry, &[&MAGIC[..], &port.secret].concat()).map_err(gone)?;
         line.receive_all(entry, &mut [0]).map_err(gone)?;

@@ -147,7 +147,12 @@ impl Entry {
     }
 
     /// Learns of these processes; they learn of it. The peers, in the order of the cards.
-    pub fn introduce(&mut self, name: [u8; 16], key: [u8; 32], cards: &[Card]) -> Result<Vec<Peer>> {
+    pub fn introduce(
+        &mut self,
+        name: [u8; 16],
+        key: [u8; 32],
+        cards: &[Card],
+    ) -> Result<Vec<Peer>> {
         let own = self.card()?.identity();
         let Some(me) = cards.iter().position(|card| card.identity() == own) else {
             return error(class::INTERN, "a process that is not there was to be introduced");

@@ -166,6 +166,7 @@ pub fn main(descriptor: RawFd) -> u8 {
         address: address::towards(others),
         mapping: order.mapping.clone(),
         link: Some(link),
+        asked: super::Asked::default(),
     };
     match super::run(&plan, place) {
         Ok(code) => code,

@@ -24,7 +24,8 @@ impl Names {
                 self.0.insert((*name).to_owned(), (*port).to_owned());
                 &["ok"]
             }
-            ["unpublish", name, port] => match self.0.get(*name).map(String::as_str) == Some(*port) {
+            ["unpublish", name, port] => match self.0.get(*name).map(String::as_str) == Some(*port)
+            {
                 true => {
                     self.0.remove(*name);
                     &["ok"]

@@ -31,9 +31,8 @@ impl Request {
             Ask::Spawn => socket_of(job, ENV_SOCKET),
         };
         let Some(name) = name else { return Ok(None) };
-        let system = |what: &str, errno: rustix::io::Errno| {
-            Error::system(what, errno.raw_os_error())
-        };
+        let system =
+            |what: &str, errno: rustix::io::Errno| Error::system(what, errno.raw_os_error());
         let socket = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -107,10 +106,8 @@ impl Request {
             if left.is_zero() {
                 return Err(Error::new(Kind::Bootstrap("mpiexec does not answer".into())));
             }
-            let mut polled = [rustix::event::PollFd::new(
-                &self.stream,
-                rustix::event::PollFlags::IN,
-            )];
+            let mut polled =
+                [rustix::event::PollFd::new(&self.stream, rustix::event::PollFlags::IN)];
             let left = rustix::event::Timespec::try_from(left).ok();
             let _ = rustix::event::poll(&mut polled, left.as_ref());
         }

@@ -148,7 +148,11 @@ impl Lanes {
     }
 
     /// The lane over TCP: it is made now, for processes of other jobs, if this job has none.
-    pub(crate) fn open_to_others(&mut self, job: &Job, sleepers: &Sleepers) -> Result<&mut TcpLane> {
+    pub(crate) fn open_to_others(
+        &mut self,
+        job: &Job,
+        sleepers: &Sleepers,
+    ) -> Result<&mut TcpLane> {
         if self.tcp.is_none() {
             let lane = TcpLane::for_others(job)?;
             sleepers.watch(lane.epoll_fd())?;

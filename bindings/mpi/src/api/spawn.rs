@@ -187,7 +187,9 @@ fn mpiexec_beside_us() -> Option<PathBuf> {
     };
     let own: fn() -> Option<PathBuf> = mpiexec_beside_us;
     // SAFETY: writes one record, ours; any address may be asked for.
-    if unsafe { libc::dladdr(own as *const libc::c_void, &mut found) } == 0 || found.dli_fname.is_null() {
+    if unsafe { libc::dladdr(own as *const libc::c_void, &mut found) } == 0
+        || found.dli_fname.is_null()
+    {
         return None;
     }
     // SAFETY: the loader keeps this C string as long as the library is loaded, which we are.

@@ -54,7 +54,8 @@ impl TcpLane {
     /// # Errors
     /// An address is none of this lane's kind; nobody was introduced then.
     pub fn introduce(&mut self, introduction: &Introduction) -> Result<()> {
-        let wrong = || Error::new(Kind::Bootstrap("a process of another job has no address".into()));
+        let wrong =
+            || Error::new(Kind::Bootstrap("a process of another job has no address".into()));
         let decode = |bytes: &Vec<u8>| Address::decode(bytes).ok_or_else(wrong);
         let addresses = introduction.outsiders.iter().map(|other| decode(&other.address));
         let addresses = addresses.collect::<Result<Vec<_>>>()?;
