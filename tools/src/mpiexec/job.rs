@@ -259,6 +259,7 @@ impl<'a> Job<'a> {
         self.on_time(Instant::now());
         self.check_abort();
         self.look_at_addresses();
+        self.look_at_spawned();
         if self.relay.broken().is_some() && self.ending.is_none() {
             self.relay.hide_all();
             self.end(Cause::OutputGone);

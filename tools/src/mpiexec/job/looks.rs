@@ -38,6 +38,7 @@ impl Job<'_> {
             self.left.iter().map(|(at, _)| *at).min(),
             self.next_foreign_look(),
             self.next_beat(),
+            self.spawned_look(),
             hang.map(|still| Instant::now() + (still / 4).min(Duration::from_secs(1))),
         ];
         let next = times.into_iter().flatten().min()?;

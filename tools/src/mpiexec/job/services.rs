@@ -6,15 +6,21 @@
 //! itself; we wait for it, end it with the job, and its exit code counts if ours is 0.
 
 use super::Job;
+use crate::mpiexec::ending::Cause;
 use crate::mpiexec::signals::{self, Exit};
+use crate::mpiexec::waiting;
 use rustix::net::{RecvFlags, SendFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use strait_transport::bootstrap::contract::{Ask, SPAWN_OPTION, words};
 
 /// The longest request about a name: a name and a port.
 const NAMES_BYTES_MAX: usize = 16 << 10;
+
+/// Between two looks at ranks that may have lost a job that failed.
+const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// The jobs that ranks of ours spawned.
 #[derive(Default)]
@@ -51,6 +57,28 @@ impl Spawned {
 }
 
 impl Job<'_> {
+    /// A job that ranks spawned has failed: those that lose it by a fatal error wait for us to end
+    /// them, and nothing else tells that they do.
+    pub(super) fn look_at_spawned(&mut self) {
+        let code = self.spawned.code();
+        if code == 0 || self.ending.is_some() || self.link.is_some() {
+            return;
+        }
+        let tells_of_a_loss = |rank| {
+            let report = self.node.record(rank).report();
+            report.is_some_and(|text| waiting::tells_of_a_loss(&text))
+        };
+        if self.running().any(tells_of_a_loss) {
+            self.end(Cause::Spawned(code));
+        }
+    }
+
+    /// When that is looked at next.
+    pub(super) fn spawned_look(&self) -> Option<Instant> {
+        let failed = self.spawned.code() != 0 && self.alive > 0 && self.ending.is_none();
+        failed.then(|| Instant::now() + LOOK_TIME)
+    }
+
     pub(super) fn serve_request(&mut self, ask: Ask, socket: OwnedFd) {
         if self.link.is_some() {
             let what = match ask {
