@@ -6,6 +6,8 @@
 //   kill      a child is killed while the parents wait for it
 //   orphan    a parent is killed while the children wait for it
 //   lost      a child is killed; the parents get the error, and go on without
+//   finalize  nobody disconnects: a long message is under way while both sides finalize
+//   stay      parents and children wait for each other for ever
 #include "../check.h"
 
 #include <signal.h>
@@ -16,7 +18,18 @@ static void wait_for(MPI_Comm inter) {
     MPI_Recv(&got, 1, MPI_INT, 0, 1, inter, MPI_STATUS_IGNORE);
 }
 
+static char big[4 << 20];
+
 static int child(const char *how, MPI_Comm parent) {
+    if (!strcmp(how, "finalize")) {
+        MPI_Request request;
+        MUST(MPI_Irecv(big, sizeof big, MPI_BYTE, 0, 2, parent, &request));
+        if (rank == 0) MUST(MPI_Wait(&request, MPI_STATUS_IGNORE));
+        if (rank == 0) EQUAL(differs(big, sizeof big, 3), -1);
+        if (rank != 0) MUST(MPI_Cancel(&request));
+        if (rank != 0) MUST(MPI_Wait(&request, MPI_STATUS_IGNORE));
+        return MPI_Finalize();
+    }
     if (!strcmp(how, "outlive") || !strcmp(how, "fail")) {
         MUST(MPI_Comm_disconnect(&parent));
         if (*how == 'o') {
@@ -43,8 +56,14 @@ int main(int argc, char **argv) {
                         MPI_ERRCODES_IGNORE));
     if (!strcmp(how, "outlive") || !strcmp(how, "fail")) {
         MUST(MPI_Comm_disconnect(&inter));
+    } else if (!strcmp(how, "finalize")) {
+        MPI_Request request;
+        fill(big, sizeof big, 3);
+        if (rank == 0) MUST(MPI_Isend(big, sizeof big, MPI_BYTE, 0, 2, inter, &request));
+        if (rank == 0) MUST(MPI_Request_free(&request));
     } else {
         MPI_Barrier(inter);
+        if (rank == 0 && !strcmp(how, "stay")) puts("waiting"), fflush(stdout);
         if (rank == 0 && !strcmp(how, "orphan")) raise(SIGKILL);
         if (!strcmp(how, "lost")) {
             int got;
