@@ -3,10 +3,10 @@
 //! own job in the table of peers, and are reached over TCP (docs/dynamic-processes.md).
 //!
 //! Invariants:
-//! 1. A process is introduced by all who will talk to it, and it to them, before anybody talks:
+//! 1. A process is introduced to all who will talk to it, and they to it, before anybody talks:
 //!    an introduction has a name and a key of its own, so that no job gives its key away.
-//! 2. Who was introduced stays in the table; another introduction of the same process is another way
-//!    to prove who it is, and no other peer.
+//! 2. Who was introduced stays in the table; another introduction of the same process is another
+//!    way to prove who it is, and no other peer.
 #![forbid(unsafe_code)]
 
 use crate::envelope::Peer;

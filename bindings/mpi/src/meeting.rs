@@ -11,8 +11,8 @@
 //!        |  <- done          |                       |          done ->  |
 //! ```
 //!
-//! The way is a communicator that both leaders are in, or a socket. Groups of one job need no cards:
-//! their members know each other. Nobody returns before all have been introduced, so whoever sends
+//! The way is a communicator that both leaders are in, or a socket. Groups of one job need no
+//! cards: their members know each other. Nobody returns before all have been introduced, so whoever sends
 //! first finds a receiver that knows it.
 
 use crate::agreement::Circle;
@@ -100,7 +100,8 @@ impl Party<'_> {
     }
 }
 
-/// What a leader says first, if both groups may be of one job: its context proposal and its members.
+/// What a leader says first, if both groups may be of one job: its context proposal and its
+/// members.
 struct Side {
     is_inside: bool,
     context: u32,

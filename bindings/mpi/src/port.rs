@@ -213,8 +213,8 @@ impl Line {
             advise(
                 class::PORT,
                 format!("nobody can be reached at the port {}: {problem}", port.address),
-                "the port must be open (MPI_Open_port, no MPI_Close_port yet), and its host reachable \
-                 from this one (mpiexec -iface on both sides names the network)",
+                "the port must be open (MPI_Open_port, no MPI_Close_port yet), and its host in \
+                 reach of this one (mpiexec -iface on both sides names the network)",
             )
         };
         let stream = TcpStream::connect(port.address).map_err(refused)?;

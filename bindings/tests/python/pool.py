@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-"""A pool of workers that mpi4py.futures spawns (or finds among the ranks, with -m mpi4py.futures)."""
+"""A pool of workers that mpi4py.futures spawns, or with -m mpi4py.futures finds among the ranks."""
 
 import os
 import sys

@@ -128,8 +128,8 @@ pub fn text(summary: &Summary, size: u32) -> String {
         Some(Cause::Signal(_) | Cause::OutputGone) => return String::new(),
         Some(Cause::Foreign(text)) => return text.clone(),
         Some(Cause::Spawned(code)) => lines.push(format!(
-            "error[S0107]: a job that ranks of this one had spawned failed, and took it along (exit \
-             code {code})"
+            "error[S0107]: a job that ranks of this one had spawned failed, and took it along \
+             (exit code {code})"
         )),
         Some(Cause::HostLost(text)) => lines.extend(text.lines().map(str::to_owned)),
         Some(Cause::Timeout(limit)) => {

@@ -4,8 +4,8 @@
 //! and keep it open until the job is over.
 //!
 //! A request, as words (strait_transport::bootstrap::contract): version, working directory, port of
-//! the parents, socket of who keeps the names, number of programs; of each program how many processes,
-//! number of words, the words, number of info keys, keys and values.
+//! the parents, socket of who keeps the names, number of programs; of each program how many
+//! processes, number of words, the words, number of info keys, keys and values.
 
 use super::failure::Failure;
 use super::hosts;

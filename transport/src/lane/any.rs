@@ -18,7 +18,7 @@ use super::ucx::UcxLane;
 use super::{Bulk, Capabilities, Get, Inbox, Lane, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Pattern, Peer};
-use crate::error::{Error, Kind, Result, Submit};
+use crate::error::{Result, Submit};
 use crate::protocol::share::Cell;
 use crate::wait::Sleepers;
 use crate::wire::header::{Header, MessageKind};
@@ -117,7 +117,7 @@ impl Lanes {
                 let far = (0..job.size).find(|peer| !is_local(peer));
                 let near = (0..job.size).find(|peer| is_local(peer) && *peer != job.rank);
                 let near = near.filter(|_| !allowed.shm);
-                return Err(unreachable(near.or(far).unwrap_or(0), near.is_some()));
+                return Err(choice::unreachable(near.or(far).unwrap_or(0), near.is_some()));
             }
         };
         let kinds = Kinds {
@@ -585,15 +585,6 @@ impl Lanes {
             ucx.close();
         }
     }
-}
-
-#[cold]
-fn unreachable(peer: u32, is_local: bool) -> Error {
-    let names = if is_local { "shm, tcp, ofi or ucx" } else { "tcp, ofi or ucx" };
-    Error::new(Kind::Config(format!(
-        "no lane reaches rank {}: STRAIT_LANES must name {names}",
-        Peer(peer)
-    )))
 }
 
 #[inline]

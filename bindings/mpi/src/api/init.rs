@@ -45,7 +45,7 @@ fn find_parents(name: &str) {
     let Some(mut entry) = Entry::open("MPI_Init") else { return };
     if let Err(error) = crate::api::dynamic::meet_parents(&mut entry) {
         let text = format!(
-            "error[S0110]: {name} failed: the processes that spawned this one cannot be reached: {}",
+            "error[S0110]: {name} failed: the processes that spawned it cannot be reached: {}",
             error.text
         );
         die(&entry, 1, &text)

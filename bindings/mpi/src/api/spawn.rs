@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! More processes while a job runs (MPI-5.0 section 11.8): the root asks mpiexec, which starts a job
-//! of its own for them; their MPI_Init calls a port of the root's.
+//! More processes while a job runs (MPI-5.0 section 11.8): the root asks mpiexec, which starts a
+//! job of its own for them; their MPI_Init calls a port of the root's.
 
 use crate::abi::Abi;
 use crate::agreement::Circle;

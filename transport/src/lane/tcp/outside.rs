@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Peers of other jobs: who proves what to whom, and where they listen (crate::outside).
 //!
-//! A connection with one of them has the handshake of all others; job, key and ranks in it are those
-//! of an introduction. The caller takes the first one that named the peer, the other side knows it
+//! A connection with one of them has the handshake of all others; job, key and ranks in it are
+//! those of an introduction. The caller takes the first one that named the peer, the other side knows it
 //! by the tag of the hello.
 #![forbid(unsafe_code)]
 
