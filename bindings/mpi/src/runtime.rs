@@ -233,10 +233,10 @@ impl Runtime {
         Peer(self.job.rank)
     }
 
-    /// A peer that is known to be dead, if there is one.
+    /// A process of this job that is known to be dead, if there is one: that mpiexec sees, too.
     pub fn any_lost(&mut self) -> Option<Peer> {
         self.is_lost(None);
-        self.lost.iter().next().copied()
+        self.lost.iter().find(|peer| peer.0 < self.job.size).copied()
     }
 
     /// Whether a peer is known to be dead.
@@ -387,6 +387,8 @@ pub unsafe fn stop() {
     let runtime = unsafe { (*PLACE.0.get()).take() };
     if let Some(mut runtime) = runtime {
         runtime.worker.end();
+        // Whoever calls a port from now on is refused at once.
+        runtime.ports.clear();
         runtime.job.node.record(runtime.job.local_rank).set_state(RankState::Finalized);
         bootstrap::finalize(&runtime.job);
         // Deliberately not unmapped or freed: user memory may still be referenced by requests that

@@ -188,7 +188,7 @@ impl Entry {
 /// A context of the upper half, at random.
 pub fn random_context() -> Result<u32> {
     let number = u32::from_le_bytes(outside::random()?);
-    Ok(CONTEXT_FIRST | number / CONTEXT_SPAN * CONTEXT_SPAN)
+    Ok(CONTEXT_FIRST | (number - number % CONTEXT_SPAN))
 }
 
 /// A context that all members of the circle, which are of several jobs, have reserved.

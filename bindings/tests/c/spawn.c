@@ -152,6 +152,14 @@ int main(int argc, char **argv) {
     MUST(MPI_Comm_get_parent(&parent));
     if (parent != MPI_COMM_NULL) return child(argc, argv, parent);
     MUST(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    if (!one_host() && getenv("STRAIT_NAMES")) {
+        // Not built yet; the sentence says so, and nobody waits.
+        MPI_Comm inter;
+        EQUAL(class_of(MPI_Comm_spawn(self, MPI_ARGV_NULL, 1, MPI_INFO_NULL, 0, MPI_COMM_WORLD,
+                                      &inter, MPI_ERRCODES_IGNORE)),
+              MPI_ERR_SPAWN);
+        return end();
+    }
     refused();
     for (int children = 1; children <= 4; children++) whole(children, children % size);
     alone();

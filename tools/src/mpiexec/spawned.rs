@@ -9,7 +9,7 @@
 
 use super::failure::Failure;
 use super::hosts;
-use super::request::{Program, Request, Stdin};
+use super::request::{BindTo, Program, Request, Stdin};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -128,6 +128,8 @@ fn understand(said: Vec<Vec<u8>>) -> Result<Wish, Failure> {
     let names = Some(words.text()?).filter(|name| !name.is_empty());
     let mut request = Box::<Request>::default();
     request.options.stdin = Stdin::None;
+    // The cores belong to those who asked already.
+    request.options.bind_to = BindTo::None;
     request.options.env.set.push((ENV_PARENT.into(), Some(port.into())));
     for _ in 0..words.number()? {
         let ranks = words.number()?;
