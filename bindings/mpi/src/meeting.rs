@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The way is a communicator that both leaders are in, or a socket. Groups of one job need no
-//! cards: their members know each other. Nobody returns before all have been introduced, so whoever sends
-//! first finds a receiver that knows it.
+//! cards: their members know each other. Nobody returns before all have been introduced, so
+//! whoever sends first finds a receiver that knows it.
 
 use crate::agreement::Circle;
 use crate::api::communicator::local_context;

@@ -2,8 +2,9 @@
 //! What ranks ask for while they run: names of ports, and more processes.
 //!
 //! Each job that ranks spawn has an mpiexec of its own, a child of ours, which reads the request
-//! from the rank's connection and answers there. It shows its ranks' output and reports its failures by
-//! itself; we wait for it, end it with the job, and its exit code counts if ours is 0.
+//! from the rank's connection and answers there. It shows its ranks' output and reports its
+//! failures by itself; we wait for it, end it with the job, and its exit code counts if ours is
+//! 0.
 
 use super::Job;
 use crate::mpiexec::ending::Cause;

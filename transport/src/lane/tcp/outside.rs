@@ -2,8 +2,8 @@
 //! Peers of other jobs: who proves what to whom, and where they listen (crate::outside).
 //!
 //! A connection with one of them has the handshake of all others; job, key and ranks in it are
-//! those of an introduction. The caller takes the first one that named the peer, the other side knows it
-//! by the tag of the hello.
+//! those of an introduction. The caller takes the first one that named the peer, the other side
+//! knows it by the tag of the hello.
 #![forbid(unsafe_code)]
 
 use super::TcpLane;
