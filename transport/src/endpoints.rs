@@ -9,6 +9,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::lane::any::Kinds;
+use crate::protocol::credit::GRANT_OUTSIDE;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ops::{Index, IndexMut};
@@ -49,6 +50,28 @@ impl Endpoints {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Makes place for more peers, of other jobs: `size` in all.
+    pub(crate) fn grow(&mut self, size: usize) {
+        let old = self.len();
+        if size <= old {
+            return;
+        }
+        // The page that gets company is whole, before and after.
+        if !old.is_multiple_of(PAGE) {
+            self.ensure(old - 1);
+        }
+        let mut list = std::mem::take(&mut self.list).into_vec();
+        list.reserve_exact(size - old);
+        for peer in old..size {
+            let endpoint = Endpoint::new(self.kinds.of(peer as u32), GRANT_OUTSIDE);
+            list.push(UnsafeCell::new(MaybeUninit::new(endpoint)));
+        }
+        self.list = list.into_boxed_slice();
+        let mut made = std::mem::take(&mut self.made).into_vec();
+        made.resize(size.div_ceil(PAGE), Cell::new(true));
+        self.made = made.into_boxed_slice();
     }
 
     pub(crate) fn get(&self, peer: usize) -> Option<&Endpoint> {
@@ -134,6 +157,19 @@ mod tests {
         assert!(large[1_000_000].active && !large[999_999].active);
         assert!(large.get(1_000_001).is_none() && large.get_mut(1_000_001).is_none());
         assert_eq!(made(&large), 3, "that of this process, and the last two");
+        // Processes of other jobs come behind them; what was there stays as it was.
+        large.grow(1_000_003);
+        assert_eq!(large.len(), 1_000_003);
+        assert!(large[1_000_000].active && large[1_000_000].credit.grant() == 1 << 16);
+        assert_eq!(large[1_000_002].lane, LaneKind::Tcp);
+        assert_eq!(large[1_000_002].credit.grant(), GRANT_OUTSIDE);
+        assert_eq!(made(&large), 3, "their page was made already");
+        let mut small = endpoints(70);
+        small[69].active = true;
+        small.grow(200);
+        small.grow(100);
+        assert!(small.len() == 200 && small.made.iter().all(Cell::get) && small.made.len() == 4);
+        assert!(small[69].active && !small[70].active && small[199].lane == LaneKind::Tcp);
         let small = endpoints(70);
         assert!(small.all_made && made(&small) == 2);
         assert_eq!(small[0].lane, LaneKind::Tcp);

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Index of a peer (another process's worker) in a worker's endpoint table.
 /// The peers `0..size` are the processes of the job, host by host; more may be added later.
@@ -22,8 +22,30 @@ pub(crate) fn name_peers(name: Box<dyn Fn(Peer) -> u32 + Send + Sync>) {
     let _ = NAMES.set(name);
 }
 
+/// The first peer that is no process of this job, and the ranks of such peers in their own jobs.
+static OUTSIDE: OnceLock<(u32, Mutex<Vec<u32>>)> = OnceLock::new();
+
+/// From now on texts name this peer by its rank in its own job, which begins behind `size` peers of
+/// ours.
+pub(crate) fn name_outsider(size: u32, peer: Peer, rank: u32) {
+    let (first, ranks) = OUTSIDE.get_or_init(|| (size, Mutex::default()));
+    let mut ranks = ranks.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = (peer.0 - first) as usize;
+    if place >= ranks.len() {
+        ranks.resize(place + 1, 0);
+    }
+    ranks[place] = rank;
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((first, ranks)) = OUTSIDE.get()
+            && let Some(place) = self.0.checked_sub(*first)
+        {
+            let ranks = ranks.lock().unwrap_or_else(PoisonError::into_inner);
+            let rank = ranks.get(place as usize).copied().unwrap_or(self.0);
+            return write!(f, "{rank} of another job");
+        }
         NAMES.get().map_or(self.0, |name| name(*self)).fmt(f)
     }
 }

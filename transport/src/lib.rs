@@ -17,6 +17,7 @@ pub mod lane;
 pub mod memory;
 pub mod node;
 mod opened;
+pub mod outside;
 pub mod payload;
 pub mod peers;
 pub mod protocol;

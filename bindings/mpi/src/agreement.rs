@@ -24,10 +24,11 @@ pub struct Circle {
     pub members: Vec<Peer>,
     /// This process's index.
     pub me: usize,
-    context: u32,
+    /// Where its messages go.
+    pub context: u32,
     tag: u32,
-    /// Members are numbered differently on both sides: sources are peers instead.
-    pair: bool,
+    /// Members are numbered differently on both sides: what messages of each carry as their source.
+    pair: Option<[u32; 2]>,
 }
 
 impl Circle {
@@ -58,12 +59,18 @@ impl Circle {
 
     /// These peers on this context and tag.
     pub fn new(members: Vec<Peer>, me: usize, context: u32, tag: u32) -> Circle {
-        Circle { members, me, context, tag, pair: false }
+        Circle { members, me, context, tag, pair: None }
     }
 
-    /// Two processes, each of which sees itself as member 0 and the other as member 1.
-    pub fn pair(me: Peer, other: Peer, context: u32, tag: u32) -> Circle {
-        Circle { members: vec![me, other], me: 0, context, tag, pair: true }
+    /// Two processes, each of which sees itself as member 0 and the other as member 1. Both know
+    /// what the messages of each carry as their source.
+    pub fn pair(
+        (me, other): (Peer, Peer),
+        (mine, theirs): (u32, u32),
+        context: u32,
+        tag: u32,
+    ) -> Circle {
+        Circle { members: vec![me, other], me: 0, context, tag, pair: Some([mine, theirs]) }
     }
 
     /// Starts to send bytes to a member. The bytes live until [`Circle::finish`].
@@ -90,7 +97,7 @@ impl Circle {
 
     /// What a member's messages carry as their source.
     fn source(&self, member: usize) -> u32 {
-        if self.pair { self.members[member].0 } else { member as u32 }
+        self.pair.map_or(member as u32, |sources| sources[member])
     }
 
     /// Waits for requests of this exchange; the first error wins.

@@ -381,7 +381,8 @@ impl Entry {
         any
     }
 
-    fn publish_call(&mut self) {
+    /// Shows mpiexec in which call this process waits.
+    pub fn publish_call(&mut self) {
         let id = call_id(self.name);
         self.job.node.record(self.job.local_rank).publish_call(id);
     }

@@ -223,6 +223,16 @@ fn spawn(watched: &Arc<Watched>, bell: RawFd) -> std::io::Result<JoinHandle<()>>
     thread
 }
 
+/// There is a network more than before: a thread that is there watches it, too.
+pub fn renew(entry: &mut Entry) -> Result {
+    let is_there = THREAD.lock().is_some();
+    if is_there {
+        end(entry);
+        start(entry)?;
+    }
+    Ok(())
+}
+
 /// Ends it. The lock is not held meanwhile.
 pub fn end(entry: &mut Entry) {
     IS_OPEN.store(false, Relaxed);

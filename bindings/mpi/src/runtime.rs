@@ -18,7 +18,9 @@ use crate::object::op::UserOp;
 use crate::object::request::{BsendBuffer, Request};
 use crate::object::session::Session;
 use crate::object::window::WinRef;
+use crate::port::Port;
 use crate::progress_thread;
+use crate::universe::{self, Universe};
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -156,6 +158,12 @@ pub struct Runtime {
     pub bsend: Option<BsendBuffer>,
     /// Codes and classes that users added: text by number, and the class of each code.
     pub user_errors: crate::object::user_error::UserErrors,
+    /// Processes of other jobs, and what is agreed with them.
+    pub universe: Universe,
+    /// Ports that are open, by name.
+    pub ports: HashMap<String, Port>,
+    /// The communicator with the processes that spawned this one's job.
+    pub parent: Option<Code>,
     lost: std::collections::HashSet<Peer>,
     next_context: u32,
 }
@@ -164,7 +172,7 @@ pub struct Runtime {
 const WORLD_CONTEXT: u32 = 2;
 const SELF_CONTEXT: u32 = 4;
 /// Low bits of a context: which of a communicator's contexts.
-const CONTEXT_SPAN: u32 = 4;
+pub const CONTEXT_SPAN: u32 = 4;
 
 impl Runtime {
     fn new(job: Job, worker: Worker, thread_level: i32) -> Runtime {
@@ -212,6 +220,9 @@ impl Runtime {
             orphans: Vec::new(),
             bsend: None,
             user_errors: Default::default(),
+            universe: Default::default(),
+            ports: HashMap::new(),
+            parent: None,
             lost: Default::default(),
             next_context: 0,
         }
@@ -222,10 +233,10 @@ impl Runtime {
         Peer(self.job.rank)
     }
 
-    /// A peer that is known to be dead, if there is one.
+    /// A process of this job that is known to be dead, if there is one: that mpiexec sees, too.
     pub fn any_lost(&mut self) -> Option<Peer> {
         self.is_lost(None);
-        self.lost.iter().next().copied()
+        self.lost.iter().find(|peer| peer.0 < self.job.size).copied()
     }
 
     /// Whether a peer is known to be dead.
@@ -250,7 +261,8 @@ impl Runtime {
     /// The members of a new communicator take the one that their rank 0 proposes
     /// (docs/decisions/0001-context-ids.md). Never reused.
     pub fn propose_context(&mut self) -> Result<u32> {
-        let per_process = (u32::MAX / CONTEXT_SPAN - SELF_CONTEXT) / self.job.size.max(1);
+        let numbers = universe::CONTEXT_FIRST / CONTEXT_SPAN - SELF_CONTEXT;
+        let per_process = numbers / self.job.size.max(1);
         if self.next_context >= per_process {
             return error(
                 class::OTHER,
@@ -375,6 +387,8 @@ pub unsafe fn stop() {
     let runtime = unsafe { (*PLACE.0.get()).take() };
     if let Some(mut runtime) = runtime {
         runtime.worker.end();
+        // Whoever calls a port from now on is refused at once.
+        runtime.ports.clear();
         runtime.job.node.record(runtime.job.local_rank).set_state(RankState::Finalized);
         bootstrap::finalize(&runtime.job);
         // Deliberately not unmapped or freed: user memory may still be referenced by requests that

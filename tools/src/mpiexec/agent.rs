@@ -166,11 +166,9 @@ pub fn main(descriptor: RawFd) -> u8 {
         address: address::towards(others),
         mapping: order.mapping.clone(),
         link: Some(link),
+        asked: super::Asked::default(),
     };
-    match super::run(&plan, place) {
-        Ok(code) => code,
-        Err(failure) => refuse(failure),
-    }
+    super::run(&plan, place).unwrap_or_else(refuse)
 }
 
 /// Says that everything is ready, and waits until all hosts are.

@@ -6,6 +6,7 @@
 //! 1. A connection of another user is closed before a byte of it is read, unless it comes from a
 //!    process below us: what root's mpiexec started may have become somebody else meanwhile.
 //! 2. After the descriptor was passed, nothing is ever written: any byte would kill the process.
+//!    Requests have connections of their own (job/services.rs).
 //! 3. A connection stays open until the process closes it or mpiexec ends; its end tells us that
 //!    the MPI process is gone even when it is a grandchild.
 
@@ -20,7 +21,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use strait_transport::bootstrap::contract::{HELLO_BYTES, Hello};
+use strait_transport::bootstrap::contract::{Ask, HELLO_BYTES, Hello};
 
 /// How long a process may take from connect to its hello: long, since a crowded host may keep it
 /// from running between the two.
@@ -38,7 +39,7 @@ struct Connection {
 }
 
 /// What a readable connection turned out to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Heard {
     /// Not complete yet, or nothing of interest.
     Nothing,
@@ -46,6 +47,8 @@ pub enum Heard {
     Joined(u32),
     /// The process of this local rank that had joined is gone, or has closed its connection.
     Left(u32),
+    /// Somebody asks for something, over this connection, which is no longer ours.
+    Asks(Ask, OwnedFd),
 }
 
 /// The socket and its connections.
@@ -108,6 +111,10 @@ impl Control {
                 connection.filled += count;
                 if connection.filled < HELLO_BYTES {
                     return Heard::Nothing;
+                }
+                if let Some(ask) = Ask::decode(&connection.bytes) {
+                    let taken = self.connections.remove(&key);
+                    return taken.map_or(Heard::Nothing, |asks| Heard::Asks(ask, asks.socket));
                 }
                 let hello = Hello::decode(&connection.bytes);
                 let local_rank = hello.and_then(|hello| self.local_of.get(&hello.rank).copied());
@@ -185,7 +192,8 @@ mod tests {
         assert!(control.accept().is_some());
         late.write_all(&Hello { rank: 5, wants_descriptor: false }.encode()).expect("open");
         control.on_time(Instant::now() + 2 * HELLO_TIME);
-        assert_eq!(control.serve(first, std::io::stdin().as_fd()), Heard::Joined(1));
+        let heard = control.serve(first, std::io::stdin().as_fd());
+        assert!(matches!(heard, Heard::Joined(1)), "{heard:?}");
         assert_eq!(silent.read(&mut [0]).expect("closed"), 0);
     }
 }

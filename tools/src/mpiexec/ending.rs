@@ -31,6 +31,8 @@ pub enum Cause {
     OutputGone,
     /// A host is gone; the text says which and how.
     HostLost(String),
+    /// A job that ranks had spawned failed with this code, and ranks of this one lost it.
+    Spawned(u8),
     /// The part of the job on this host is ended because of what happened on another one.
     Elsewhere(Box<Cause>),
 }
@@ -86,7 +88,7 @@ impl Ending {
         let first = match inner {
             Cause::Failed(_) => grace,
             Cause::Abort(..) | Cause::Timeout(_) => LOOK_TIME,
-            Cause::HostLost(_) => LOOK_TIME,
+            Cause::HostLost(_) | Cause::Spawned(_) => LOOK_TIME,
             Cause::Signal(libc::SIGTERM | libc::SIGHUP) => TERM_TIME_SIGNAL,
             Cause::Signal(_) => INTERRUPT_TIME,
             Cause::Foreign(_) | Cause::OutputGone | Cause::Elsewhere(_) => Duration::ZERO,

@@ -24,6 +24,8 @@ const OUTER_JOB: &[&str] = &[
     contract::ENV_SIZE,
     contract::ENV_NODE_FD,
     contract::ENV_PROGRAM,
+    contract::ENV_NAMES,
+    contract::ENV_PARENT,
     "PMI_FD",
     "PMI_PORT",
     "PMI_ID",
@@ -55,6 +57,8 @@ pub struct JobFacts {
     pub job: String,
     /// Name of the abstract socket.
     pub socket: String,
+    /// Name of that of the mpiexec that keeps the names of ports.
+    pub names: String,
     /// Ranks of the job.
     pub size: u32,
     /// Ranks of this host.
@@ -161,6 +165,7 @@ pub fn of_rank(facts: &JobFacts, who: Who, pmi_fd: i32) -> Vec<CString> {
     let mut pairs = vec![
         (contract::ENV_JOB, facts.job.clone()),
         (contract::ENV_SOCKET, facts.socket.clone()),
+        (contract::ENV_NAMES, facts.names.clone()),
         (contract::ENV_RANK, rank.to_string()),
         (contract::ENV_SIZE, size.to_string()),
         (contract::ENV_NODE_FD, facts.node_fd.to_string()),

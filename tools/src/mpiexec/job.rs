@@ -10,6 +10,7 @@
 
 mod linked;
 mod looks;
+mod services;
 
 use super::agent::Link;
 use super::control::{Control, Heard};
@@ -26,9 +27,11 @@ use super::stdin_copy::StdinCopy;
 use super::tree;
 use super::waiting::{self, Look};
 use rustix::event::epoll::{self, EventData, EventFlags};
+use services::Spawned;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+use strait_transport::bootstrap::names::Names;
 use strait_transport::node::{Node, RankState};
 
 pub(super) const TOKEN_SIGNALS: u64 = 1;
@@ -89,6 +92,8 @@ pub struct Job<'a> {
     hang_said: bool,
     impatient: bool,
     link: Option<Link>,
+    names: Names,
+    spawned: Spawned,
 }
 
 /// What a job is made of, before ranks are started.
@@ -186,6 +191,8 @@ impl<'a> Job<'a> {
             hang_said: false,
             impatient: false,
             link,
+            names: Names::default(),
+            spawned: Spawned::default(),
         };
         let options = &plan.request.options;
         if options.hang_report.is_some() || options.timeout.is_some() {
@@ -203,7 +210,7 @@ impl<'a> Job<'a> {
     pub fn run(mut self) -> u8 {
         // What came together with the order to start: no descriptor tells of it any more.
         self.serve_link();
-        while self.alive > 0 {
+        while self.is_busy() {
             self.step();
         }
         self.canary.end();
@@ -229,7 +236,15 @@ impl<'a> Job<'a> {
         while !self.impatient && !self.relay.is_flushed() {
             self.step();
         }
-        summary.exit_code()
+        match summary.exit_code() {
+            0 => self.spawned.code(),
+            code => code,
+        }
+    }
+
+    /// Whether ranks go on, or jobs that they spawned.
+    fn is_busy(&self) -> bool {
+        self.alive > 0 || self.spawned.any()
     }
 
     fn step(&mut self) {
@@ -244,6 +259,7 @@ impl<'a> Job<'a> {
         self.on_time(Instant::now());
         self.check_abort();
         self.look_at_addresses();
+        self.look_at_spawned();
         if self.relay.broken().is_some() && self.ending.is_none() {
             self.relay.hide_all();
             self.end(Cause::OutputGone);
@@ -289,6 +305,7 @@ impl<'a> Job<'a> {
         match self.control.serve(key, self.node.descriptor()) {
             Heard::Nothing => {}
             Heard::Joined(rank) => self.ranks[rank as usize].joined = true,
+            Heard::Asks(ask, socket) => self.serve_request(ask, socket),
             Heard::Left(rank) => self.left.push((Instant::now() + LEFT_TIME, rank)),
         }
     }
@@ -327,7 +344,7 @@ impl<'a> Job<'a> {
     /// has reached them. One that a process sent may have gone to us alone: if the canary lives on
     /// after a moment, the ranks get it from us.
     fn interrupt(&mut self, arrived: Arrived) {
-        if self.alive == 0 {
+        if !self.is_busy() {
             self.impatient = true;
             return;
         }
@@ -348,6 +365,7 @@ impl<'a> Job<'a> {
             if pid == self.canary.pid {
                 self.canary_exit = Some(exit);
             }
+            self.spawned.ended(pid, exit);
             let Some(rank) = self.rank_of.remove(&pid) else { continue };
             let record = self.node.record(rank);
             let goes_on = record.state() == RankState::Running
@@ -418,7 +436,7 @@ impl<'a> Job<'a> {
             call,
         });
         self.check_abort();
-        if self.alive > 0 {
+        if self.is_busy() {
             self.end(Cause::Failed(rank));
         }
     }
@@ -511,6 +529,7 @@ impl<'a> Job<'a> {
     /// Signals the ranks that run, and their MPI processes where these are grandchildren. Other
     /// grandchildren are left to their parents: a shell would tell of their end.
     fn signal_ranks(&self, number: i32) {
+        self.spawned.signal(number);
         for (one, rank) in self.ranks.iter().zip(0..).filter(|(one, _)| one.exit.is_none()) {
             if one.lingering.is_none() {
                 signals::send(one.pid, number);

@@ -32,6 +32,7 @@ mod request;
 pub(crate) mod signals;
 mod sink;
 mod spawn;
+mod spawned;
 mod spread;
 mod start;
 mod stdin_copy;
@@ -50,6 +51,7 @@ use rustix::event::epoll;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
+use strait_transport::bootstrap::contract::SPAWN_OPTION;
 use strait_transport::node::{Node, NodePlan, RankOrder};
 use strait_transport::topology::CoreSet;
 
@@ -113,6 +115,14 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
     {
         return Ok(agent::main(descriptor));
     }
+    if let [option, rest @ ..] = &args[..]
+        && option == SPAWN_OPTION
+    {
+        if !rest.is_empty() && !spawned::detach() {
+            return Ok(0);
+        }
+        return execute_spawned(host);
+    }
     if args.is_empty() {
         eprintln!("{}", option_table::help_text());
         return Ok(CODE_USAGE);
@@ -128,6 +138,34 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         }
         request::Command::Run(request) => request,
     };
+    launch(&mut request, host, Asked::default())
+}
+
+/// A job that others spawn: what keeps it from starting is told them, not the terminal.
+fn execute_spawned(host: String) -> Result<u8, Failure> {
+    let (asker, wish) = spawned::take()?;
+    let asker = std::rc::Rc::new(asker);
+    let launched = wish.and_then(|wish| {
+        let spawned::Wish { mut request, names } = wish;
+        launch(&mut request, host, Asked { asker: Some(asker.clone()), names })
+    });
+    launched.or_else(|failure| {
+        asker.failed(&failure);
+        // Whoever asked knows; what it makes of it is its own affair.
+        Ok(0)
+    })
+}
+
+/// Who asked for a job, if it was not the command line.
+#[derive(Default)]
+struct Asked {
+    asker: Option<std::rc::Rc<spawned::Asker>>,
+    /// Who keeps the names of ports, if it is not this mpiexec.
+    names: Option<String>,
+}
+
+/// Runs a job on the hosts that it names.
+fn launch(request: &mut request::Request, host: String, asked: Asked) -> Result<u8, Failure> {
     if request.options.timeout.is_none()
         && let Ok(limit) = std::env::var("MPIEXEC_TIMEOUT")
     {
@@ -141,24 +179,27 @@ fn execute(args: Vec<OsString>, host: String) -> Result<u8, Failure> {
         request.options.hosts = hosts;
         request.options.launcher = Launcher::Srun;
     }
-    binding::count_ranks(&mut request)?;
-    let spread = head::spread_of(&request)?;
+    binding::count_ranks(request)?;
+    let spread = head::spread_of(request)?;
     if spread.parts.iter().any(|part| !hosts::is_here(&part.host, &host)) {
         if request.options.dry_run {
-            print_quietly(&head::table(&request, &spread));
+            print_quietly(&head::table(request, &spread));
             return Ok(0);
         }
-        return head::run(&request, spread, host);
+        if let Some(asker) = &asked.asker {
+            asker.started();
+        }
+        return head::run(request, spread, host);
     }
     let ours: environment::Variables = std::env::vars_os().collect();
-    let plan = Plan::prepare(&request, host, &ours, 0..request.size(), own_order(&request)?)?;
+    let plan = Plan::prepare(request, host, &ours, 0..request.size(), own_order(request)?)?;
     if request.options.dry_run {
         print_quietly(&plan.table());
         return Ok(0);
     }
     let (job, key) = fresh_secrets()?;
     let mapping = pmi::mapping(&vec![0; plan.size() as usize]);
-    run(&plan, Place { job, key, index: None, address: None, mapping, link: None })
+    run(&plan, Place { job, key, index: None, address: None, mapping, link: None, asked })
 }
 
 /// The order of ranks on this host alone: theirs, unless a test turns it around, so that what
@@ -226,6 +267,8 @@ struct Place {
     mapping: String,
     /// The mpiexec that we are an agent of.
     link: Option<agent::Link>,
+    /// Who asked for the job.
+    asked: Asked,
 }
 
 /// Prints to standard output; a closed pipe is nobody's concern.
@@ -238,7 +281,7 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let fail = |what: &str, errno: rustix::io::Errno| start::system(what, errno.into());
     let Ground { signals, canary, limit, descriptors, outer, again } = Ground::lay()?;
     start::check_descriptors(plan.size(), descriptors)?;
-    let Place { job, key, index, address, mapping, mut link } = place;
+    let Place { job, key, index, address, mapping, mut link, asked } = place;
     let (first, local_size, size) = (plan.first, plan.size(), plan.job_size);
     let node_plan = NodePlan { job, key, size, first_local_rank: first, local_size };
     let node = Node::create_ordered(&node_plan, &plan.order).map_err(|error| {
@@ -273,6 +316,7 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     let node_fd = duplicate(node.descriptor())?;
     let facts = JobFacts {
         job,
+        names: asked.names.unwrap_or_else(|| socket.clone()),
         socket,
         size,
         local_size,
@@ -286,6 +330,9 @@ fn run(plan: &Plan<'_>, place: Place) -> Result<u8, Failure> {
     }
     let parts = Parts { node, outer, signals, canary, control, relay, mapping, link };
     let mut job = Job::start(plan, parts, &starter)?;
+    if let Some(asker) = &asked.asker {
+        asker.started();
+    }
     announce(plan, &mut job);
     Ok(job.run())
 }

@@ -112,6 +112,7 @@ impl Summary {
             Some(Cause::Foreign(_) | Cause::HostLost(_)) => 1,
             Some(Cause::OutputGone) => Exit::Signal(libc::SIGPIPE).code(),
             Some(Cause::Abort(_, code)) => abort_code(*code) as u8,
+            Some(Cause::Spawned(code)) => *code,
             Some(Cause::Signal(number)) if !all_well => {
                 first.unwrap_or(Exit::Signal(*number).code())
             }
@@ -126,6 +127,10 @@ pub fn text(summary: &Summary, size: u32) -> String {
     match &summary.cause {
         Some(Cause::Signal(_) | Cause::OutputGone) => return String::new(),
         Some(Cause::Foreign(text)) => return text.clone(),
+        Some(Cause::Spawned(code)) => lines.push(format!(
+            "error[S0107]: a job that ranks of this one had spawned failed, and took it along \
+             (exit code {code})"
+        )),
         Some(Cause::HostLost(text)) => lines.extend(text.lines().map(str::to_owned)),
         Some(Cause::Timeout(limit)) => {
             let limit = limit.as_secs_f64();

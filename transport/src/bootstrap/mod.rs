@@ -15,8 +15,10 @@ pub mod contract;
 mod foreign;
 pub(crate) mod keyspace;
 mod launched;
+pub mod names;
 mod pmi;
 pub mod pmix;
+pub mod service;
 
 use crate::error::{Error, Kind, Result};
 use crate::node::{Claim, Node, NodePlan, RankState};

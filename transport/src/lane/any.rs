@@ -18,7 +18,7 @@ use super::ucx::UcxLane;
 use super::{Bulk, Capabilities, Get, Inbox, Lane, Loan, RemoteRange};
 use crate::bootstrap::Job;
 use crate::envelope::{Envelope, Pattern, Peer};
-use crate::error::{Error, Kind, Result, Submit};
+use crate::error::{Result, Submit};
 use crate::protocol::share::Cell;
 use crate::wait::Sleepers;
 use crate::wire::header::{Header, MessageKind};
@@ -66,11 +66,12 @@ impl Kinds {
         self.size
     }
 
-    /// The lane of a peer.
+    /// The lane of a peer; those beyond the job are processes of others.
     pub fn of(&self, peer: u32) -> LaneKind {
         match peer {
             _ if peer == self.me => self.own,
             _ if peer.wrapping_sub(self.first_local) < self.local_size => self.local,
+            _ if peer >= self.size => LaneKind::Tcp,
             _ => self.outer,
         }
     }
@@ -116,7 +117,7 @@ impl Lanes {
                 let far = (0..job.size).find(|peer| !is_local(peer));
                 let near = (0..job.size).find(|peer| is_local(peer) && *peer != job.rank);
                 let near = near.filter(|_| !allowed.shm);
-                return Err(unreachable(near.or(far).unwrap_or(0), near.is_some()));
+                return Err(choice::unreachable(near.or(far).unwrap_or(0), near.is_some()));
             }
         };
         let kinds = Kinds {
@@ -144,6 +145,21 @@ impl Lanes {
             network_due: 0,
         };
         Ok((lanes, kinds))
+    }
+
+    /// The lane over TCP: it is made now, for processes of other jobs, if this job has none.
+    pub(crate) fn open_to_others(
+        &mut self,
+        job: &Job,
+        sleepers: &Sleepers,
+    ) -> Result<&mut TcpLane> {
+        if self.tcp.is_none() {
+            let lane = TcpLane::for_others(job)?;
+            sleepers.watch(lane.epoll_fd())?;
+            self.tcp = Some(lane);
+            self.has_network = true;
+        }
+        Ok(present(&mut self.tcp))
     }
 
     /// Lanes for a simulated worker: everything, itself included, goes over `sim` if
@@ -569,15 +585,6 @@ impl Lanes {
             ucx.close();
         }
     }
-}
-
-#[cold]
-fn unreachable(peer: u32, is_local: bool) -> Error {
-    let names = if is_local { "shm, tcp, ofi or ucx" } else { "tcp, ofi or ucx" };
-    Error::new(Kind::Config(format!(
-        "no lane reaches rank {}: STRAIT_LANES must name {names}",
-        Peer(peer)
-    )))
 }
 
 #[inline]

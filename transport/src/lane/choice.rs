@@ -5,7 +5,8 @@ use super::allowed::Allowed;
 use super::ofi::OfiLane;
 use super::ucx::UcxLane;
 use crate::bootstrap::Job;
-use crate::error::Result;
+use crate::envelope::Peer;
+use crate::error::{Error, Kind, Result};
 
 /// At most one of them.
 pub(super) type FabricLanes = (Option<Box<UcxLane>>, Option<Box<OfiLane>>);
@@ -36,4 +37,14 @@ pub(super) fn fabric_lanes(job: &Job, allowed: Allowed) -> Result<FabricLanes> {
         true => Ok((UcxLane::new(job, allowed.tcp)?.map(Box::new), None)),
         false => Ok((None, None)),
     }
+}
+
+/// No lane that is allowed leads to a process of the job.
+#[cold]
+pub(super) fn unreachable(peer: u32, is_local: bool) -> Error {
+    let names = if is_local { "shm, tcp, ofi or ucx" } else { "tcp, ofi or ucx" };
+    Error::new(Kind::Config(format!(
+        "no lane reaches rank {}: STRAIT_LANES must name {names}",
+        Peer(peer)
+    )))
 }

@@ -29,6 +29,9 @@ pub const GRANT_MIN: usize = 4 << 10;
 /// The most a peer is granted: four eager messages of the largest size. Over TCP eager pays up to
 /// 256 KiB, since the round trip of an announcement is 10 to 16 us there.
 pub const GRANT_MAX: usize = 2 << 20;
+/// What each process of another job may park here, and this one there: the same whatever the sizes
+/// of both jobs, since both sides must know it.
+pub const GRANT_OUTSIDE: usize = 512 << 10;
 /// Bytes of an entry in the unexpected queue.
 pub const ENTRY_BYTES: usize = 64;
 /// Bytes of the record that keeps a parked body.
@@ -86,6 +89,11 @@ impl Credit {
     pub fn new(grant: usize) -> Credit {
         let grant = grant.min(GRANT_MAX) as u32;
         Credit { available: grant, owed: 0, grant, sent_base: 0, taken_base: 0 }
+    }
+
+    /// What each side may park at the other.
+    pub fn grant(&self) -> usize {
+        self.grant as usize
     }
 
     /// Takes the cost of a message, or answers that it is too much.

@@ -163,8 +163,9 @@ impl Core {
     fn eager_first(&mut self, from: u32, header: &Header, data: &[u8]) -> Result<(), Senseless> {
         let total = u64::from(header.extra);
         let whole = data.len() as u64 >= total;
-        let beyond = credit::cost(header.extra as usize) > self.grant;
-        let busy = self.endpoints[from as usize].assembly != Assembly::None;
+        let sender = &self.endpoints[from as usize];
+        let beyond = credit::cost(header.extra as usize) > sender.credit.grant();
+        let busy = sender.assembly != Assembly::None;
         if whole || beyond || busy {
             return Err(Senseless);
         }

@@ -11,6 +11,7 @@
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
 //! their senders may fill), `loan` (memory that a lane lends), `cancel` (cancellation and the loss
 //! of a peer), `direct` (receives without a request), `near` (what is done without messages),
+//! `outside` (peers of other jobs),
 //! `network` (what callers ask of networks), `note` (what tools hear of), `summary` (what waits, in
 //! words).
 
@@ -22,6 +23,7 @@ mod near;
 mod network;
 mod note;
 mod offer;
+mod outside;
 mod receive;
 mod remote;
 mod share;
@@ -522,7 +524,8 @@ impl Worker {
             return format!("peer {peer} is not in this job\n");
         };
         let lane = endpoint.lane;
-        let plan = Plan::new(self.lanes.capabilities(lane, peer), self.core.grant);
+        let grant = endpoint.credit.grant();
+        let plan = Plan::new(self.lanes.capabilities(lane, peer), grant);
         format!("peer {peer} over {lane:?}: {plan}")
     }
 

@@ -137,7 +137,7 @@ impl Worker {
             capabilities.short_bytes_max >= CONTROL_BODY && capabilities.piece_bytes_max > 0,
             "a lane carries control messages in one slot: {capabilities:?}"
         );
-        endpoint.thresholds = Plan::new(capabilities, self.core.grant).thresholds;
+        endpoint.thresholds = Plan::new(capabilities, endpoint.credit.grant()).thresholds;
         endpoint.connected = true;
         endpoint.update_ready();
     }

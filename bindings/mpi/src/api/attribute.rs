@@ -239,10 +239,18 @@ fn predefined<A: Abi>(entry: &Entry, code: c_int) -> Option<*const c_int> {
         504 => &PREDEFINED.wtime_is_global,
         505 => PREDEFINED.appnum.with(app_number()),
         506 => PREDEFINED.last_used_code.with(A::error_out(entry.user_errors.last_used())),
-        507 => PREDEFINED.universe_size.with(entry.job.size as c_int),
+        507 => PREDEFINED.universe_size.with(universe_size(entry)),
         _ => return None,
     };
     Some(attribute)
+}
+
+/// How many processes there may usefully be: on one host those that there are, or one for each
+/// processor if these are more.
+fn universe_size(entry: &Entry) -> c_int {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_one_host = entry.job.local_size == entry.job.size;
+    (entry.job.size as c_int).max(if is_one_host { processors as c_int } else { 0 })
 }
 
 /// Which of mpiexec's programs this is (`:` starts the next one).

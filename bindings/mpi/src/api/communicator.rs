@@ -3,7 +3,7 @@
 
 use crate::abi::{Abi, Family, HandleKind};
 use crate::agreement::{Circle, USER_TAG_BASE};
-use crate::api::arguments::{UNDEFINED, handle, out, put_string, string};
+use crate::api::arguments::{handle, out, put_string, string};
 use crate::api::attribute::{copy_all, delete_all};
 use crate::entry::{Entry, on_comm, on_process};
 use crate::error::{Result, class, error};
@@ -12,9 +12,9 @@ use crate::object::comm::{COMM_NULL, COMM_SELF, COMM_WORLD, Comm, CommRef};
 use crate::object::group::{Comparison, Group};
 use crate::object::info::InfoData;
 use crate::object::request::{Finished, Request, Work};
+use crate::universe::{agree_outside, random_context};
 use std::ffi::{c_char, c_int};
 use std::rc::Rc;
-use strait_transport::envelope::Peer;
 use strait_transport::request::RequestId;
 
 pub unsafe fn MPI_Comm_size<A: Abi>(comm: A::Handle, size: *mut c_int) -> c_int {
@@ -159,6 +159,9 @@ pub(crate) fn local_context(context: u32, local_first: bool) -> u32 {
 
 /// The context that the first member proposes.
 pub(crate) fn agree(entry: &mut Entry, circle: &Circle) -> Result<u32> {
+    if entry.has_outsiders(&circle.members) {
+        return agree_outside(entry, circle);
+    }
     let mut bytes = [0; 4];
     if circle.me == 0 {
         bytes = entry.propose_context()?.to_le_bytes();
@@ -257,7 +260,13 @@ unsafe fn start_dup<A: Abi>(
     let mut context = Box::new([0; 4]);
     let mut requests = Vec::new();
     if circle.me == 0 {
-        *context = entry.propose_context()?.to_le_bytes();
+        // One that is agreed would have to wait. A random one is in use with some member once in
+        // 2^29 by the number of communicators there.
+        let proposal = match entry.has_outsiders(&circle.members) {
+            true => random_context()?,
+            false => entry.propose_context()?,
+        };
+        *context = proposal.to_le_bytes();
         for to in 1..circle.members.len() {
             requests.extend(circle.post_send(entry, to, &*context));
         }
@@ -307,154 +316,6 @@ pub unsafe fn MPI_Comm_idup_with_info<A: Abi>(
         let info = info_of::<A>(entry, info)?;
         // SAFETY: this function's own conditions.
         unsafe { start_dup::<A>(entry, comm, info, newcomm, request) }
-    })
-}
-
-/// One member's part in making new groups out of a circle.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    color: i32,
-    key: i32,
-    context: u32,
-}
-
-/// Everybody's choices, by index in the circle.
-fn choices(entry: &mut Entry, circle: &Circle, color: i32, key: i32) -> Result<Vec<Choice>> {
-    let context = if color == UNDEFINED { 0 } else { entry.propose_context()? };
-    let mut mine = Vec::with_capacity(12);
-    for word in [color as u32, key as u32, context] {
-        mine.extend_from_slice(&word.to_le_bytes());
-    }
-    let all = circle.allgather(entry, &mine)?;
-    let word = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("four bytes"));
-    Ok(all
-        .chunks(12)
-        .map(|c| Choice {
-            color: word(&c[0..4]) as i32,
-            key: word(&c[4..8]) as i32,
-            context: word(&c[8..12]),
-        })
-        .collect())
-}
-
-/// The members of a range of the circle that chose `color`, by key, then by old order.
-fn chosen(choices: &[Choice], range: std::ops::Range<usize>, color: i32) -> Vec<usize> {
-    let mut members: Vec<usize> = range.filter(|&i| choices[i].color == color).collect();
-    members.sort_by_key(|&i| choices[i].key);
-    members
-}
-
-pub(crate) fn split(
-    entry: &mut Entry,
-    comm: &CommRef,
-    color: i32,
-    key: i32,
-) -> Result<Option<Comm>> {
-    let circle = Circle::of_comm(comm);
-    let choices = choices(entry, &circle, color, key)?;
-    if color == UNDEFINED {
-        return Ok(None);
-    }
-    let all = circle.members.len();
-    let local = comm.group.size();
-    let (mine, others) = match (comm.is_inter(), comm.local_first) {
-        (false, _) => (0..all, 0..0),
-        (true, true) => (0..local, local..all),
-        (true, false) => (all - local..all, 0..all - local),
-    };
-    let peers =
-        |members: &[usize]| -> Vec<Peer> { members.iter().map(|&i| circle.members[i]).collect() };
-    let near = chosen(&choices, mine, color);
-    let far = chosen(&choices, others, color);
-    let me = entry.me();
-    let handler = comm.errhandler.borrow().clone();
-    if !comm.is_inter() {
-        let group = Group::new(peers(&near), me).derived_from(&comm.group);
-        return Ok(Some(Comm::new(choices[near[0]].context, group, None, handler)));
-    }
-    if far.is_empty() {
-        return Ok(None);
-    }
-    let first = if comm.local_first { near[0] } else { far[0] };
-    let near = Group::new(peers(&near), me).derived_from(&comm.group);
-    let groups = (near, Group::new(peers(&far), me));
-    let mut new = Comm::new(choices[first].context, groups.0, Some(groups.1), handler);
-    new.local_first = comm.local_first;
-    new.local_context = local_context(new.context, new.local_first);
-    Ok(Some(new))
-}
-
-pub unsafe fn MPI_Comm_split<A: Abi>(
-    comm: A::Handle,
-    color: c_int,
-    key: c_int,
-    newcomm: *mut A::Handle,
-) -> c_int {
-    on_comm::<A>("MPI_Comm_split", comm, |entry, comm| {
-        if color < 0 && color != UNDEFINED {
-            return error(class::ARG, format!("the color is {color}; it must not be negative"));
-        }
-        let new = split(entry, comm, color, key)?;
-        // SAFETY: this function's own conditions.
-        unsafe { give_comm::<A>(entry, new, newcomm)? };
-        Ok(())
-    })
-}
-
-/// Canonical MPI_COMM_TYPE_*.
-const TYPE_SHARED: i32 = 221;
-const TYPE_HW_UNGUIDED: i32 = 222;
-const TYPE_HW_GUIDED: i32 = 223;
-const TYPE_RESOURCE_GUIDED: i32 = 224;
-
-pub unsafe fn MPI_Comm_split_type<A: Abi>(
-    comm: A::Handle,
-    split_type: c_int,
-    key: c_int,
-    info: A::Handle,
-    newcomm: *mut A::Handle,
-) -> c_int {
-    on_comm::<A>("MPI_Comm_split_type", comm, |entry, comm| {
-        let hints = info_of::<A>(entry, info)?;
-        let by_memory = |key: &str| hints.get(key) == Some("mpi_shared_memory");
-        // The processes that share memory are those of this host, named by its first rank.
-        let host = entry.job.first_local_rank as i32;
-        let color = match A::constant_in(Family::SplitType, split_type) {
-            UNDEFINED => UNDEFINED,
-            TYPE_SHARED => host,
-            TYPE_HW_GUIDED | TYPE_RESOURCE_GUIDED if by_memory("mpi_hw_resource_type") => host,
-            // No finer level is known yet: nobody is in a proper part of the group.
-            TYPE_HW_UNGUIDED | TYPE_HW_GUIDED | TYPE_RESOURCE_GUIDED => UNDEFINED,
-            other => return error(class::ARG, format!("{other} is not a split type")),
-        };
-        let new = split(entry, comm, color, key)?;
-        // SAFETY: this function's own conditions.
-        unsafe { give_comm::<A>(entry, new, newcomm)? };
-        Ok(())
-    })
-}
-
-pub unsafe fn MPI_Comm_create<A: Abi>(
-    comm: A::Handle,
-    group: A::Handle,
-    newcomm: *mut A::Handle,
-) -> c_int {
-    on_comm::<A>("MPI_Comm_create", comm, |entry, comm| {
-        let group = crate::api::group::group_of::<A>(entry, group)?;
-        let members = comm.group.ranks();
-        if group.members.iter().any(|p| !members.contains_key(&p)) {
-            return error(class::GROUP, "the group has members that are not in the communicator");
-        }
-        // Disjoint groups may be made in one call: the color is the first member's peer.
-        let color = match group.rank {
-            Some(_) if comm.is_inter() => 0,
-            Some(_) => group.members.at(0).0 as i32,
-            None => UNDEFINED,
-        };
-        let new = split(entry, comm, color, group.rank.unwrap_or(0) as i32)?;
-        // SAFETY: this function's own conditions.
-        unsafe { give_comm::<A>(entry, new, newcomm)? };
-        Ok(())
     })
 }
 
@@ -589,10 +450,12 @@ pub unsafe fn MPI_Comm_get_info<A: Abi>(comm: A::Handle, info_used: *mut A::Hand
 }
 
 pub unsafe fn MPI_Comm_get_parent<A: Abi>(parent: *mut A::Handle) -> c_int {
-    on_process::<A>("MPI_Comm_get_parent", |_| {
-        // No process is spawned yet: none has a parent.
+    on_process::<A>("MPI_Comm_get_parent", |entry| {
+        // Who has freed it, or disconnected, has none any more.
+        let code = entry.parent.filter(|code| entry.comms.get(*code).is_some());
+        let code = code.unwrap_or(COMM_NULL);
         // SAFETY: checked not to be null; writable, says the caller.
-        unsafe { *out(parent, "parent")? = A::handle_out(HandleKind::Comm, COMM_NULL) };
+        unsafe { *out(parent, "parent")? = A::handle_out(HandleKind::Comm, code) };
         Ok(())
     })
 }

@@ -91,7 +91,7 @@ fn share_position(
     if circle.members.len() == 1 {
         return Ok(Some(SharedPosition::own()));
     }
-    let host = entry.job.first_local_rank.into();
+    let host = entry.host_word(&circle.members).into();
     let (_, hosts) = circle.settle(entry, Ok(()), [host])?;
     if hosts.iter().all(|said| said == &hosts[0])
         && let Ok(memory) = circle.share(entry, SharedPosition::BYTES)

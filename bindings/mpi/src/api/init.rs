@@ -26,7 +26,10 @@ fn init<A: Abi>(name: &str, required: c_int) -> c_int {
         }
     }
     match runtime::start::<A>(required) {
-        Ok(started) => started.provided,
+        Ok(started) => {
+            find_parents(name);
+            started.provided
+        }
         Err(error) => {
             let mut text = format!("error[S0110]: {name} failed: {}", error.text);
             if !error.help.is_empty() {
@@ -34,6 +37,18 @@ fn init<A: Abi>(name: &str, required: c_int) -> c_int {
             }
             die_outside(1, &text)
         }
+    }
+}
+
+/// A job that others spawned meets them before MPI_Init is over.
+fn find_parents(name: &str) {
+    let Some(mut entry) = Entry::open("MPI_Init") else { return };
+    if let Err(error) = crate::api::dynamic::meet_parents(&mut entry) {
+        let text = format!(
+            "error[S0110]: {name} failed: the processes that spawned it cannot be reached: {}",
+            error.text
+        );
+        die(&entry, 1, &text)
     }
 }
 

@@ -5,108 +5,16 @@
 use crate::abi::{Abi, HandleKind};
 use crate::agreement::Circle;
 use crate::api::arguments::{send_tag, string};
-use crate::api::communicator::{agree, give_comm, info_of, local_context, not_inter, user_tag};
+use crate::api::communicator::{agree, give_comm, info_of, not_inter, user_tag};
 use crate::api::errhandler::acquire;
 use crate::api::group::group_of;
 use crate::entry::{Entry, on_comm, on_process};
 use crate::error::{Result, class, error};
+use crate::meeting::{Party, establish};
 use crate::object::comm::Comm;
-use crate::object::errhandler::ErrhandlerRef;
 use crate::object::group::Group;
+use crate::universe::agree_outside;
 use std::ffi::{c_char, c_int};
-use strait_transport::envelope::Peer;
-
-/// What one side tells the other: its context proposal and its members.
-struct Side {
-    context: u32,
-    members: Vec<Peer>,
-}
-
-impl Side {
-    fn encode(&self) -> Vec<u8> {
-        let words = std::iter::once(self.context).chain(self.members.iter().map(|p| p.0));
-        words.flat_map(u32::to_le_bytes).collect()
-    }
-
-    fn decode(bytes: &[u8]) -> Side {
-        let word = |c: &[u8]| u32::from_le_bytes(c.try_into().expect("four bytes"));
-        let mut words = bytes.chunks_exact(4).map(word);
-        let context = words.next().unwrap_or(0);
-        Side { context, members: words.map(Peer).collect() }
-    }
-}
-
-/// The leaders swap byte strings: lengths first.
-fn swap(entry: &mut Entry, circle: &Circle, mine: &[u8]) -> Result<Vec<u8>> {
-    let mut length = [0; 8];
-    let my_length = (mine.len() as u64).to_le_bytes();
-    let mut requests = vec![circle.post_receive(entry, 1, &mut length)];
-    requests.extend(circle.post_send(entry, 1, &my_length));
-    circle.finish(entry, &requests)?;
-    let mut theirs = vec![0; u64::from_le_bytes(length) as usize];
-    let mut requests = vec![circle.post_receive(entry, 1, &mut theirs)];
-    requests.extend(circle.post_send(entry, 1, mine));
-    circle.finish(entry, &requests)?;
-    Ok(theirs)
-}
-
-/// The leader's bytes for its local group: lengths first; an empty string says that it failed.
-fn spread(entry: &mut Entry, circle: &Circle, leader: usize, bytes: Vec<u8>) -> Result<Vec<u8>> {
-    let mut length = (bytes.len() as u64).to_le_bytes();
-    circle.bcast(entry, leader, &mut length)?;
-    let mut bytes = bytes;
-    bytes.resize(u64::from_le_bytes(length) as usize, 0);
-    circle.bcast(entry, leader, &mut bytes)?;
-    Ok(bytes)
-}
-
-/// What the leader learns from the other leader: its own proposal, then the other side.
-fn meet(entry: &mut Entry, local: &Group, bridge: Result<Circle>) -> Result<Vec<u8>> {
-    let bridge = bridge?;
-    let context = entry.propose_context()?;
-    let side = Side { context, members: local.members.to_vec() };
-    let mut message = context.to_le_bytes().to_vec();
-    message.extend(swap(entry, &bridge, &side.encode())?);
-    Ok(message)
-}
-
-/// Makes the intercommunicator. `circle` is the local group; `bridge` leads to the other leader,
-/// and matters at the leader only.
-fn establish(
-    entry: &mut Entry,
-    (local, leader): (&Group, usize),
-    circle: &Circle,
-    bridge: Result<Circle>,
-    handler: ErrhandlerRef,
-) -> Result<Comm> {
-    let (mut failed, mut message) = (None, Vec::new());
-    if circle.me == leader {
-        match meet(entry, local, bridge) {
-            Ok(bytes) => message = bytes,
-            // The group must learn of it, or it would wait for ever.
-            Err(error) => failed = Some(error),
-        }
-    }
-    let message = spread(entry, circle, leader, message)?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if message.is_empty() {
-        return error(class::OTHER, "the local leader could not reach the remote leader");
-    }
-    let mine = u32::from_le_bytes(message[..4].try_into().expect("four bytes"));
-    let theirs = Side::decode(&message[4..]);
-    let remote = Group::new(theirs.members, entry.me());
-    if remote.rank.is_some() {
-        return error(class::COMM, "the two groups of an intercommunicator overlap");
-    }
-    let local_first = local.members.at(0) < remote.members.at(0);
-    let context = if local_first { mine } else { theirs.context };
-    let mut new = Comm::new(context, local.clone(), Some(remote), handler);
-    new.local_first = local_first;
-    new.local_context = local_context(context, local_first);
-    Ok(new)
-}
 
 /// The way to the remote leader through a peer communicator.
 fn bridge_of<A: Abi>(
@@ -123,7 +31,8 @@ fn bridge_of<A: Abi>(
         return error(class::RANK, format!("the remote leader is {remote_leader}"));
     };
     let tag = user_tag(send_tag::<A>(tag)?);
-    Ok(Circle::pair(entry.me(), peer, bridge.collective_context(), tag))
+    let sources = (bridge.rank, remote_leader as u32);
+    Ok(Circle::pair((entry.me(), peer), sources, bridge.collective_context(), tag))
 }
 
 pub unsafe fn MPI_Intercomm_create<A: Abi>(
@@ -142,7 +51,8 @@ pub unsafe fn MPI_Intercomm_create<A: Abi>(
         let circle = Circle::of_local_group(comm);
         let bridge = bridge_of::<A>(entry, peer_comm, remote_leader, tag);
         let handler = comm.errhandler.borrow().clone();
-        let new = establish(entry, (&comm.group, leader), &circle, bridge, handler)?;
+        let party = Party { group: &comm.group, leader, circle: &circle };
+        let new = establish(entry, &party, bridge, handler)?;
         // SAFETY: this function's own conditions.
         unsafe { give_comm::<A>(entry, Some(new), newintercomm)? };
         Ok(())
@@ -219,7 +129,7 @@ pub unsafe fn MPI_Intercomm_create_from_groups<A: Abi>(
 ) -> c_int {
     on_process::<A>("MPI_Intercomm_create_from_groups", |entry| {
         let local = group_of::<A>(entry, local_group)?;
-        let leader = leader_of(&local, local_leader)?;
+        let local_leader = leader_of(&local, local_leader)?;
         let hints = info_of::<A>(entry, info)?;
         let handler = acquire::<A>(entry, HandleKind::Comm, errhandler)?;
         // SAFETY: a C string, says the caller.
@@ -227,9 +137,16 @@ pub unsafe fn MPI_Intercomm_create_from_groups<A: Abi>(
         let circle = circle_of_group(&local, near)?;
         let bridge = group_of::<A>(entry, remote_group).and_then(|remote| {
             let leader = leader_of(&remote, remote_leader)?;
-            Ok(Circle::pair(entry.me(), remote.members.at(leader), GROUP_CONTEXT, far))
+            let (me, other) = (entry.me(), remote.members.at(leader));
+            // Of one job the numbers of processes tell more pairs apart than ranks.
+            let sources = match (entry.is_outsider(other), local.rank) {
+                (true, Some(rank)) => (rank, leader as u32),
+                _ => (me.0, other.0),
+            };
+            Ok(Circle::pair((me, other), sources, GROUP_CONTEXT, far))
         });
-        let new = establish(entry, (&local, leader), &circle, bridge, handler)?;
+        let party = Party { group: &local, leader: local_leader, circle: &circle };
+        let new = establish(entry, &party, bridge, handler)?;
         *new.info.borrow_mut() = hints;
         // SAFETY: this function's own conditions.
         unsafe { give_comm::<A>(entry, Some(new), newintercomm)? };
@@ -251,7 +168,10 @@ pub unsafe fn MPI_Intercomm_merge<A: Abi>(
         let mut mine = context.to_le_bytes().to_vec();
         mine.push(u8::from(high != 0));
         let all = circle.allgather(entry, &mine)?;
-        let context = u32::from_le_bytes(all[..4].try_into().expect("four bytes"));
+        let context = match entry.has_outsiders(&circle.members) {
+            true => agree_outside(entry, &circle)?,
+            false => u32::from_le_bytes(all[..4].try_into().expect("four bytes")),
+        };
         let local = comm.group.size();
         let split = if comm.local_first { local } else { remote.size() };
         let high_of = |member: usize| all[member * 5 + 4] != 0;

@@ -4,7 +4,8 @@
 
 use crate::abi::{Abi, Family};
 use crate::api::arguments::{PROC_NULL, UNDEFINED, out};
-use crate::api::communicator::{give_comm, split};
+use crate::api::communicator::give_comm;
+use crate::api::split::split;
 use crate::entry::{Entry, on_comm};
 use crate::error::{Result, class, error};
 use crate::object::comm::{Comm, CommRef};

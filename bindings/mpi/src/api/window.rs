@@ -161,7 +161,7 @@ fn tie(
 
 /// Of each member its place among those that are on this host, by what lane they are reached.
 fn places_of(entry: &Entry, comm: &CommRef, hosts: impl Iterator<Item = i64>) -> Vec<Option<u32>> {
-    let mine = i64::from(entry.job.first_local_rank);
+    let mine = i64::from(entry.host_word(&comm.group.members.to_vec()));
     let mut next = 0;
     let place = |(peer, host): (Peer, i64)| {
         let shares = || peer == entry.me() || entry.worker.shares_memory_with(peer);
@@ -183,7 +183,7 @@ fn make_together<A: Abi>(entry: &mut Entry, comm: &CommRef, wish: Wish) -> Resul
     let Wish { flavor, base, bytes, unit, .. } = wish;
     let circle = Circle::of_comm(comm);
     let gaps = i64::from(flavor != Flavor::Shared || may_have_gaps(&wish.info));
-    let words = [bytes as i64, unit, entry.job.first_local_rank.into(), gaps];
+    let words = [bytes as i64, unit, entry.host_word(&circle.members).into(), gaps];
     let (info, said) = circle.settle(entry, wish.check(comm), words)?;
     let context = agree(entry, &circle)?;
     let alignment = if said.iter().all(|words| words[3] != 0) { REGION_ALIGNMENT } else { 1 };

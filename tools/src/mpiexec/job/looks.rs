@@ -38,19 +38,20 @@ impl Job<'_> {
             self.left.iter().map(|(at, _)| *at).min(),
             self.next_foreign_look(),
             self.next_beat(),
+            self.spawned_look(),
             hang.map(|still| Instant::now() + (still / 4).min(Duration::from_secs(1))),
         ];
         let next = times.into_iter().flatten().min()?;
         // One millisecond more: epoll counts whole ones, and a rounded-down wait would spin.
         let wait = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        let wait = if self.alive == 0 { wait.min(Duration::from_secs(1)) } else { wait };
+        let wait = if !self.is_busy() { wait.min(Duration::from_secs(1)) } else { wait };
         Timespec::try_from(wait).ok()
     }
 
     pub(super) fn on_time(&mut self, now: Instant) {
         self.relay.on_time(now);
         self.control.on_time(now);
-        if self.ending.as_ref().is_some_and(|ending| now >= ending.next) && self.alive > 0 {
+        if self.ending.as_ref().is_some_and(|ending| now >= ending.next) && self.is_busy() {
             self.next_stage();
         }
         if let Some((at, number)) = self.forward
@@ -68,7 +69,7 @@ impl Job<'_> {
         self.beat(now);
         if let Some(limit) = self.time_limit()
             && now >= self.begun + limit
-            && self.alive > 0
+            && self.is_busy()
         {
             self.end(Cause::Timeout(limit));
         }

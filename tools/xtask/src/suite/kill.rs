@@ -58,7 +58,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
 }
 
 /// New names that do not go away: those of other jobs on this machine come and go.
-fn names_that_stay(before: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn names_that_stay(before: &BTreeSet<String>) -> Vec<String> {
     let mut left: BTreeSet<String> = names_left().difference(before).cloned().collect();
     let began = Instant::now();
     while !left.is_empty() && began.elapsed() < PATIENCE {
@@ -164,7 +164,7 @@ fn runs(pid: u32, program: &str) -> bool {
 }
 
 /// Names in /dev/shm and abstract sockets that look like ours.
-fn names_left() -> BTreeSet<String> {
+pub(super) fn names_left() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     if let Ok(entries) = fs::read_dir("/dev/shm") {
         names.extend(entries.flatten().map(|e| e.path().to_string_lossy().into_owned()));

@@ -12,6 +12,7 @@ mod bench;
 mod cases;
 mod container;
 mod cost;
+mod dynamic;
 mod expected;
 mod fabrics;
 pub mod hosts;
@@ -94,6 +95,11 @@ const STAGES: &[Stage] = &[
     },
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
     Stage { name: "cost", about: "instructions and system calls of a message", run: cost::stage },
+    Stage {
+        name: "dynamic",
+        about: "jobs that meet, jobs that spawn others, how these end, pools of mpi4py.futures",
+        run: dynamic::stage,
+    },
     Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
     Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
     Stage { name: "amid", about: "a rank is killed amid a large message", run: amid::stage },

@@ -63,6 +63,8 @@ pub const FILES: &[&str] = &[
     "rma_nb",
     "file",
     "io",
+    "dynproc",
+    "spawn",
 ];
 /// Where the number of ranks matters most; the others are run at fewer numbers in the whole suite.
 const OF_MANY: &[&str] = &[
@@ -198,7 +200,6 @@ impl One<'_> {
             .arg(self.tests)
             .arg(&records)
             .args(["-v", "--no-builddir", "-i", &format!(r"^test_{}\.py$", self.file)])
-            .env("MPI4PY_TEST_SPAWN", "0")
             .limit(SECONDS)
             .log(log);
         for known in expectations.iter().filter(|e| e.hangs) {
@@ -235,7 +236,7 @@ pub fn one_file(
     let runner = suite.places.root.join("bindings/tests/python/run_mpi4py.py");
     let task = task.arg(python).arg(runner).arg(tests).arg(records);
     let task = task.args(["-v", "--no-builddir", "-i", &format!(r"^test_{file}\.py$")]);
-    let outcome = task.env("MPI4PY_TEST_SPAWN", "0").limit(300).run()?;
+    let outcome = task.limit(300).run()?;
     match (failed_tests(records, ranks), outcome.success()) {
         (failed, true) if failed.is_empty() => Ok(()),
         (failed, _) => Err(format!("failed: {failed:?}; {}", outcome.describe())),

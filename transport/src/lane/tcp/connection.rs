@@ -107,6 +107,8 @@ pub struct Connection {
     pub peer: Option<Peer>,
     /// The rail of the pair that it is, or wants to be; `None` where a pair has one connection.
     pub rail: Option<u8>,
+    /// The introduction under which the other end is known (outside.rs); `None` within the job.
+    pub circle: Option<usize>,
     pub phase: Phase,
     /// The peer said goodbye.
     pub goodbye_heard: bool,
@@ -143,6 +145,7 @@ impl Connection {
             address,
             peer: None,
             rail: None,
+            circle: None,
             phase,
             goodbye_heard: false,
             goodbye_said: false,

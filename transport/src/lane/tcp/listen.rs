@@ -28,7 +28,7 @@ use super::ports::Ports;
 use super::rails::rail_of;
 use super::{LISTENER, TcpLane};
 use crate::envelope::Peer;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -248,7 +248,7 @@ impl TcpLane {
 
     /// Calls a peer, or notes that its address is not there yet.
     pub(super) fn dial(&mut self, peer: Peer) {
-        let Some(blob) = self.directory.lookup(peer) else {
+        let Some(blob) = self.address_of(peer) else {
             self.await_address(peer);
             return;
         };
@@ -267,7 +267,8 @@ impl TcpLane {
             Ok(nonce) => nonce,
             Err(error) => return self.lose(peer, error.to_string()),
         };
-        let initiator = Initiator::new(&self.identity, peer.0, attempt, &address.listener, nonce);
+        let (me, to) = self.identity_for(peer);
+        let initiator = Initiator::new(me, to, attempt, &address.listener, nonce);
         let hello = *initiator.hello();
         let socket = match self.connect(None, address.socket) {
             Ok(socket) => socket,
@@ -372,34 +373,36 @@ impl TcpLane {
     fn hear_hello(&mut self, id: ConnectionId, bytes: &[u8]) {
         let Some(hello) = bytes.first_chunk::<HELLO_BYTES>() else { return };
         let Ok(nonce) = nonce() else { return self.ended(id, Some(Errno::IO)) };
-        let acceptor = match Acceptor::new(&self.identity, &self.address.listener, hello, nonce) {
-            Ok(acceptor) => acceptor,
+        let (acceptor, from, circle) = match self.recognise(hello, nonce) {
+            Ok(found) => found,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        let from = acceptor.from();
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.circle = circle;
+        }
         let rail = rail_of(acceptor.attempt());
         if let Some(rail) = rail {
-            if !self.hear_rail_hello(Peer(from), acceptor.attempt(), id) {
+            if circle.is_some() || !self.hear_rail_hello(from, acceptor.attempt(), id) {
                 return self.refuse(id, Refusal::NotOfThisJob);
             }
-            return self.challenge(id, acceptor, Some(rail as u8));
+            return self.challenge(id, acceptor, from, Some(rail as u8));
         }
-        let link = self.links.entry(from).or_default();
+        let link = self.links.entry(from.0).or_default();
         if acceptor.attempt() <= link.heard {
             return self.refuse(id, Refusal::NotOfThisJob);
         }
         link.heard = acceptor.attempt();
         let older = link.incoming.replace(id);
-        self.challenge(id, acceptor, None);
+        self.challenge(id, acceptor, from, None);
         if let Some(older) = older {
             self.close_connection(older);
         }
     }
 
-    fn challenge(&mut self, id: ConnectionId, acceptor: Acceptor, rail: Option<u8>) {
+    fn challenge(&mut self, id: ConnectionId, acceptor: Acceptor, from: Peer, rail: Option<u8>) {
         let challenge = *acceptor.challenge();
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.peer = Some(Peer(acceptor.from()));
+            connection.peer = Some(from);
             connection.rail = rail;
             connection.phase = Phase::Challenged(Box::new(acceptor));
             connection.say(&self.poller, &challenge);
@@ -408,8 +411,9 @@ impl TcpLane {
 
     fn hear_proof(&mut self, id: ConnectionId, acceptor: &Acceptor, bytes: &[u8]) {
         let Some(proof) = bytes.first_chunk::<PROOF_BYTES>() else { return };
-        let peer = Peer(acceptor.from());
-        let checked = acceptor.check(&self.identity, proof);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let (Some(peer), circle) = (connection.peer, connection.circle) else { return };
+        let checked = acceptor.check(self.identity_in(circle), proof);
         let is_rail = rail_of(acceptor.attempt()).is_some();
         if is_rail && checked == Ok(None) {
             return self.rail_proved(peer, acceptor.attempt(), id);
@@ -425,8 +429,9 @@ impl TcpLane {
             }
             Ok(Some(mismatch)) => self.part_ways(peer, id, mismatch),
             Ok(None) => {
-                let lower = peer.0 < self.identity.rank;
-                let welcome = match link.state {
+                let state = link.state;
+                let lower = self.precedes(peer);
+                let welcome = match state {
                     LinkState::Idle | LinkState::Unaddressed | LinkState::Awaiting => true,
                     LinkState::Dialing(_) => lower,
                     LinkState::Open(_)
@@ -442,7 +447,9 @@ impl TcpLane {
     fn hear_challenge(&mut self, id: ConnectionId, initiator: &Initiator, bytes: &[u8; 80]) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(peer) = connection.peer else { return };
-        match initiator.answer(&self.identity, bytes) {
+        let answer = initiator.answer(self.identity_for(peer).0, bytes);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match answer {
             Err(refusal) => {
                 // Put back, so that who looks at the phase finds the call that failed.
                 connection.phase = Phase::Proved;
@@ -547,9 +554,5 @@ pub fn may_call_again(attempts: u32) -> bool {
 
 /// Random bytes used once.
 pub fn nonce() -> Result<[u8; 16]> {
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| {
-        Error::new(Kind::Bootstrap(format!("the system gives no random bytes: {error}")))
-    })?;
-    Ok(nonce)
+    crate::outside::random()
 }

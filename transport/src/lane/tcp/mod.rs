@@ -24,7 +24,7 @@ mod hot;
 pub mod interface;
 mod link;
 mod listen;
-
+mod outside;
 mod poll;
 pub mod ports;
 mod progress;
@@ -45,6 +45,7 @@ use auth::Identity;
 use connections::{ConnectionId, Connections};
 use hot::Hot;
 use link::{Link, LinkState, Links};
+use outside::{NoDirectory, Outside};
 use poll::Poller;
 use ports::Ports;
 use rails::{RAILS_MAX, Rails};
@@ -132,6 +133,8 @@ pub struct TcpLane {
     links: Links,
     /// What a lane with several addresses has besides.
     rails: Option<Box<Rails>>,
+    /// Peers of other jobs.
+    outside: Outside,
     /// Connections without a good hello, oldest first, and until when they may stay so.
     strangers: VecDeque<(Instant, ConnectionId)>,
     /// Source addresses whose strangers have been reported.
@@ -184,6 +187,18 @@ impl TcpLane {
         TcpLane::with_directory(settings, Box::new(NodeDirectory::new(job)))
     }
 
+    /// A lane for peers of other jobs alone: those of this one have another.
+    ///
+    /// # Errors
+    /// As [`TcpLane::new`].
+    pub fn for_others(job: &Job) -> Result<TcpLane> {
+        let ip = interface::of_job(job)?;
+        let own = Settings::new(job.rank, job.size, job.node.plan().job, job.key);
+        let ports = Ports::from_environment()?;
+        let settings = Settings { host: job.host.clone(), ip, ports, ..own };
+        TcpLane::with_directory(settings, Box::new(NoDirectory))
+    }
+
     /// Listens, and publishes the address.
     ///
     /// # Errors
@@ -206,6 +221,7 @@ impl TcpLane {
             connections: Connections::default(),
             links: Links::default(),
             rails,
+            outside: Outside::default(),
             strangers: VecDeque::new(),
             reported: Vec::new(),
             unaddressed: Vec::new(),
@@ -296,8 +312,8 @@ impl TcpLane {
     #[cold]
     #[inline(never)]
     fn call(&mut self, peer: Peer) -> LinkState {
-        if peer.0 == self.identity.rank || peer.0 >= self.identity.size {
-            self.lose(peer, "the TCP lane reaches the other processes of its job only".into());
+        if !self.is_known(peer) {
+            self.lose(peer, "the TCP lane reaches processes that it was told of only".into());
             return LinkState::Lost;
         }
         let link = self.links.entry(peer.0).or_default();
