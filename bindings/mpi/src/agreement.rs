@@ -96,6 +96,11 @@ impl Circle {
     /// Waits for requests of this exchange; the first error wins.
     pub fn finish(&self, entry: &mut Entry, requests: &[RequestId]) -> Result {
         let mut result = Ok(());
+        if entry.is_revoked(self.context) {
+            // Since these were posted nobody has come by who would end them.
+            entry.end_revoked(self.context);
+            result = error(class::REVOKED, "the communicator was revoked");
+        }
         for &id in requests {
             entry.wait_until(|rt| rt.worker.is_complete(id));
             let completion = entry.worker.take(id).expect("a complete request");

@@ -24,6 +24,7 @@ const OUTER_JOB: &[&str] = &[
     contract::ENV_SIZE,
     contract::ENV_NODE_FD,
     contract::ENV_PROGRAM,
+    contract::ENV_KEEP_GOING,
     "PMI_FD",
     "PMI_PORT",
     "PMI_ID",
