@@ -20,6 +20,4 @@ pub use self::coverage::generate_coverage;
 pub use self::export::{Face, generate_exports};
 pub use self::header::{generate_extensions, generate_header};
 pub use self::implemented::implemented;
-pub use self::prototype::{
-    Function, extension_functions, extra_functions, standard_functions,
-};
+pub use self::prototype::{Function, extension_functions, extra_functions, standard_functions};

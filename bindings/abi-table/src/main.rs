@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use strait_abi_table::export::Face;
-use strait_abi_table::{generate_coverage, generate_extensions, generate_header, implemented, signature};
+use strait_abi_table::{
+    generate_coverage, generate_extensions, generate_header, implemented, signature,
+};
 
 fn main() -> io::Result<()> {
     let mut words = env::args().skip(1);

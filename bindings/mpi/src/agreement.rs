@@ -66,8 +66,13 @@ impl Circle {
         Circle { members: vec![me, other], me: 0, context, tag, pair: true }
     }
 
-    /// Starts to send bytes to a member. The bytes live until [`Circle::finish`].
+    /// Starts to send bytes to a member; nothing is sent on a revoked communicator, and
+    /// [`Circle::finish`] says so. The bytes live until [`Circle::finish`].
     pub fn post_send(&self, entry: &mut Entry, to: usize, bytes: &[u8]) -> Option<RequestId> {
+        if entry.is_revoked(self.context) {
+            // Another member may wait in an earlier call: this must not be its answer.
+            return None;
+        }
         let source = self.source(self.me);
         let envelope = Envelope { context: self.context, source, tag: self.tag };
         let payload = Payload::Contiguous { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };

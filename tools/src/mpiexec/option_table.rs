@@ -364,13 +364,7 @@ pub const ROWS: &[Row] = &[
         NotYet,
         "Planned.",
     ),
-    row(
-        Id::NotYet,
-        &["no-oversubscribe", "pty", "get-stack-traces"],
-        &[],
-        NotYet,
-        "Planned.",
-    ),
+    row(Id::NotYet, &["no-oversubscribe", "pty", "get-stack-traces"], &[], NotYet, "Planned."),
 ];
 
 /// The row of a name without dashes.

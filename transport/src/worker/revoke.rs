@@ -5,13 +5,13 @@
 //! 1. A transfer that is under way between two living processes ends by itself, so that nobody
 //!    writes to memory, or reads it, whose owner was told that all is over.
 //! 2. A send that its receiver knows of ends when the receiver agrees (as a cancelled one does).
-//! 3. Nothing is forgotten on the other side: a message that is taken away is received into
-//!    nothing, so that its sender gets its credit back and hears the end.
+//! 3. A message whose sender waits for its receive stays: the sender takes it back when it hears of
+//!    the revocation. Others are received into nothing, so that their sender gets its credit back.
 
 use super::Worker;
-use crate::envelope::{ANY, Pattern};
 use crate::error::{Error, Kind};
 use crate::payload::Payload;
+use crate::protocol::message::Message;
 use crate::request::{NO_PEER, Outcome, RequestId, Stage};
 use std::ops::Range;
 
@@ -37,19 +37,24 @@ impl Worker {
         }
     }
 
-    /// Takes away what has come in these contexts; returns how many messages.
+    /// Takes away what has come in these contexts and nobody waits for; returns how many messages.
     #[cold]
     pub fn take_away(&mut self, contexts: Range<u32>) -> usize {
         let mut count = 0;
         for context in contexts {
-            let all = Pattern { context, source: ANY, tag: ANY };
-            while let Some((message, _)) = self.claim(all) {
-                // SAFETY: there is no memory to write to.
-                let id = unsafe { self.receive_claimed(message, Payload::EMPTY) };
+            let is_left =
+                |message: &Message| matches!(message, Message::Parked { synchronous: false, .. });
+            while let Some(found) = self.core.matching.find_where(context, is_left) {
+                let (envelope, message) = self.core.matching.remove(found);
+                let stage = Stage::Claimed(message);
+                let peer = message.peer();
+                let id = self.core.requests.insert(peer, envelope, Payload::EMPTY, stage);
+                self.core.begin(id, envelope, message);
                 self.detach(id);
                 count += 1;
             }
         }
+        self.run_actions();
         count
     }
 

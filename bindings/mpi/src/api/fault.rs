@@ -163,9 +163,8 @@ fn agreed(comm: &Comm, verdict: &Verdict, flag: *mut c_int) -> Result {
         return Ok(());
     }
     let all = group(comm).peers;
-    let is_new = |member: &u32| {
-        verdict.failed.contains(*member) && !verdict.acknowledged.contains(*member)
-    };
+    let is_new =
+        |member: &u32| verdict.failed.contains(*member) && !verdict.acknowledged.contains(*member);
     let member = (0..all.len() as u32).find(is_new).unwrap_or(0);
     error(
         class_of_loss(),
@@ -194,7 +193,8 @@ fn shrunk(entry: &Entry, comm: &Comm, verdict: &Verdict) -> Comm {
     let is_left = |peer: &Peer| {
         all.position(*peer).is_some_and(|member| !verdict.failed.contains(member as u32))
     };
-    let rest = |group: &Group| Group::new(group.members.iter().filter(is_left).collect::<Vec<_>>(), me);
+    let rest =
+        |group: &Group| Group::new(group.members.iter().filter(is_left).collect::<Vec<_>>(), me);
     let handler = comm.errhandler.borrow().clone();
     let remote = comm.remote.as_ref().map(rest);
     let mut new = Comm::new(verdict.context, rest(&comm.group), remote, handler);

@@ -4,9 +4,7 @@
 use crate::abi::{Abi, Family, HandleKind};
 use crate::api::attribute::delete_all;
 use crate::api::buffered::flush_all;
-use crate::entry::{
-    Entry, abort, any_time, die, die_outside, on_process, outside_text, remember,
-};
+use crate::entry::{Entry, abort, any_time, die, die_outside, on_process, outside_text, remember};
 use crate::progress_thread;
 use crate::runtime::{self, BEFORE, FINALIZED, FORKED, RUNNING, STATE};
 use std::ffi::{c_char, c_int};

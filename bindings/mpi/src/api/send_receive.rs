@@ -5,7 +5,8 @@
 use crate::abi::{Abi, HandleKind, Status};
 use crate::api::arguments::handle;
 use crate::api::point_to_point::{
-    Incoming, Mode, Outgoing, finish_receive, finish_send, incoming, outgoing, post_receive, post_send,
+    Incoming, Mode, Outgoing, finish_receive, finish_send, incoming, outgoing, post_receive,
+    post_send,
 };
 use crate::entry::{Entry, on_comm};
 use crate::error::Result;

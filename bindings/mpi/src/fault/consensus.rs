@@ -227,7 +227,8 @@ impl<V: Value> Consensus<V> {
         }
         let coordinator = self.coordinator();
         let heard = std::mem::take(&mut self.heard);
-        let has_turned = |member: u32| heard.get(member as usize).is_some_and(|h| h.state.is_some());
+        let has_turned =
+            |member: u32| heard.get(member as usize).is_some_and(|h| h.state.is_some());
         for member in self.others() {
             if coordinator == self.me || has_turned(member) {
                 self.out.push((member, Message::Decided(value.clone())));

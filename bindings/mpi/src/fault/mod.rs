@@ -323,9 +323,8 @@ impl Runtime {
     #[cold]
     fn take_away_revoked(&mut self) -> usize {
         let faults = &self.faults;
-        let is_here = |context: &&u32| {
-            faults.comms.get(context).is_some_and(|comm| comm.strong_count() > 0)
-        };
+        let is_here =
+            |context: &&u32| faults.comms.get(context).is_some_and(|comm| comm.strong_count() > 0);
         let contexts: Vec<u32> = faults.revoked.iter().filter(is_here).copied().collect();
         contexts.into_iter().map(|base| self.worker.take_away(contexts_of(base))).sum()
     }

@@ -299,6 +299,32 @@ static int revoked(void) {
     return 0;
 }
 
+// The last third of the ranks is lost: somebody else kills them all when told that we are ready.
+static int without_a_host(void) {
+    int lost = size / 3, got;
+    if (rank == 0) {
+        puts("ready");
+        fflush(stdout);
+    }
+    EQUAL(class_of(MPI_Recv(&got, 1, MPI_INT, size - 1, 0, work, MPI_STATUS_IGNORE)),
+          MPIX_ERR_PROC_FAILED);
+    return lost;
+}
+
+// Where errors are fatal, whoever needs the dead rank ends, too, and nobody else.
+static int fatal(void) {
+    int needs = (victim + 1) % size, got;
+    if (rank == needs) MUST(MPI_Comm_set_errhandler(work, MPI_ERRORS_ARE_FATAL));
+    if (rank == victim) die();
+    if (rank == needs) {
+        MPI_Recv(&got, 1, MPI_INT, victim, 0, work, MPI_STATUS_IGNORE);
+        CHECK(0, "the error was not fatal");
+    }
+    EQUAL(class_of(MPI_Recv(&got, 1, MPI_INT, needs, 0, work, MPI_STATUS_IGNORE)),
+          MPIX_ERR_PROC_FAILED);
+    return 2;
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
@@ -314,6 +340,8 @@ static const struct {
     {"agree", agreeing},
     {"iagree", agreeing_behind_requests},
     {"last", last_words},
+    {"fatal", fatal},
+    {"host", without_a_host},
     {"revoke", revoked},
 };
 

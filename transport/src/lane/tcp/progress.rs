@@ -449,8 +449,9 @@ impl TcpLane {
         self.ends_seen = self.directory.losses();
         let until = Instant::now() + LAST_WORDS;
         for peer in (0..self.identity.size).map(Peer) {
-            let is_known = self.links.get(&peer.0).is_some_and(|link| link.state == LinkState::Lost)
-                || self.dying.iter().any(|(_, dying)| *dying == peer);
+            let is_known =
+                self.links.get(&peer.0).is_some_and(|link| link.state == LinkState::Lost)
+                    || self.dying.iter().any(|(_, dying)| *dying == peer);
             if !is_known && self.directory.is_lost(peer) {
                 self.dying.push((until, peer));
             }
