@@ -18,7 +18,7 @@ pub const PREFIX: &str = "STRAIT_";
 pub enum Value {
     /// A whole number.
     Number,
-    /// `on` or `off` (also 1, 0, yes, no, true, false).
+    /// `on` or `off` (also 1, 0, yes, no, true, false), or `auto`, which is as good as nothing.
     Switch,
     /// Names, separated by commas.
     List,
@@ -166,14 +166,14 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         name: "PROGRESS",
         value: Value::Switch,
-        default: "off",
+        default: "auto",
         unit: "",
         scope: Scope::Tuning,
         since: "0.1",
-        text: "Whether a thread of its own makes progress over networks while a rank computes, so \
-               that long messages and nonblocking collectives go on. It wants a core that nobody \
-               computes on. A window whose ranks reach it by messages has that thread in any \
-               case. Python warns of programs that fork beside threads.",
+        text: "Whether a thread of its own makes progress while a rank computes, so that long \
+               messages and nonblocking collectives go on (docs/progress.md). By default it is \
+               started by the first of these, where the ranks of the host leave a core idle. A \
+               window whose ranks reach it by messages has that thread in any case.",
     },
     Knob {
         name: "RMA_BYTES",
@@ -293,7 +293,10 @@ pub fn number(name: &str) -> Result<Option<u64>> {
 
 /// The value of a switch.
 pub fn switch(name: &str) -> Result<Option<bool>> {
-    text(name)?.map(|text| parse_switch(name, &text)).transpose()
+    match text(name)? {
+        Some(text) if !text.eq_ignore_ascii_case("auto") => parse_switch(name, &text).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn parse_number(name: &str, text: &str) -> Result<u64> {

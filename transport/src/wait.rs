@@ -25,7 +25,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::thread::futex;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
@@ -155,9 +155,31 @@ pub fn is_crowded(node: &Node, local_rank: u32) -> bool {
     ranks_per_core(node, local_rank) > 1
 }
 
+/// Whether the ranks of this host leave a core idle that this rank may use.
+pub fn has_idle_core(node: &Node, local_rank: u32) -> bool {
+    let (cores, sharing) = cores_and_ranks(node, local_rank);
+    let by_quota =
+        quota().is_none_or(|quota| cgroup::has_idle_core(node.plan_ref().local_size, quota));
+    cores > sharing && by_quota
+}
+
 /// Ranks per core, rounded up: among the ranks whose cores meet ours, or by the quota that all of
 /// this host's ranks share. A rank that has not said its cores yet counts as one with ours.
 fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
+    let (cores, sharing) = cores_and_ranks(node, local_rank);
+    let by_cores = u64::from(sharing.div_ceil(cores.max(1)));
+    let local_size = node.plan_ref().local_size;
+    let by_quota = quota().map_or(1, |quota| cgroup::ranks_per_core(local_size, quota));
+    u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
+}
+
+fn quota() -> Option<u64> {
+    static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
+    *QUOTA.get_or_init(quota_millicores)
+}
+
+/// The cores of all ranks whose cores meet ours, and how many ranks these are.
+fn cores_and_ranks(node: &Node, local_rank: u32) -> (u32, u32) {
     // As the others see us: said once, at the start (`settle_policy`).
     let mine = node.record(local_rank).cores().unwrap_or_else(CoreSet::allowed);
     let mut cores = mine;
@@ -170,11 +192,7 @@ fn ranks_per_core(node: &Node, local_rank: u32) -> u32 {
             cores.add(&theirs);
         }
     }
-    let by_cores = u64::from(sharing.div_ceil(cores.count().max(1)));
-    static QUOTA: OnceLock<Option<u64>> = OnceLock::new();
-    let quota = QUOTA.get_or_init(quota_millicores);
-    let by_quota = quota.map_or(1, |quota| cgroup::ranks_per_core(local_size, quota));
-    u32::try_from(by_cores.max(by_quota)).unwrap_or(u32::MAX)
+    (cores.count(), sharing)
 }
 
 /// Before the record is shown: says our cores, sets the policy, and decides by it whether
@@ -273,6 +291,22 @@ impl Sleepers {
         self.armed = bell::announce(bell, way, self.generation, self.place.everywhere);
     }
 
+    /// From now on peers ring at a door, which becomes readable then: for a thread that waits for
+    /// more than this. It must not empty the door while others sleep here.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    pub fn door(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.place.descriptors()?.door.as_fd())
+    }
+
+    /// Takes rings that nobody sleeps for any more.
+    pub fn empty_door(&self) {
+        if let Some(descriptors) = self.place.descriptors.get() {
+            descriptors.empty_door();
+        }
+    }
+
     /// Takes the announcement back. Call it when the last sleeping thread is awake.
     pub fn disarm(&mut self) {
         self.armed = AWAKE;
@@ -330,8 +364,8 @@ impl Descriptors {
         let local = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(system("cannot create an event to wake our own threads"))?;
         let descriptors = Descriptors { epoll, door, local };
-        add(&descriptors.epoll, rustix::fd::AsFd::as_fd(&descriptors.door), DOOR)?;
-        add(&descriptors.epoll, rustix::fd::AsFd::as_fd(&descriptors.local), LOCAL)?;
+        add(&descriptors.epoll, descriptors.door.as_fd(), DOOR)?;
+        add(&descriptors.epoll, descriptors.local.as_fd(), LOCAL)?;
         Ok(descriptors)
     }
 
@@ -343,9 +377,14 @@ impl Descriptors {
             data: epoll::EventData::new_u64(FOREIGN),
         }; 4];
         let _ = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref());
+        self.empty_door();
+        let mut count = [0_u8; 8];
+        let _ = rustix::io::read(&self.local, &mut count[..]);
+    }
+
+    fn empty_door(&self) {
         let mut byte = [0_u8; 8];
         while recv(&self.door, &mut byte[..], RecvFlags::DONTWAIT).is_ok() {}
-        let _ = rustix::io::read(&self.local, &mut byte[..]);
     }
 }
 

@@ -95,6 +95,7 @@ fn push(producer: &mut Producer<Cells>, number: u32, bytes: u32) -> bool {
     producer.push_with_body(
         word(number, bytes),
         bytes as usize,
+        true,
         // SAFETY: it lends the body, and then the slot.
         |body| unsafe { *body = number as u8 + 1 },
         |rest, at| unsafe { *rest = at },

@@ -158,7 +158,10 @@ impl Entry {
     /// run code of the user's stays for the threads of the user.
     pub fn progress_aside(&mut self) -> usize {
         self.worker.look_at_networks();
-        self.progress_with(false)
+        self.worker.stand_aside(true);
+        let done = self.progress_with(false);
+        self.worker.stand_aside(false);
+        done
     }
 
     #[inline]
@@ -360,12 +363,18 @@ impl Entry {
         // came to be, the last bytes left. Nobody would ring for that.
         if wait.is_done(self) {
             if sleepers() == 0 {
-                self.worker.disarm();
+                self.disarm();
             }
             return true;
         }
         self.sleep();
         wait.is_done(self)
+    }
+
+    /// No thread of the program sleeps any more; the progress thread may, on what is taken back.
+    fn disarm(&mut self) {
+        self.worker.disarm();
+        progress_thread::look_again();
     }
 
     /// Looks closely for messages of this host; whether there was one.
@@ -393,7 +402,7 @@ impl Entry {
         sleeper.sleep(None);
         self.held = LOCK.lock();
         if SLEEPING.fetch_sub(1, Ordering::Relaxed) & !TOOLS == 1 {
-            self.worker.disarm();
+            self.disarm();
         }
         self.progress();
     }

@@ -18,6 +18,7 @@ use crate::object::op::UserOp;
 use crate::object::request::{BsendBuffer, Request};
 use crate::object::session::Session;
 use crate::object::window::WinRef;
+use crate::progress_thread;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -277,7 +278,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     }
     crate::leaks::is_asked()?;
     crate::fault::keep_going(strait_transport::config::switch("KEEP_GOING")?.unwrap_or(false));
-    let wants_thread = strait_transport::config::switch("PROGRESS")?.unwrap_or(false);
+    let wants_thread = strait_transport::config::switch("PROGRESS")?;
     if let Some(file) = strait_transport::config::text("TUNING")? {
         strait_collectives::select::load(file.as_ref()).map_err(|refused| {
             let help = "docs/selection.md describes the file that STRAIT_TUNING names";
@@ -298,12 +299,20 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     // one thread.
     unsafe { *PLACE.0.get() = Some(Box::new(runtime)) };
     LOCK.bias_to_me();
-    // SAFETY: the handler is async-signal-safe: one store.
-    unsafe { libc::pthread_atfork(None, None, Some(mark_forked)) };
+    let (before, after) = (progress_thread::before_fork, progress_thread::after_fork);
+    // SAFETY: the child's handler is async-signal-safe: one store. The others run in this process,
+    // which may do anything; they need no lock that the forking thread can hold.
+    unsafe { libc::pthread_atfork(Some(before), Some(after), Some(mark_forked)) };
     // SYNC(runtime.state): publishes the runtime to the Acquire load in Entry::open.
     STATE.store(RUNNING, Ordering::Release);
-    if wants_thread && let Some(mut entry) = Entry::open("MPI_Init") {
-        crate::progress_thread::start(&mut entry)?;
+    match wants_thread {
+        None => progress_thread::leave_open(),
+        Some(false) => {}
+        Some(true) => {
+            if let Some(mut entry) = Entry::open("MPI_Init") {
+                progress_thread::start(&mut entry)?;
+            }
+        }
     }
     Ok(Started { provided })
 }

@@ -61,6 +61,8 @@ static void both_away(int tag) {
     } else {
         MUST(MPI_Irecv(buffer, count, MPI_INT, 0, tag, MPI_COMM_WORLD, &requests[0]));
         watch(&buffer[count - 1], tag + count - 1);
+        watch(&buffer[count / 3], tag + count / 3);
+        watch(&buffer[0], tag);
         MUST(MPI_Isend(&tag, 1, MPI_INT, 0, tag + 1, MPI_COMM_WORLD, &requests[1]));
         MUST(MPI_Waitall(2, requests, MPI_STATUSES_IGNORE));
         for (int i = 0; i < count; i++) EQUAL(buffer[i], tag + i);
@@ -89,34 +91,11 @@ static void collective(void) {
     MUST(MPI_Op_free(&op));
 }
 
-// Whether no two ranks exchange messages within a host, where nobody moves them between two that
-// are away. All must ask.
-static int only_network(void) {
-    int count = ranks_here(), most = 0;
-    const char *lanes = getenv("STRAIT_LANES");
-    MPI_Allreduce(&count, &most, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-    return most == 1 || (lanes && !strstr(lanes, "shm"));
-}
-
-// Whether the first and the last rank are on different hosts. All must ask.
-static int ends_apart(void) {
-    MPI_Comm here;
-    int mine[2] = {rank, -rank}, ends[2], near = 0;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
-    MPI_Allreduce(mine, ends, 2, MPI_INT, MPI_MIN, here);
-    MPI_Comm_free(&here);
-    int together = ends[0] == 0 && -ends[1] == size - 1;
-    MPI_Allreduce(&together, &near, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-    return !near;
-}
-
 int main(int argc, char **argv) {
     setenv("STRAIT_PROGRESS", "on", 1);
     begin(&argc, &argv);
-    int no_shm = only_network();
-    if (ends_apart() || no_shm)
-        for (int round = 0; round < 20; round++) both_away(100 + 2 * round);
-    if (no_shm) collective();
+    for (int round = 0; round < 20; round++) both_away(100 + 2 * round);
+    collective();
     // A window needs no setting.
     passive();
     return end();

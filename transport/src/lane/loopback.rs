@@ -61,6 +61,7 @@ impl Lane for Loopback {
             fragment_bytes_per_us: 8_000,
             get_ns: 50,
             get_bytes_per_us: 10_000,
+            get_written_bytes_per_us: 0,
             share: Unit::NONE,
         }
     }

@@ -224,6 +224,7 @@ impl Lane for SimLane {
             fragment_bytes_per_us: 2_000,
             get_ns: 500,
             get_bytes_per_us: 8_000,
+            get_written_bytes_per_us: 0,
             share: Unit { shift: 3 },
         }
     }

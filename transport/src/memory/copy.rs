@@ -57,6 +57,20 @@ pub fn prefetch_for_writing(line: *const u8) {
     let _ = line;
 }
 
+/// Asks the processor to hand a line that was just written to the cache that all cores share, from
+/// where another core reads it sooner than from ours. Only a hint: any address will do.
+#[inline(always)]
+pub fn demote(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a demotion reads and writes nothing that can be seen; processors that do not know it
+    // take it for a no-operation.
+    unsafe {
+        std::arch::asm!("cldemote [{}]", in(reg) line, options(nostack, preserves_flags, readonly))
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

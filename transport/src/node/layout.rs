@@ -76,8 +76,11 @@ pub(crate) const CELLS_BYTES: usize = (CELL_COUNT * size_of::<Cell>()).next_mult
 pub const PAIR_COUNT_MAX: u32 = 16;
 /// Slots of a pair's ring: a window of 64 messages, the unit of the bandwidth benchmarks.
 pub const PAIR_SLOT_COUNT: u32 = 64;
-/// Bytes of a pair's run: four bodies of the longest kind, so that both sides copy at once.
-pub const PAIR_RUN_BYTES: usize = 4 * LARGE_CHUNK_BYTES;
+/// Bytes of a pair's run: sixteen bodies of the longest kind. What the receiver has just read is
+/// far from what is written next, whose lines can be fetched meanwhile (docs/performance.md).
+pub const PAIR_RUN_BYTES: usize = 16 * LARGE_CHUNK_BYTES;
+/// Of these the first are for bodies of up to 2 KiB.
+pub const PAIR_NEAR_BYTES: usize = 4 * LARGE_CHUNK_BYTES;
 /// Before a receiver's rings of pairs: a line of claims, then a line for the head of each.
 pub(crate) const PAIR_HEAD_BYTES: usize = PAGE_BYTES;
 const _: () = assert!((1 + PAIR_COUNT_MAX as usize) * 128 <= PAIR_HEAD_BYTES);

@@ -75,9 +75,9 @@ fn another_build_or_size_is_refused_by_name() {
 fn the_budget_is_linear_in_ranks() {
     let bytes = |ranks| NodeLayout::of(ranks).total_bytes();
     assert_eq!(bytes(128) - bytes(64), bytes(192) - bytes(128));
-    // 2.5 MiB a rank, of which an exchange with everybody touches a tenth: the rest are rings
+    // 5.5 MiB a rank, of which an exchange with everybody touches a twentieth: the rest are rings
     // of pairs and desks of boards, of which few ranks use all.
-    assert!(bytes(128) <= 128 * (5 << 19), "{}", NodeLayout::of(128).describe());
+    assert!(bytes(128) <= 128 * (11 << 19), "{}", NodeLayout::of(128).describe());
     assert!(NodeLayout::of(128).describe().contains("512 slots"));
     assert!(Node::create(&plan(0)).is_err());
     assert!(Node::create(&NodePlan { first_local_rank: 1, ..plan(1) }).is_err());

@@ -69,12 +69,13 @@ impl Thresholds {
     }
 
     /// Body of the pieces in which an eager message of `bytes` is sent. Where pieces are shorter
-    /// than fragments, because both sides copy at once, a message that would have less than four
-    /// is sent in half as long ones, so that the first is there soon.
+    /// than fragments, because both sides copy at once, a message that would have two or three is
+    /// sent in half as long ones, so that the first is there soon.
     #[inline]
     pub fn piece_bytes(&self, bytes: usize) -> usize {
         let most = self.piece_bytes_max as usize;
-        let halved = self.piece_bytes_max < self.fragment_bytes_max && bytes < 4 * most;
+        let few = bytes > most && bytes < 4 * most;
+        let halved = self.piece_bytes_max < self.fragment_bytes_max && few;
         if halved { (most / 2).max(1) } else { most }
     }
 }
@@ -110,7 +111,8 @@ impl Plan {
             None => plan.cost_ns_pipeline(bytes),
         };
         let eager_dearer = |bytes| plan.cost_ns_eager(bytes, 1) > announced(bytes);
-        let waited_dearer = |bytes| plan.cost_ns_eager(bytes, WAITED_ONE_IN) > announced(bytes);
+        let waited_dearer =
+            |bytes| plan.cost_ns_eager(bytes, WAITED_ONE_IN) > plan.cost_ns_written(bytes);
         let fetch_cheaper = |bytes| {
             plan.cost_ns(Protocol::Fetch, bytes)
                 .is_some_and(|fetch| fetch < plan.cost_ns_pipeline(bytes))
@@ -181,6 +183,19 @@ impl Plan {
             _ => time_ns(bytes, COPY_BYTES_PER_US) / 2,
         };
         u64::from(c.latency_ns) + time_ns(bytes, u64::from(c.fragment_bytes_per_us)) + copy
+    }
+
+    /// Of the way in which an announced message is carried whose sender has just written it.
+    fn cost_ns_written(&self, bytes: usize) -> u64 {
+        let c = &self.capabilities;
+        let Some(fetch) = self.cost_ns(Protocol::Fetch, bytes) else {
+            return self.cost_ns_pipeline(bytes);
+        };
+        let more = match c.get_written_bytes_per_us {
+            0 => return fetch.min(self.cost_ns_pipeline(bytes)),
+            rate => time_ns(bytes, u64::from(rate)),
+        };
+        fetch + more.saturating_sub(time_ns(bytes, u64::from(c.get_bytes_per_us)))
     }
 
     fn cost_ns_pipeline(&self, bytes: usize) -> u64 {
@@ -272,6 +287,7 @@ mod tests {
         fragment_bytes_per_us: 5_000,
         get_ns: 1_000,
         get_bytes_per_us: 10_000,
+        get_written_bytes_per_us: 0,
         share: Unit::PAGE,
     };
 
@@ -292,6 +308,7 @@ mod tests {
     fn pieces_are_halved_only_where_they_are_shorter_than_fragments() {
         let t = Plan::new(Capabilities { piece_bytes_max: 8 << 10, ..SHM }, credit::grant(4))
             .thresholds;
+        assert_eq!(t.piece_bytes(8 << 10), 8 << 10);
         assert_eq!(t.piece_bytes(16 << 10), 4 << 10);
         assert_eq!(t.piece_bytes(32 << 10), 8 << 10);
         let t = Plan::new(SHM, credit::grant(4)).thresholds;

@@ -79,6 +79,8 @@ const UNITS_MAX: u64 = FIELD >> 1;
 const OFFERED: u64 = 1 << (2 * FIELD_BITS - 1);
 /// A piece is at least so long: a system call costs as much as a copy of about this.
 const PIECE_UNITS_MIN: u64 = 16;
+/// A short piece (256 KiB), some 25 us.
+const PIECE_UNITS_LITTLE: u64 = 64;
 /// A piece is at most so long (1 MiB): the caller comes back to its other work after it.
 const PIECE_UNITS_MAX: u64 = 256;
 
@@ -184,6 +186,8 @@ pub enum Greed {
     Part,
     /// As much as a piece may be: there are other transfers for the other side.
     All,
+    /// A short piece: somebody may come who wants to do the rest.
+    Little,
 }
 
 /// Names one use of a cell: number and generation, as it travels in a header's `extra`.
@@ -306,6 +310,7 @@ fn piece_units(left: u64, end: End, greed: Greed) -> u64 {
     let part = match greed {
         Greed::Part => (left * eighths).div_ceil(8).max(PIECE_UNITS_MIN),
         Greed::All => left,
+        Greed::Little => left.min(PIECE_UNITS_LITTLE),
     };
     let part = part.min(PIECE_UNITS_MAX);
     if left < part + PIECE_UNITS_MIN / 2 { left } else { part }
@@ -446,7 +451,11 @@ mod tests {
                 let choice = turns[turn % turns.len()];
                 turn += 1;
                 let end = if choice % 2 == 0 { End::Front } else { End::Back };
-                let greed = if choice == 4 { Greed::All } else { Greed::Part };
+                let greed = match choice {
+                    4 => Greed::All,
+                    3 => Greed::Little,
+                    _ => Greed::Part,
+                };
                 prop_assert!(take(&cell.claim, 8, total, end, greed).is_none());
                 let Some(piece) = take(&cell.claim, 7, total, end, greed) else { break };
                 if choice == 3 && turn % 7 == 0 {

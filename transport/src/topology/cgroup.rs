@@ -28,6 +28,11 @@ pub fn ranks_per_core(ranks: u32, millicores: u64) -> u64 {
     (u64::from(ranks) * 1000).div_ceil(millicores.max(1)).max(1)
 }
 
+/// Whether so many busy ranks leave a whole processor of a quota.
+pub fn has_idle_core(ranks: u32, millicores: u64) -> bool {
+    (u64::from(ranks) + 1) * 1000 <= millicores
+}
+
 /// The processors that the control groups of this process allow, as the kernel lists them
 /// (`0-3,8`), and the directory that says so; `None` where none of them says anything.
 pub fn cpuset() -> Option<(String, PathBuf)> {

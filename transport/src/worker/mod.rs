@@ -146,6 +146,8 @@ pub(crate) struct Core {
     lent: Vec<RequestId>,
     /// Our cells for the former.
     cells: CellTable,
+    /// Progress is made by a thread beside the program's.
+    is_aside: bool,
     counters: Counters,
     /// What tools hear of, while one listens.
     notes: Option<Box<note::Notes>>,
@@ -215,6 +217,7 @@ impl Worker {
             offered: Vec::new(),
             lent: Vec::new(),
             cells: CellTable::new(),
+            is_aside: false,
             counters: Counters::default(),
             notes: None,
             grant,

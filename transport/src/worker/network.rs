@@ -3,6 +3,7 @@
 //! the progress thread leave them alone.
 
 use super::Worker;
+use crate::error::Result;
 use std::os::fd::BorrowedFd;
 
 impl Worker {
@@ -16,6 +17,33 @@ impl Worker {
     /// [`Worker::may_leave_networks`] said that they have nothing.
     pub fn network_descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.lanes.network_descriptors()
+    }
+
+    /// What becomes readable when a peer of this host rings, once [`Worker::may_leave_host`] said
+    /// that nothing of them is here.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    ///
+    /// # Panics
+    /// If this is a simulated worker.
+    pub fn door(&self) -> Result<BorrowedFd<'_>> {
+        self.sleepers.as_ref().expect("a simulated worker does not sleep").door()
+    }
+
+    /// Whether the peers of this host have sent nothing, and ring at the door when they do.
+    /// `is_alone`: no thread sleeps on an announcement, so rings of before mean nothing any more.
+    pub fn may_leave_host(&mut self, is_alone: bool) -> bool {
+        if is_alone && let Some(sleepers) = &self.sleepers {
+            sleepers.empty_door();
+        }
+        self.arm()
+    }
+
+    /// Whether a look of the thread beside the program's own: it copies short pieces, so that the
+    /// program never waits long for it.
+    pub fn stand_aside(&mut self, is_aside: bool) {
+        self.core.is_aside = is_aside;
     }
 
     /// The next progress leaves no network out.

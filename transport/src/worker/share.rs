@@ -156,7 +156,7 @@ impl Worker {
         let total = unit.count(wanted);
         // What the sender did not touch while we copied a piece it will hardly come for.
         let greedy = self.core.sharing.len() > 1 || share::is_lonely(&shared.claim);
-        let greed = if greedy { Greed::All } else { Greed::Part };
+        let greed = self.core.greed(greedy);
         let taken = share::take(&shared.claim, cell.generation, total, End::Front, greed);
         let Some(taken) = taken else { return Piece::None };
         let Range { start, end } = unit.bytes_of(&taken, wanted);
@@ -223,7 +223,7 @@ impl Worker {
             self.core.opened[at].stand = Stand::Open { cell, token, bytes, visits };
             return Piece::Soon;
         }
-        let greed = if many || !asked { Greed::All } else { Greed::Part };
+        let greed = self.core.greed(many || !asked);
         let taken = share::take(&shared.claim, cell.generation, total, End::Back, greed);
         let Some(taken) = taken else { return Piece::Over };
         let Range { start, end } = unit.bytes_of(&taken, bytes);
@@ -279,6 +279,15 @@ impl Worker {
 }
 
 impl Core {
+    /// How much to take at once. `alone`: the other side takes nothing of this transfer now.
+    fn greed(&self, alone: bool) -> Greed {
+        match (self.is_aside, alone) {
+            (true, _) => Greed::Little,
+            (false, true) => Greed::All,
+            (false, false) => Greed::Part,
+        }
+    }
+
     /// We copied the last piece.
     fn end_shared(&mut self, id: RequestId) {
         let slot = self.requests.at(id.index);

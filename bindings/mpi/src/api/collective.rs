@@ -16,6 +16,7 @@ use crate::entry::{Entry, on_comm};
 use crate::error::Result;
 use crate::object::comm::CommRef;
 use crate::object::request::{Finished, Request, Work};
+use crate::progress_thread;
 use crate::runtime::tools_listen;
 use crate::tool::event;
 use std::ffi::{c_int, c_void};
@@ -136,7 +137,10 @@ fn start(
     }
     Ok(match running.advance(entry) {
         Some(finished) => Request::ended(&running, finished),
-        None => Request::Work(Box::new(running)),
+        None => {
+            progress_thread::wanted(entry);
+            Request::Work(Box::new(running))
+        }
     })
 }
 

@@ -10,6 +10,7 @@ use crate::error::{Result, class, error};
 use crate::handle::REQUEST_DONE;
 use crate::object::comm::CommRef;
 use crate::object::request::{Finished, Request, Transfer, finished};
+use crate::progress_thread;
 use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{Pattern, Peer};
 use strait_transport::payload::Payload;
@@ -112,6 +113,7 @@ pub(crate) unsafe fn leave_receive(entry: &mut Entry, incoming: Incoming) -> Opt
         && is_long
     {
         entry.worker.offer(id);
+        progress_thread::wanted(entry);
     }
     id
 }
@@ -240,8 +242,12 @@ unsafe fn immediate_any<A: Abi>(
 ) -> c_int {
     on_comm::<A>(name, comm, |entry, comm| {
         let message = outgoing::<A>(entry, comm, buffer, to)?;
+        let is_long = message.2.bytes() >= OFFER_BYTES_MIN;
         // SAFETY: the buffer is the caller's promise until the request is complete.
         let sent = unsafe { post_send(entry, comm, message, mode)? };
+        if is_long {
+            progress_thread::wanted(entry);
+        }
         let code = send_request(entry, comm, sent);
         // SAFETY: `request` is writable, says the caller.
         unsafe { *request = handle::<A>(HandleKind::Request, code)? };

@@ -95,6 +95,7 @@ pub(crate) unsafe fn receive<A: Abi, const IS_LEFT: bool>(
     let id = unsafe { entry.worker.receive(from, pattern, payload) };
     if IS_LEFT && bytes >= OFFER_BYTES_MIN {
         entry.worker.offer(id);
+        crate::progress_thread::wanted(entry);
     }
     Some(id)
 }

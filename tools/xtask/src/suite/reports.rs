@@ -229,6 +229,12 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
             }
         }
         list.extend(signals::cases(suite, &python, *lanes));
+        let forks = [python.clone(), suite.places.root.join("bindings/tests/python/forks.py")];
+        let name = format!("Python: forks beside the progress thread {}", lanes.name());
+        list.push(Case::new(name, move || {
+            let outcome = suite.mpiexec(2, *lanes).args(&forks).limit(60).run()?;
+            if outcome.success() { Ok(()) } else { Err(outcome.describe()) }
+        }));
     }
     let mut tally = Tally::default();
     cases::run(&list, 2, &mut tally);

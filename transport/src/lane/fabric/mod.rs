@@ -280,6 +280,7 @@ impl<P: Port> Lane for FabricLane<P> {
             fragment_bytes_per_us: facts.speed.fragment_bytes_per_us,
             get_ns: facts.speed.get_ns,
             get_bytes_per_us: facts.speed.get_bytes_per_us,
+            get_written_bytes_per_us: 0,
             share: Unit::NONE,
         }
     }

@@ -27,7 +27,7 @@ pub const INLINE_BYTES: usize = 112;
 
 /// Bytes of a body that are fetched for writing ahead of time: as many lines as are in flight at
 /// once.
-const PREPARED_BYTES: usize = 1024;
+const PREPARED_BYTES: usize = 8192;
 
 #[repr(C, align(128))]
 struct Line<T>(T);

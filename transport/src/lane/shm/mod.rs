@@ -389,9 +389,11 @@ impl Lane for ShmLane {
             latency_ns: 250 + crate::wait::turn_ns(),
             fragment_bytes_per_us: 12_000,
             // What a read costs a window of many: the system call, its pages. That of a single
-            // message costs twice as much, and does not go this way below 20 KiB.
+            // message costs twice as much, and more where it was just written: a sender that waits
+            // sends up to 64 KiB and more by two copies (docs/performance.md).
             get_ns: 400,
             get_bytes_per_us: 16_000,
+            get_written_bytes_per_us: 8_000,
             share: Unit::PAGE,
         }
     }

@@ -28,8 +28,9 @@
 //!
 //! Not here: what a slot says (pair_slot.rs), who gets such a ring (pairs.rs), waking (bell.rs).
 
-use crate::memory::copy::prefetch_for_writing;
+use crate::memory::copy::{demote, prefetch_for_writing};
 use crate::sync::Word;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -39,8 +40,13 @@ pub const PUBLISHED: u64 = 1 << 31;
 const ALIGNMENT: u64 = 128;
 /// A cache line, for hints.
 const LINE_BYTES: u32 = 64;
-/// Of the place of the next body so much is fetched ahead: as many lines as a core can wait for.
-const FETCH_BYTES_MAX: u32 = 1024;
+/// Of the place of the next body so much is fetched ahead.
+const FETCH_BYTES_MAX: u32 = 8192;
+/// A body of at most so many bytes is demoted once it is published: its receiver reads it in a
+/// third of the time. That takes the sender some nanoseconds a line, so in a stream of messages,
+/// where the next one waits for it, only short bodies are.
+const DEMOTE_BYTES_MAX: u32 = 8192;
+const DEMOTE_STREAM_BYTES_MAX: u32 = 2048;
 
 /// Where a ring's words, slots and bytes are.
 ///
@@ -70,6 +76,11 @@ pub unsafe trait PairCells {
     unsafe fn read<R>(&self, index: u32, with: impl FnOnce(*const Self::Rest) -> R) -> R;
     /// Bytes of the run, a multiple of 128 and four times the longest body at least.
     fn run_bytes(&self) -> u32;
+    /// Of these the first so many are for short bodies ([`is_near`]); what is said of the run holds
+    /// for both parts.
+    fn near_bytes(&self) -> u32 {
+        0
+    }
     /// Where a byte of the run is, for hints to the processor only.
     fn run_hint(&self, _at: u32) -> *const u8 {
         std::ptr::null()
@@ -103,16 +114,62 @@ pub struct Producer<C> {
     tail: u64,
     /// What `head` was when it was last read; it only grows.
     head_seen: u64,
-    run: Run,
+    /// For short bodies, and for long ones.
+    runs: [Run; 2],
     last: Last,
+    /// A body was published, and nothing of the peer was found since.
+    streams: Cell<bool>,
 }
 
-/// The sender's account of the run: positions that never wrap.
+/// Whether a body lies in the near part of the run: one so short that the bodies of all slots find
+/// room there, half full. It stays in nearer caches than the whole run.
+fn is_near(near_bytes: u32, slots: u32, bytes: usize) -> bool {
+    near_bytes != 0 && bytes <= (near_bytes / (slots / 2).max(1)) as usize
+}
+
+/// The sender's account of a part of the run: positions that never wrap.
 struct Run {
+    /// Where the part begins, and its bytes.
+    base: u32,
+    size: u64,
     tail: u64,
     head: u64,
     /// For each body that may still be there: its ticket, and where the bytes behind it begin.
     bodies: VecDeque<(u64, u64)>,
+}
+
+impl Run {
+    fn new(base: u32, size: u32) -> Run {
+        Run { base, size: u64::from(size), tail: 0, head: 0, bodies: VecDeque::new() }
+    }
+
+    /// Where a body of `bytes` would begin, and the tail behind it, if there is room.
+    ///
+    /// A body is not cut in two: what does not fit before the end begins anew. Once everything was
+    /// received there is always room for a body of a quarter of the part: the receiver owes less
+    /// than half of it (invariant 3), less than a quarter is cut off.
+    #[inline]
+    fn room_for(&self, bytes: usize) -> Option<(u32, u64)> {
+        let at = self.tail % self.size;
+        let start = match at + bytes as u64 > self.size {
+            true => self.tail.wrapping_add(self.size - at),
+            false => self.tail,
+        };
+        let end = start.wrapping_add((bytes as u64).next_multiple_of(ALIGNMENT));
+        let fits = end.wrapping_sub(self.head) <= self.size;
+        fits.then_some((self.base + (start % self.size) as u32, end))
+    }
+
+    /// The receiver is done with all tickets before `head`.
+    fn release(&mut self, head: u64) {
+        while let Some((ticket, end)) = self.bodies.front().copied() {
+            if head.wrapping_sub(ticket) as i64 <= 0 {
+                break;
+            }
+            self.head = end;
+            self.bodies.pop_front();
+        }
+    }
 }
 
 /// What the last message took: the next one is likely to be like it.
@@ -122,39 +179,50 @@ enum Last {
     Line,
     /// A slot.
     Slot,
-    /// A slot, and so many bytes of the run.
-    Run(u32),
+    /// The first line of a slot, and bytes of the run.
+    Run,
 }
 
 impl<C: PairCells> Producer<C> {
     /// The sending end; one per ring, and the first in the ring's life.
     pub fn new(cells: C) -> Producer<C> {
-        let run = Run { tail: 0, head: 0, bodies: VecDeque::new() };
-        Producer { cells, tail: 0, head_seen: 0, run, last: Last::Line }
+        let (near, all) = (cells.near_bytes(), cells.run_bytes());
+        let runs = [Run::new(0, near), Run::new(near, all - near)];
+        Producer { cells, tail: 0, head_seen: 0, runs, last: Last::Line, streams: Cell::new(false) }
     }
 
     /// Asks the processor to fetch the next slot for writing: while the answer to a message is
-    /// being prepared, the receiver's copy of that line can already be taken away. If the last
-    /// message had a body in the run, the same goes for the place of the next one.
+    /// being prepared, the receiver's copy of that line, at which it looks again and again, can
+    /// already be taken away.
     #[inline(always)]
     pub fn fetch_next(&self) {
+        self.streams.set(false);
         let word: *const C::Word = self.cells.word(slot_index(&self.cells, self.tail));
         prefetch_for_writing(word.cast());
-        match self.last {
-            Last::Line => {}
+        if matches!(self.last, Last::Slot) {
             // The second line of the slot.
-            Last::Slot => prefetch_for_writing(word.wrapping_byte_add(LINE_BYTES as usize).cast()),
-            Last::Run(bytes) => self.fetch_next_body(bytes),
+            prefetch_for_writing(word.wrapping_byte_add(LINE_BYTES as usize).cast());
         }
     }
 
+    /// A body of so many bytes, at `at` of the run, was published. Its lines go to the cache that
+    /// both sides share, and those of the next body come here: nobody waits for either now.
     #[inline(never)]
-    fn fetch_next_body(&self, bytes: u32) {
-        let at = (self.run.tail % self.run_bytes()) as u32;
-        let end = at.saturating_add(bytes.min(FETCH_BYTES_MAX)).min(self.cells.run_bytes());
+    fn body_left(&self, at: u32, bytes: u32, is_whole: bool) {
+        let streams = self.streams.replace(true) || !is_whole;
+        if bytes <= if streams { DEMOTE_STREAM_BYTES_MAX } else { DEMOTE_BYTES_MAX } {
+            self.each_line(at, bytes, demote);
+        }
+        let part = self.part_of(bytes as usize);
+        if let Some((next, _)) = self.runs[part].room_for(bytes as usize) {
+            self.each_line(next, bytes.min(FETCH_BYTES_MAX), prefetch_for_writing);
+        }
+    }
+
+    fn each_line(&self, at: u32, bytes: u32, hint: impl Fn(*const u8)) {
         let mut line = at;
-        while line < end {
-            prefetch_for_writing(self.cells.run_hint(line));
+        while line < at + bytes {
+            hint(self.cells.run_hint(line));
             line += LINE_BYTES;
         }
     }
@@ -180,12 +248,8 @@ impl<C: PairCells> Producer<C> {
             return;
         }
         self.head_seen = head;
-        while let Some((ticket, end)) = self.run.bodies.front().copied() {
-            if head.wrapping_sub(ticket) as i64 <= 0 {
-                break;
-            }
-            self.run.head = end;
-            self.run.bodies.pop_front();
+        for run in &mut self.runs {
+            run.release(head);
         }
     }
 
@@ -209,45 +273,35 @@ impl<C: PairCells> Producer<C> {
         // SAFETY: `head` says that the slot is free: it is ours until the store below.
         unsafe { self.cells.write(index, fill) };
         // SYNC(pair.word): publishes slot and bytes to the acquiring look in `Consumer`.
-        self.cells.word(index).store(word | parity(&self.cells, self.tail), Release);
+        let place = self.cells.word(index);
+        place.store(word | parity(&self.cells, self.tail), Release);
+        let line: *const C::Word = place;
+        demote(line.cast());
+        if matches!(self.last, Last::Slot) {
+            demote(line.wrapping_byte_add(LINE_BYTES as usize).cast());
+        }
         self.tail = self.tail.wrapping_add(1);
     }
 
-    /// Where a body of `bytes` would begin in the run, if there is room for it and for its slot.
-    ///
-    /// Once everything was received there is always room for a body of a quarter of the run: the
-    /// receiver owes less than a quarter (invariant 3), less than a quarter was cut off at the
-    /// end of the run before it, less than a quarter may be cut off now.
+    /// Which part of the run a body belongs to.
     #[inline]
-    fn room_for(&mut self, bytes: usize) -> Option<u64> {
-        debug_assert!(bytes * 4 <= self.cells.run_bytes() as usize);
+    fn part_of(&self, bytes: usize) -> usize {
+        usize::from(!is_near(self.cells.near_bytes(), self.cells.slot_count(), bytes))
+    }
+
+    /// Where a body of `bytes` would begin in the run, and where its part would end then, if there
+    /// is room for it and for its slot.
+    #[inline]
+    fn room_for(&mut self, bytes: usize) -> Option<(u32, u64)> {
         if !self.has_slot() {
             return None;
         }
-        let start = self.run_start(bytes);
-        if self.run_end(start, bytes).wrapping_sub(self.run.head) <= self.run_bytes() {
-            return Some(start);
+        let part = self.part_of(bytes);
+        if let Some(room) = self.runs[part].room_for(bytes) {
+            return Some(room);
         }
         self.look_at_head();
-        let fits = self.run_end(start, bytes).wrapping_sub(self.run.head) <= self.run_bytes();
-        fits.then_some(start)
-    }
-
-    fn run_bytes(&self) -> u64 {
-        u64::from(self.cells.run_bytes())
-    }
-
-    /// A body is not cut in two: what does not fit before the end begins anew.
-    fn run_start(&self, bytes: usize) -> u64 {
-        let at = self.run.tail % self.run_bytes();
-        match at + bytes as u64 > self.run_bytes() {
-            true => self.run.tail.wrapping_add(self.run_bytes() - at),
-            false => self.run.tail,
-        }
-    }
-
-    fn run_end(&self, start: u64, bytes: usize) -> u64 {
-        start.wrapping_add((bytes as u64).next_multiple_of(ALIGNMENT))
+        self.runs[part].room_for(bytes)
     }
 
     /// Whether a message with a body of `bytes` in the run would find room now.
@@ -256,22 +310,25 @@ impl<C: PairCells> Producer<C> {
     }
 
     /// As [`Producer::push`], with a body in the run: `body` writes it, `fill` gets its place.
+    /// `is_whole`: it is no piece of a longer message.
     #[inline]
     pub fn push_with_body(
         &mut self,
         word: u64,
         bytes: usize,
+        is_whole: bool,
         body: impl FnOnce(*mut u8),
         fill: impl FnOnce(*mut C::Rest, u32),
     ) -> bool {
-        let Some(start) = self.room_for(bytes) else { return false };
-        let at = (start % self.run_bytes()) as u32;
+        let Some((at, end)) = self.room_for(bytes) else { return false };
         // SAFETY: `room_for` found these bytes free; they are ours until the slot is published.
         unsafe { self.cells.write_run(at, bytes as u32, body) };
-        self.run.tail = self.run_end(start, bytes);
-        self.last = Last::Run(bytes as u32);
-        self.run.bodies.push_back((self.tail, self.run.tail));
+        let part = self.part_of(bytes);
+        self.runs[part].tail = end;
+        self.runs[part].bodies.push_back((self.tail, end));
+        self.last = Last::Run;
         self.publish(word, |rest| fill(rest, at));
+        self.body_left(at, bytes as u32, is_whole);
         true
     }
 }

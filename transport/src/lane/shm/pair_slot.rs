@@ -20,7 +20,7 @@
 use super::cells::INLINE_BYTES;
 use super::pair::PairCells;
 use crate::envelope::Envelope;
-use crate::node::{Node, PAIR_RUN_BYTES, PAIR_SLOT_COUNT, SLOT_BYTES};
+use crate::node::{Node, PAIR_NEAR_BYTES, PAIR_RUN_BYTES, PAIR_SLOT_COUNT, SLOT_BYTES};
 use crate::wire::header::{Header, MessageKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -263,6 +263,11 @@ unsafe impl PairCells for MappedPair {
     #[inline]
     fn run_bytes(&self) -> u32 {
         PAIR_RUN_BYTES as u32
+    }
+
+    #[inline]
+    fn near_bytes(&self) -> u32 {
+        PAIR_NEAR_BYTES as u32
     }
 
     #[inline]

@@ -219,6 +219,7 @@ pub(super) fn push_filled(
     ring.push_with_body(
         word,
         bytes,
+        header.kind == MessageKind::Eager as u8,
         // SAFETY: `push_with_body` lends these bytes of the run; any bytes are valid.
         |run| fill(unsafe { std::slice::from_raw_parts_mut(run, bytes) }),
         // SAFETY: it lends a slot's rest, in which four bytes fit behind the header.

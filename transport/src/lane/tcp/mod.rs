@@ -395,6 +395,7 @@ impl Lane for TcpLane {
             fragment_bytes_per_us: 6_000,
             get_ns: 0,
             get_bytes_per_us: 0,
+            get_written_bytes_per_us: 0,
             share: Unit::NONE,
         }
     }
