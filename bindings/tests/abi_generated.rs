@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use strait_abi_table::{generate_coverage, generate_header, implemented};
+use strait_abi_table::{generate_coverage, generate_extensions, generate_header, implemented};
 
 const BINDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -22,6 +22,7 @@ fn compare(file: &str, generated: &str) {
 #[test]
 fn header_is_fresh() {
     compare("include/mpi.h", &generate_header());
+    compare("include/mpi-ext.h", &generate_extensions());
 }
 
 #[test]

@@ -99,6 +99,17 @@ pub const KNOBS: &[Knob] = &[
                for a site's own build. hwloc 2 only. Ranks never open it.",
     },
     Knob {
+        name: "KEEP_GOING",
+        value: Value::Switch,
+        default: "off",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "Whether the other ranks go on when one is lost: `mpiexec --keep-going` sets it for \
+               all ranks, and does its part; under another launcher set it together with that \
+               launcher's own option (docs/fault-tolerance.md).",
+    },
+    Knob {
         name: "LANES",
         value: Value::List,
         default: "shm,ucx,ofi,tcp",

@@ -32,6 +32,9 @@ pub enum Kind {
     /// A peer died or its connection broke.
     #[error("peer {peer}{IS_LOST}{reason}")]
     PeerLost { peer: Peer, reason: String },
+    /// Somebody revoked the context of the message.
+    #[error("communication in this context was revoked")]
+    Revoked,
     /// A system call failed.
     #[error("{what}: {source_text} (errno {errno})")]
     System { what: String, errno: i32, source_text: String },

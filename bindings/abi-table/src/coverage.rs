@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::prototype::{Function, extra_functions, standard_functions};
+use crate::prototype::{Function, extension_functions, extra_functions, standard_functions};
 
 /// The page as markdown.
 pub fn generate_coverage(implemented: &BTreeSet<String>) -> String {
@@ -17,12 +17,15 @@ pub fn generate_coverage(implemented: &BTreeSet<String>) -> String {
          are one text, so they come together.\n\n",
     );
     let standard = chapters(standard_functions());
+    let extensions = chapters(extension_functions());
     let extra = chapters(extra_functions());
     text.push_str("## Functions of the standard ABI (in both libraries)\n\n");
     summary(&mut text, &standard, implemented);
+    text.push_str("\n## Extensions (in both libraries, docs/fault-tolerance.md)\n\n");
+    summary(&mut text, &extensions, implemented);
     text.push_str("\n## Further functions of `libmpi.so.12`\n\n");
     summary(&mut text, &extra, implemented);
-    for (chapter, functions) in standard.iter().chain(&extra) {
+    for (chapter, functions) in standard.iter().chain(&extensions).chain(&extra) {
         let _ = write!(text, "\n## {chapter}\n\n");
         let (done, open): (Vec<&Function>, Vec<&Function>) =
             functions.iter().partition(|f| implemented.contains(&f.body));

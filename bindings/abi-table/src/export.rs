@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::prototype::{Function, Parameter, Type, extra_functions, standard_functions};
+use crate::prototype::{
+    Function, Parameter, Type, extension_functions, extra_functions, standard_functions,
+};
 use crate::signature::{HANDLES, name, plain};
 
 /// The two C ABIs.
@@ -21,6 +23,7 @@ impl Face {
     /// The functions that the library exports (without their PMPI_ names).
     pub fn functions(self) -> Vec<Function> {
         let mut functions = standard_functions();
+        functions.extend(extension_functions());
         if self == Face::Mpich {
             functions.extend(extra_functions());
         }

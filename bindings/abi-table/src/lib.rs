@@ -18,6 +18,6 @@ pub mod signature;
 pub use self::constant::{Constant, Value, constants};
 pub use self::coverage::generate_coverage;
 pub use self::export::{Face, generate_exports};
-pub use self::header::generate_header;
+pub use self::header::{generate_extensions, generate_header};
 pub use self::implemented::implemented;
-pub use self::prototype::{Function, extra_functions, standard_functions};
+pub use self::prototype::{Function, extension_functions, extra_functions, standard_functions};

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Writes what is generated and committed: `bindings/include/mpi.h` and `docs/mpi-coverage.md`.
+//! Writes what is generated and committed: `bindings/include/mpi.h`, `mpi-ext.h` beside it, and
+//! `docs/mpi-coverage.md`.
 //! With `signature NAME...` it prints the heads that generic bodies must have instead.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use strait_abi_table::export::Face;
-use strait_abi_table::{generate_coverage, generate_header, implemented, signature};
+use strait_abi_table::{
+    generate_coverage, generate_extensions, generate_header, implemented, signature,
+};
 
 fn main() -> io::Result<()> {
     let mut words = env::args().skip(1);
@@ -28,6 +31,7 @@ fn write_all() -> io::Result<()> {
     fs::create_dir_all(bindings.join("include"))?;
     fs::create_dir_all(bindings.join("../docs"))?;
     fs::write(bindings.join("include/mpi.h"), generate_header())?;
+    fs::write(bindings.join("include/mpi-ext.h"), generate_extensions())?;
     fs::write(bindings.join("../docs/mpi-coverage.md"), generate_coverage(&done))
 }
 

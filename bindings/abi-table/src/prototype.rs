@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 const STANDARD: &str = include_str!("../data/functions.txt");
 const EXTRA: &str = include_str!("../data/mpich-extra.txt");
+const EXTENSIONS: &str = include_str!("../data/fault.txt");
 
 /// A C type, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,11 @@ pub struct Function {
 /// The functions of the standard ABI.
 pub fn standard_functions() -> Vec<Function> {
     with_twins(parse(STANDARD))
+}
+
+/// Extensions that both faces export beyond them.
+pub fn extension_functions() -> Vec<Function> {
+    with_twins(parse(EXTENSIONS))
 }
 
 /// What the MPICH face exports beyond them.

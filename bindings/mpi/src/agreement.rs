@@ -73,8 +73,13 @@ impl Circle {
         Circle { members: vec![me, other], me: 0, context, tag, pair: Some([mine, theirs]) }
     }
 
-    /// Starts to send bytes to a member. The bytes live until [`Circle::finish`].
+    /// Starts to send bytes to a member; nothing is sent on a revoked communicator, and
+    /// [`Circle::finish`] says so. The bytes live until [`Circle::finish`].
     pub fn post_send(&self, entry: &mut Entry, to: usize, bytes: &[u8]) -> Option<RequestId> {
+        if entry.is_revoked(self.context) {
+            // Another member may wait in an earlier call: this must not be its answer.
+            return None;
+        }
         let source = self.source(self.me);
         let envelope = Envelope { context: self.context, source, tag: self.tag };
         let payload = Payload::Contiguous { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };
@@ -103,6 +108,11 @@ impl Circle {
     /// Waits for requests of this exchange; the first error wins.
     pub fn finish(&self, entry: &mut Entry, requests: &[RequestId]) -> Result {
         let mut result = Ok(());
+        if entry.is_revoked(self.context) {
+            // Since these were posted nobody has come by who would end them.
+            entry.end_revoked(self.context);
+            result = error(class::REVOKED, "the communicator was revoked");
+        }
         for &id in requests {
             entry.wait_until(|rt| rt.worker.is_complete(id));
             let completion = entry.worker.take(id).expect("a complete request");

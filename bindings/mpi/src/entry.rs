@@ -25,7 +25,7 @@ mod ending;
 mod object;
 pub use self::calls::BLOCKING_CALLS;
 use self::calls::call_id;
-pub use self::ending::{die, die_outside, fatal_text, not_running, outside_text, remember};
+pub use self::ending::{abort, die, die_outside, fatal_text, not_running, outside_text, remember};
 pub use self::object::{on_default_file, on_file, on_win};
 
 /// Pauses before a waiting call is published: a message that is on its way costs nothing.
@@ -166,7 +166,7 @@ impl Entry {
 
     #[inline]
     fn progress_with(&mut self, may_run_user_code: bool) -> usize {
-        let mut done = self.worker.progress();
+        let mut done = self.worker.progress() + self.serve_faults();
         if !self.active.is_empty() {
             done += self.advance_active(may_run_user_code);
         }
@@ -235,11 +235,17 @@ impl Entry {
         };
         let may_advance = may_run_user_code || !work.runs_user_code();
         let ended = if may_advance { work.advance(self) } else { None };
+        if ended.is_none()
+            && let Some(comm) = work.comm().filter(|comm| comm.is_revoked())
+        {
+            // It may have posted more since the communicator was revoked.
+            self.end_revoked(comm.context);
+        }
         // The work may have released the lock: look the place up again. If the user freed the
         // request meanwhile, the place is gone and the work goes with it once it has ended.
         let place = slot(self)?;
         let (request, done) = match ended {
-            Some(finished) => (Request::Done(finished), true),
+            Some(finished) => (Request::ended(&*work, finished), true),
             None => (Request::Work(work), false),
         };
         // SAFETY: just looked up, and nothing ran in between.
@@ -534,8 +540,11 @@ pub fn raise<A: Abi>(entry: &mut Entry, comm: Option<&CommRef>, error: Box<MpiEr
 /// know of a rank that lost another one.
 #[cold]
 pub fn note_error(entry: &Entry, error: &MpiError) {
-    if error.code == class::PROC_ABORTED {
+    if matches!(error.code, class::PROC_ABORTED | class::PROC_FAILED) {
         ending::yield_to_abort(entry);
+    }
+    // Where ranks go on, a rank that lost a peer is no victim.
+    if error.code == class::PROC_ABORTED {
         entry.job.node.record(entry.job.local_rank).note_loss_in(call_id(entry.name));
     }
     crate::error::remember(error);

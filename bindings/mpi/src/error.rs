@@ -69,6 +69,10 @@ pub mod class {
     pub const SESSION: i32 = 60;
     pub const ERRHANDLER: i32 = 61;
     pub const ABI: i32 = 62;
+    // Of fault tolerance: what MPICH's mpi.h says, which the standard ABI has left free.
+    pub const PROC_FAILED: i32 = 101;
+    pub const PROC_FAILED_PENDING: i32 = 102;
+    pub const REVOKED: i32 = 103;
     pub const LASTCODE: i32 = 16383;
 }
 
@@ -133,6 +137,11 @@ const ADVICE: &[(i32, &str)] = &[
     (class::FILE, "pass a file that MPI_File_open opened and that is not closed"),
     (class::INFO, "pass MPI_INFO_NULL, or an info object that was created and not freed"),
     (class::KEYVAL, "pass a key of the matching MPI_*_create_keyval that was not freed"),
+    (
+        class::REVOKED,
+        "agree with the others on what to do; MPIX_Comm_shrink makes a communicator of those who \
+         are left",
+    ),
     (class::ERRHANDLER, "pass MPI_ERRORS_RETURN, or a handler made for this kind of object"),
 ];
 
@@ -167,7 +176,10 @@ impl From<transport::Error> for Box<MpiError> {
     #[cold]
     fn from(error: transport::Error) -> Box<MpiError> {
         let code = match &*error.0 {
-            transport::Kind::PeerLost { .. } => class::PROC_ABORTED,
+            transport::Kind::Revoked => {
+                return make(class::REVOKED, "the communicator was revoked");
+            }
+            transport::Kind::PeerLost { .. } => crate::fault::class_of_loss(),
             transport::Kind::Bootstrap(_) | transport::Kind::Config(_) => class::OTHER,
             _ => class::INTERN,
         };

@@ -14,6 +14,7 @@ pub mod collective;
 pub mod datatype;
 pub mod entry;
 pub mod error;
+pub mod fault;
 pub mod handle;
 pub mod leaks;
 pub mod lock;

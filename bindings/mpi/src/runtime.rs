@@ -164,7 +164,8 @@ pub struct Runtime {
     pub ports: HashMap<String, Port>,
     /// The communicator with the processes that spawned this one's job.
     pub parent: Option<Code>,
-    lost: std::collections::HashSet<Peer>,
+    /// What is known of failures.
+    pub faults: crate::fault::Faults,
     next_context: u32,
 }
 
@@ -223,7 +224,7 @@ impl Runtime {
             universe: Default::default(),
             ports: HashMap::new(),
             parent: None,
-            lost: Default::default(),
+            faults: Default::default(),
             next_context: 0,
         }
     }
@@ -235,16 +236,13 @@ impl Runtime {
 
     /// A process of this job that is known to be dead, if there is one: that mpiexec sees, too.
     pub fn any_lost(&mut self) -> Option<Peer> {
-        self.is_lost(None);
-        self.lost.iter().find(|peer| peer.0 < self.job.size).copied()
+        let size = self.job.size;
+        self.lost().iter().find(|peer| peer.0 < size).copied()
     }
 
     /// Whether a peer is known to be dead.
     pub fn is_lost(&mut self, peer: Option<Peer>) -> bool {
-        for (peer, _) in self.worker.lost() {
-            self.lost.insert(peer);
-        }
-        peer.is_some_and(|peer| self.lost.contains(&peer))
+        peer.is_some_and(|peer| self.lost().contains(&peer))
     }
 
     /// A communicator by code.
@@ -292,6 +290,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
         eprintln!("strait: note: {reason}; this process runs as a job of one");
     }
     crate::leaks::is_asked()?;
+    crate::fault::keep_going(strait_transport::config::switch("KEEP_GOING")?.unwrap_or(false));
     let wants_thread = strait_transport::config::switch("PROGRESS")?;
     if let Some(file) = strait_transport::config::text("TUNING")? {
         strait_collectives::select::load(file.as_ref()).map_err(|refused| {
@@ -304,7 +303,10 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     let provided = required.clamp(0, THREAD_MULTIPLE);
     install_panic_hook(&job);
     let record_rank = job.local_rank;
-    let runtime = Runtime::new(job, worker, provided);
+    let mut runtime = Runtime::new(job, worker, provided);
+    for comm in [runtime.world.clone(), runtime.comm_self.clone()] {
+        runtime.register_comm(&comm);
+    }
     runtime.job.node.record(record_rank).set_state(RankState::Running);
     // SAFETY: STATE is not RUNNING yet, so no call enters; MPI_Init itself may be called by only
     // one thread.

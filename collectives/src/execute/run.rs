@@ -177,6 +177,12 @@ impl Execution {
         self.in_flight.is_empty()
     }
 
+    /// After a failure: takes what has ended; whether nothing is in flight any more.
+    pub fn settle(&mut self, worker: &mut Worker) -> bool {
+        self.collect(worker);
+        self.is_idle()
+    }
+
     /// The binding, for who wants to look at the results.
     pub fn binding(&self) -> &dyn Binding {
         self.binding.as_deref().expect("it is there until drop")

@@ -26,6 +26,7 @@ const OUTER_JOB: &[&str] = &[
     contract::ENV_PROGRAM,
     contract::ENV_NAMES,
     contract::ENV_PARENT,
+    contract::ENV_KEEP_GOING,
     "PMI_FD",
     "PMI_PORT",
     "PMI_ID",

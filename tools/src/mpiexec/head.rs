@@ -298,6 +298,8 @@ impl Head<'_> {
         }
         let ours = self.ending.as_ref().map(|(cause, _)| cause);
         merged.cause = match ours {
+            // Ranks go on without a host, and tell of it in the end.
+            None if self.host_loss.is_some() => self.host_loss.clone().map(Cause::HostLost),
             None => merged.cause.filter(is_own),
             // The ranks that it took along heard of each other before we heard of the host.
             Some(Cause::Failed(_)) if merged.weight == COLLATERAL && self.host_loss.is_some() => {
@@ -426,6 +428,9 @@ impl Head<'_> {
             Event::Wants(ranks) => self.wants(index, &ranks),
             Event::Address { rank, bytes } => self.answer(rank, bytes),
             Event::Ending(summary) => self.end_for(index, *summary),
+            Event::Gone { ranks, are_lost } => {
+                self.command_all(&Command::Gone { ranks, are_lost });
+            }
             Event::Values(values) => self.fence.keep(values),
             Event::Fence => self.come_to_fence(),
             Event::StdinTaken => self.stdin_taken(index),
@@ -437,7 +442,8 @@ impl Head<'_> {
                 }
                 self.stdin_left(index);
                 let is_own = |cause: &Cause| !matches!(cause, Cause::Elsewhere(_));
-                if summary.first.is_some() || summary.cause.as_ref().is_some_and(is_own) {
+                let has_failed = summary.first.is_some() && !self.request.options.keep_going;
+                if has_failed || summary.cause.as_ref().is_some_and(is_own) {
                     self.end_for(index, (*summary).clone());
                 }
                 self.agents[index].summary = Some(*summary);
@@ -477,11 +483,14 @@ impl Head<'_> {
         let Some(first) = open.first().copied() else { return };
         let was_running = self.agents[first].state == State::Running;
         let text = self.loss_in_words(&loss, &open, was_running);
-        for index in open {
-            self.set_state(index, State::Lost);
-            self.stdin_left(index);
+        for index in &open {
+            self.set_state(*index, State::Lost);
+            self.stdin_left(*index);
         }
         self.host_loss.get_or_insert_with(|| text.clone());
+        if self.request.options.keep_going && was_running && self.ending.is_none() {
+            return self.go_on_without(&open);
+        }
         self.end(Cause::HostLost(text));
     }
 

@@ -8,6 +8,7 @@
 //!    waited for; when a job is ended early, what is left of them is killed.
 //! 4. The first cause of an ending stays.
 
+mod keeping;
 mod linked;
 mod looks;
 mod services;
@@ -384,9 +385,7 @@ impl<'a> Job<'a> {
         self.ranks[rank as usize].exit = Some(exit);
         self.alive -= 1;
         let is_running = self.node.record(rank).state() == RankState::Running;
-        if is_running {
-            self.node.announce_loss(rank);
-        }
+        self.announce_end(rank, is_running);
         match exit {
             Exit::Code(0)
                 if (is_running || self.pmi.is_unfinished(rank)) && self.plan.job_size > 1 =>
@@ -406,6 +405,9 @@ impl<'a> Job<'a> {
         let aborter = self.aborter().map(|(aborter, _)| aborter);
         candidates.retain(|(rank, _)| !ended.contains(rank) || aborter == Some(*rank));
         self.failed += candidates.len();
+        if self.plan.request.options.keep_going && self.alive > 0 {
+            self.say_who_failed(&candidates);
+        }
         let best =
             candidates.into_iter().min_by_key(|(rank, why)| (self.weight(*rank, *why), *rank));
         let Some((rank, why)) = best else { return };
@@ -422,22 +424,27 @@ impl<'a> Job<'a> {
         if let Some(Ending { cause: cause @ Cause::Failed(_), .. }) = &mut self.ending {
             *cause = aborted.map_or(Cause::Failed(rank), |(rank, code)| Cause::Abort(rank, code));
         }
+        self.first = Some(self.failure(rank, why));
+        self.check_abort();
+        if self.is_busy() && !self.plan.request.options.keep_going {
+            self.end(Cause::Failed(rank));
+        }
+    }
+
+    /// What there is to say of a failure.
+    fn failure(&self, rank: u32, why: Failed) -> FirstFailure {
         let record = self.node.record(rank);
         let sample = record.call();
         let call = matches!(why, Failed::Exit(Exit::Signal(_)))
             .then(|| self.node.call_name(sample.call))
             .flatten();
-        self.first = Some(FirstFailure {
+        FirstFailure {
             rank,
             pid: self.ranks[rank as usize].pid,
             why,
             after: self.begun.elapsed(),
             text: record.report(),
             call,
-        });
-        self.check_abort();
-        if self.is_busy() {
-            self.end(Cause::Failed(rank));
         }
     }
 

@@ -29,6 +29,7 @@ pub enum Id {
     Timeout,
     Grace,
     HangReport,
+    KeepGoing,
     BindTo,
     ReportBindings,
     DryRun,
@@ -210,6 +211,14 @@ pub const ROWS: &[Row] = &[
         "Report once who waits in what when no rank moved for TIME; the job goes on.",
     ),
     row(
+        Id::KeepGoing,
+        &["keep-going", "disable-auto-cleanup"],
+        &[],
+        Ending,
+        "A rank that fails does not end the job: the others go on, and may shrink their \
+         communicators (MPIX_Comm_shrink). The exit code still tells of the failure.",
+    ),
+    row(
         Id::BindTo,
         &["bind-to"],
         &["WHAT"],
@@ -264,7 +273,6 @@ pub const ROWS: &[Row] = &[
             "allow-run-as-root",
             "use-hwthread-cpus",
             "overcommit",
-            "disable-auto-cleanup",
             "nolocal",
             "report-state-on-timeout",
         ],
@@ -356,13 +364,7 @@ pub const ROWS: &[Row] = &[
         NotYet,
         "Planned.",
     ),
-    row(
-        Id::NotYet,
-        &["keep-going", "no-oversubscribe", "pty", "get-stack-traces"],
-        &[],
-        NotYet,
-        "Planned.",
-    ),
+    row(Id::NotYet, &["no-oversubscribe", "pty", "get-stack-traces"], &[], NotYet, "Planned."),
 ];
 
 /// The row of a name without dashes.

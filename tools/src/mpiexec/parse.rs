@@ -14,6 +14,7 @@ use super::request::{BindTo, Command, EnvRules, Inherit, Options, Program, Reque
 use super::values;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use strait_transport::bootstrap::contract::ENV_KEEP_GOING;
 use strait_transport::lane::tcp::interface::ENV_INTERFACE;
 use strait_transport::lane::tcp::ports::Ports;
 
@@ -199,6 +200,10 @@ impl Reader {
             Id::Timeout => options.timeout = Some(values::duration(spelled, value)?),
             Id::Grace => options.grace = values::duration(spelled, value)?,
             Id::HangReport => options.hang_report = Some(values::duration(spelled, value)?),
+            Id::KeepGoing => {
+                options.keep_going = true;
+                options.env.set.push((ENV_KEEP_GOING.into(), Some("on".into())));
+            }
             Id::BindTo => bind_to(spelled, value, options)?,
             Id::ReportBindings => options.report_bindings = true,
             Id::DryRun => options.dry_run = true,

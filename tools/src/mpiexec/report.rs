@@ -121,6 +121,21 @@ impl Summary {
     }
 }
 
+/// What is said of a rank that fails while the others go on.
+pub fn goes_on(host: &str, failure: &FirstFailure) -> String {
+    let mut lines = vec![format!(
+        "note: rank {} on host {host} (pid {}) {}; the others go on",
+        failure.rank,
+        failure.pid,
+        match failure.why {
+            Failed::Exit(Exit::Code(code)) => format!("failed with exit code {code}"),
+            why => why.in_words(),
+        },
+    )];
+    indented(failure.text.as_deref(), &mut lines);
+    lines.join("\n")
+}
+
 /// The whole report on a job of so many ranks; empty when there is nothing to say.
 pub fn text(summary: &Summary, size: u32) -> String {
     let mut lines = Vec::new();

@@ -88,6 +88,8 @@ pub struct Options {
     pub grace: Duration,
     /// When to report ranks that do not move.
     pub hang_report: Option<Duration>,
+    /// The others go on when a rank fails.
+    pub keep_going: bool,
     /// Processors.
     pub bind_to: BindTo,
     /// How ranks are dealt to the units of a host.
@@ -134,6 +136,7 @@ impl Default for Options {
             timeout: None,
             grace: GRACE_DEFAULT,
             hang_report: None,
+            keep_going: false,
             bind_to: BindTo::Default,
             map: Mapping::default(),
             report_bindings: false,

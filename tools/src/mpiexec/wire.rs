@@ -76,6 +76,8 @@ pub enum Command {
     Ask(Vec<u32>),
     /// Here a process of another host listens.
     Address { rank: u32, bytes: Vec<u8> },
+    /// These processes are gone: they died, or ended after MPI_Finalize.
+    Gone { ranks: Vec<u32>, are_lost: bool },
     /// Values that ranks with another MPI library put (pmi/), of any host.
     Values(Vec<(String, String)>),
     /// All ranks of all hosts came to a fence, and all their values were sent.
@@ -97,6 +99,8 @@ pub enum Event {
     Wants(Vec<u32>),
     /// Here a process of ours listens.
     Address { rank: u32, bytes: Vec<u8> },
+    /// These processes of ours are gone, and the others go on.
+    Gone { ranks: Vec<u32>, are_lost: bool },
     /// Values that ranks of ours put, who bring another MPI library.
     Values(Vec<(String, String)>),
     /// They wait at a fence, and their values were sent.

@@ -23,7 +23,7 @@ fn wrong_command_lines_start_nothing() {
         (&["-s", "7", "-n", "2", "echo"], "-stdin names rank 7"),
         (&["-prepend-pattern", "%q", "echo"], "does not know '%q'"),
         (&["-n", "2", "-n", "3", "echo"], "given twice"),
-        (&["--keep-going", "echo"], "--keep-going: not yet"),
+        (&["--pty", "echo"], "--pty: not yet"),
     ];
     for (args, text) in table {
         let ran = run(args);

@@ -73,8 +73,10 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
         tree.link(BENCHES, &format!("bin/{name}"))?;
     }
     tree.link("mpiexec", "bin/mpirun")?;
-    let header = places.root.join("bindings/include/mpi.h");
-    tree.copy(&header, "include/mpi.h", 0o644)?;
+    for name in ["mpi.h", "mpi-ext.h"] {
+        let header = places.root.join("bindings/include").join(name);
+        tree.copy(&header, &format!("include/{name}"), 0o644)?;
+    }
     tree.link("mpicc", "bin/mpicxx")?;
     for name in ["strait", "mpi_abi"] {
         let text =

@@ -19,6 +19,8 @@ pub const ENV_RANK: &str = "STRAIT_RANK";
 pub const ENV_SIZE: &str = "STRAIT_SIZE";
 /// Number of the program that this process runs, of those of one command line.
 pub const ENV_PROGRAM: &str = "STRAIT_APPNUM";
+/// "on": ranks go on when one has failed. A knob of its own (config.rs) under other launchers.
+pub const ENV_KEEP_GOING: &str = "STRAIT_KEEP_GOING";
 /// Number of the inherited descriptor of the node memory; may be gone (sudo, subprocess, srun).
 pub const ENV_NODE_FD: &str = "STRAIT_NODE_FD";
 

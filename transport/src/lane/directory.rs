@@ -94,7 +94,10 @@ impl Directory for NodeDirectory {
 
     fn is_lost(&self, peer: Peer) -> bool {
         let local = peer.0.wrapping_sub(self.first_local_rank);
-        local < self.local_size && self.node.record(local).is_lost()
+        match local < self.local_size {
+            true => self.node.record(local).is_lost(),
+            false => self.node.is_far_lost(peer.0),
+        }
     }
 }
 

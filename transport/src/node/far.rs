@@ -11,6 +11,11 @@ use super::{FAR_ADDRESS_BYTES_MAX, Node, load_bytes, store_bytes};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+/// The bitmaps: whose address is wanted, who is lost, who has ended in order.
+const WANTED: usize = 0;
+const LOST: usize = 1;
+const ENDED: usize = 2;
+
 impl Node {
     /// Whether the job spans several hosts.
     pub fn has_far_ranks(&self) -> bool {
@@ -78,14 +83,48 @@ impl Node {
         self.plan.key = key;
     }
 
+    /// A process of another host is gone (launcher): it died, or it ended after MPI_Finalize. The
+    /// processes of this host hear of it at their next look, and sleepers are woken for it.
+    ///
+    /// # Panics
+    /// If the job has no such rank, or runs on one host.
+    pub fn announce_far_end(&self, rank: u32, is_lost: bool) {
+        let bits = self.bits(if is_lost { LOST } else { ENDED });
+        // SYNC(node.far-end): releases nothing but the bit; pairs with `is_far_lost`.
+        bits[rank as usize / 64].fetch_or(1 << (rank % 64), AcqRel);
+        self.tell_of_ends();
+    }
+
+    /// Whether the launcher announced that a process of another host died.
+    pub fn is_far_lost(&self, rank: u32) -> bool {
+        self.has_bit(LOST, rank)
+    }
+
+    /// Whether the launcher announced that a process of another host ended in order.
+    pub fn has_far_ended(&self, rank: u32) -> bool {
+        self.has_bit(ENDED, rank)
+    }
+
+    fn has_bit(&self, which: usize, rank: u32) -> bool {
+        let word = self.bits(which).get(rank as usize / 64);
+        // SYNC(node.far-end): pairs with `announce_far_end`.
+        word.is_some_and(|word| word.load(Acquire) & 1 << (rank % 64) != 0)
+    }
+
     fn wanted(&self) -> &[AtomicU64] {
+        self.bits(WANTED)
+    }
+
+    fn bits(&self, which: usize) -> &[AtomicU64] {
         if !self.has_far_ranks() {
             return &[];
         }
-        let base = self.at::<AtomicU64>(self.layout.wanted_offset());
-        // SAFETY: the layout places so many words here, on a page border inside the mapping;
-        // atomics accept any bytes, and the mapping lives as long as self.
-        unsafe { std::slice::from_raw_parts(base, self.layout.wanted_words()) }
+        let words = self.layout.wanted_words();
+        let offset = self.layout.wanted_offset() + which * words * size_of::<u64>();
+        let base = self.at::<AtomicU64>(offset);
+        // SAFETY: the layout places three times so many words here, from a page border on, inside
+        // the mapping; atomics accept any bytes, and the mapping lives as long as self.
+        unsafe { std::slice::from_raw_parts(base, words) }
     }
 
     fn far(&self, rank: u32) -> &FarAddress {
@@ -117,6 +156,12 @@ mod tests {
         node.set_far_address(199, &[8; 24]);
         assert_eq!(other.far_address(199), Some(vec![7; 24]));
         assert_eq!(other.far_address(198), None);
+        assert!(!other.is_far_lost(130) && other.losses() == 0);
+        node.announce_far_end(130, true);
+        node.announce_far_end(131, false);
+        assert!(other.is_far_lost(130) && !other.is_far_lost(131) && other.losses() == 2);
+        assert!(other.has_far_ended(131) && !other.has_far_ended(130));
+        assert!(node.take_wanted().is_empty(), "the maps are different ones");
     }
 
     #[test]

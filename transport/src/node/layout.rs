@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// "STRAITND", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STRAITND");
 /// Version of the layout.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 /// Bytes of a build name in the header.
 pub(crate) const BUILD_BYTES: usize = 64;
 /// Version and hash of this crate's sources.
@@ -263,7 +263,8 @@ impl NodeLayout {
         self.far_offset(self.far_count).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Words of the bitmap of ranks whose address is wanted.
+    /// Words of a bitmap of all ranks; there are three of them: those whose address is wanted, those
+    /// of other hosts that are lost, those of other hosts that have ended.
     pub(crate) fn wanted_words(&self) -> usize {
         (self.far_count as usize).div_ceil(64)
     }
@@ -278,7 +279,8 @@ impl NodeLayout {
     }
 
     pub(crate) fn far_offset(&self, rank: u32) -> usize {
-        let table = (self.wanted_words() * size_of::<u64>()).next_multiple_of(PAGE_BYTES);
+        let table = 3 * self.wanted_words() * size_of::<u64>();
+        let table = table.next_multiple_of(PAGE_BYTES);
         self.wanted_offset() + table + rank as usize * size_of::<FarAddress>()
     }
 

@@ -253,7 +253,12 @@ impl Node {
     pub fn announce_loss(&self, local_rank: u32) {
         // SYNC(node.lost): releases the mark to `Record::is_lost` of whoever saw the count.
         self.record(local_rank).page.lost.0.store(1, Release);
-        // SYNC(node.losses): releases the mark above to whoever acquires the count.
+        self.tell_of_ends();
+    }
+
+    /// Processes have ended, in order or not: the others look again, and sleepers are woken for it.
+    pub fn tell_of_ends(&self) {
+        // SYNC(node.losses): releases the marks of who is gone to whoever acquires the count.
         self.header().losses.0.fetch_add(1, Release);
         // SYNC(bell.sleep): the count before the looks at the bells; pairs with `bell::announce`.
         crate::sync::full_fence();
@@ -262,7 +267,7 @@ impl Node {
         }
     }
 
-    /// How many losses were announced: one load of a line that is hardly ever written.
+    /// How many times ends were announced: one load of a line that is hardly ever written.
     #[inline]
     pub fn losses(&self) -> u32 {
         // SYNC(node.losses): sees the marks behind the count.

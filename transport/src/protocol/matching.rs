@@ -204,6 +204,12 @@ impl<M> Matching<M> {
         id.map(UnexpectedId)
     }
 
+    /// The earliest unexpected message of a context for which `test` holds.
+    pub fn find_where(&mut self, context: u32, test: impl Fn(&M) -> bool) -> Option<UnexpectedId> {
+        let context = self.context(context);
+        self.unexpected.first_body_where(context, test).map(UnexpectedId)
+    }
+
     /// The latest unexpected message with exactly this envelope for which `test` holds.
     pub fn find_latest(
         &mut self,

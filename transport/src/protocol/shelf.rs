@@ -192,6 +192,19 @@ impl<B> Shelf<B> {
         None
     }
 
+    /// The first entry of a context, in order, whose body passes.
+    pub(super) fn first_body_where(&self, context: u32, test: impl Fn(&B) -> bool) -> Option<u32> {
+        let mut id = self.queues[context as usize].first;
+        while id != NONE {
+            let node = &self.nodes[id as usize];
+            if node.body.as_ref().is_some_and(&test) {
+                return Some(id);
+            }
+            id = node.order.next;
+        }
+        None
+    }
+
     /// The last entry with this key whose body passes.
     pub(super) fn last_where(
         &self,

@@ -11,9 +11,8 @@
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
 //! their senders may fill), `loan` (memory that a lane lends), `cancel` (cancellation and the loss
 //! of a peer), `direct` (receives without a request), `near` (what is done without messages),
-//! `outside` (peers of other jobs),
-//! `network` (what callers ask of networks), `note` (what tools hear of), `summary` (what waits, in
-//! words).
+//! `outside` (peers of other jobs), `network` (what callers ask of networks), `revoke` (contexts that
+//! were revoked), `note` (what tools hear of), `summary` (what waits, in words).
 
 mod cancel;
 mod deliver;
@@ -26,6 +25,7 @@ mod offer;
 mod outside;
 mod receive;
 mod remote;
+mod revoke;
 mod share;
 mod submit;
 mod summary;
@@ -52,6 +52,7 @@ use crate::request::{Completion, NO_PEER, Outcome, RequestId, Requests, Stage};
 use crate::wait::Sleepers;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// When a send is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,6 +135,8 @@ pub(crate) struct Core {
     lost: Vec<(Peer, Error)>,
     /// Peers that were lost so far.
     loss_count: u32,
+    /// Contexts that were revoked and are not forgotten.
+    revoked: Vec<Range<u32>>,
     /// Receives whose bytes are being copied by claims, in the order of their matches.
     sharing: VecDeque<RequestId>,
     /// Sends of ours that their receivers have opened for us, or may.
@@ -209,6 +212,7 @@ impl Worker {
             active: Vec::new(),
             lost: Vec::new(),
             loss_count: 0,
+            revoked: Vec::new(),
             sharing: VecDeque::new(),
             opened: Vec::new(),
             offered: Vec::new(),
@@ -367,9 +371,13 @@ impl Worker {
         }
         let (source, tag) = (slot.envelope.source, slot.envelope.tag);
         let bytes = slot.moved as usize;
-        let Stage::Done(outcome) = self.core.requests.free(request.index) else {
+        let context = slot.envelope.context;
+        let Stage::Done(mut outcome) = self.core.requests.free(request.index) else {
             unreachable!("it was done a moment ago");
         };
+        if matches!(outcome, Outcome::Cancelled) {
+            outcome = self.end_of_cancelled(context);
+        }
         Some(Completion { source, tag, bytes, outcome })
     }
 

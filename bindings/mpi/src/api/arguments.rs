@@ -131,6 +131,7 @@ fn bad_rank<T>(comm: &Comm, what: &str, rank: c_int) -> Result<T> {
 /// Where a message goes: `None` for MPI_PROC_NULL.
 #[inline]
 pub fn destination<A: Abi>(comm: &CommRef, rank: c_int) -> Result<Option<Peer>> {
+    comm.check()?;
     if let Some(peer) = comm.peer(rank) {
         return Ok(Some(peer));
     }
@@ -153,6 +154,7 @@ pub fn pattern<A: Abi>(
     source: c_int,
     tag: c_int,
 ) -> Result<Option<(Option<Peer>, Pattern)>> {
+    comm.check()?;
     let tag = match A::tag_in(tag) {
         ANY_TAG => ANY,
         t if t >= 0 => t as u32,

@@ -38,6 +38,7 @@ pub(crate) fn launch<A: Abi>(
     build: impl FnOnce(&Entry, &CommRef) -> Result<Call>,
 ) -> c_int {
     on_comm::<A>(name, comm, |entry, comm| {
+        comm.check()?;
         let tag = comm.next_collective_tag();
         let call = build(entry, comm)?;
         match how {
@@ -71,6 +72,7 @@ pub(crate) fn launch_now<A: Abi>(
     build: impl FnOnce(&Entry, &CommRef) -> Result<Call>,
 ) -> c_int {
     on_comm::<A>(name, comm, |entry, comm| {
+        comm.check()?;
         board::settle(entry, comm)?;
         let tag = comm.next_collective_tag();
         let listens = tools_listen();
@@ -125,6 +127,7 @@ fn start(
     tag: u32,
     call: &Call,
 ) -> Result<Request> {
+    comm.check()?;
     let Some(mut running) = Running::new(entry, comm, tag, call)? else {
         return Ok(Request::Done(Finished::EMPTY));
     };
@@ -133,7 +136,7 @@ fn start(
         running.name = Some(name);
     }
     Ok(match running.advance(entry) {
-        Some(finished) => Request::Done(finished),
+        Some(finished) => Request::ended(&running, finished),
         None => {
             progress_thread::wanted(entry);
             Request::Work(Box::new(running))

@@ -134,6 +134,7 @@ pub(crate) unsafe fn give_comm<A: Abi>(
                 return error(class::OTHER, "no communicator handle is left: free some");
             };
             comm.code.set(code);
+            entry.register_comm(&comm);
             (code, Some(comm))
         }
     };

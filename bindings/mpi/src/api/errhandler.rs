@@ -358,6 +358,13 @@ static CLASSES: &[(c_int, &str, &str)] = &[
     (60, "MPI_ERR_SESSION", "invalid session"),
     (61, "MPI_ERR_ERRHANDLER", "invalid error handler"),
     (62, "MPI_ERR_ABI", "the ABI does not fit"),
+    (101, "MPIX_ERR_PROC_FAILED", "a process that the operation needs is lost"),
+    (
+        102,
+        "MPIX_ERR_PROC_FAILED_PENDING",
+        "a process is lost; the receive from any source waits on",
+    ),
+    (103, "MPIX_ERR_REVOKED", "the communicator was revoked"),
     (1001, "MPI_T_ERR_CANNOT_INIT", "the tool interface cannot be initialized"),
     (1002, "MPI_T_ERR_NOT_ACCESSIBLE", "not accessible"),
     (1003, "MPI_T_ERR_NOT_INITIALIZED", "the tool interface is not initialized"),

@@ -4,7 +4,7 @@
 use crate::abi::{Abi, Family, HandleKind};
 use crate::api::attribute::delete_all;
 use crate::api::buffered::flush_all;
-use crate::entry::{Entry, any_time, die, die_outside, on_process, outside_text, remember};
+use crate::entry::{Entry, abort, any_time, die, die_outside, on_process, outside_text, remember};
 use crate::progress_thread;
 use crate::runtime::{self, BEFORE, FINALIZED, FORKED, RUNNING, STATE};
 use std::ffi::{c_char, c_int};
@@ -140,10 +140,10 @@ pub unsafe fn MPI_Abort<A: Abi>(comm: A::Handle, errorcode: c_int) -> c_int {
                 entry.job.world_rank, entry.job.host
             );
             // Who gives up because another one is gone is not the cause.
-            if let Some(peer) = entry.any_lost() {
+            if let Some(peer) = entry.any_lost().filter(|_| !crate::fault::keeps_going()) {
                 text += &format!("\nnote: rank {peer}{IS_LOST}its end came first");
             }
-            die(entry, code, &text)
+            abort(entry, code, &text)
         }
         None => {
             let text = format!("MPI_Abort was called outside MPI, with code {code}");

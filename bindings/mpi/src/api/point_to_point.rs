@@ -68,6 +68,7 @@ pub(crate) unsafe fn post_send(
     (peer, tag, payload): Outgoing,
     mode: Mode,
 ) -> Result<Option<Sent>> {
+    comm.check()?;
     let Some(peer) = peer else {
         return Ok(None);
     };
@@ -123,6 +124,19 @@ pub(crate) fn finish(entry: &mut Entry, id: RequestId, receive: bool) -> Finishe
     entry.wait_until(|rt| rt.worker.is_complete(id));
     let completion = entry.worker.take(id).expect("a complete request has a terminal record");
     finished(completion, receive)
+}
+
+/// The same for a receive, which ends, too, when a process is lost that might send to any source.
+#[inline]
+pub(crate) fn finish_receive(entry: &mut Entry, comm: &CommRef, id: RequestId) -> Finished {
+    entry.wait_until(|rt| rt.worker.is_complete(id) || rt.has_unacknowledged(comm));
+    if !entry.worker.is_complete(id) && entry.worker.is_open_to_all(id) {
+        let error = entry.interruption(comm, class::PROC_FAILED);
+        entry.worker.cancel(id);
+        let ended = finish(entry, id, true);
+        return Finished { error: ended.error.or(Some(error)), ..ended };
+    }
+    finish(entry, id, true)
 }
 
 #[inline]
@@ -382,13 +396,13 @@ unsafe fn receive_posted<A: Abi>(
 ) -> Option<c_int> {
     // SAFETY: the caller's promise; we wait for completion.
     let id = unsafe { short::receive::<A, false>(&mut entry, buffer, from, comm)? };
-    entry.wait_until(|rt| rt.worker.is_complete(id));
+    entry.wait_until(|rt| rt.worker.is_complete(id) || rt.has_failures());
     // SAFETY: `status` is writable or the ignore value, says the caller.
     if unsafe { short::take_received::<A>(&mut entry, id, status) } {
         return Some(0);
     }
-    Some(in_comm::<A>(entry, comm, |entry, _| {
-        let ended = finish(entry, id, true);
+    Some(in_comm::<A>(entry, comm, |entry, comm| {
+        let ended = finish_receive(entry, comm, id);
         // SAFETY: as above.
         unsafe { A::status_write(status, &ended.status) };
         ended.error.map_or(Ok(()), Err)
@@ -407,7 +421,7 @@ unsafe fn receive_any<A: Abi>(
         // SAFETY: the buffer is the caller's promise; we wait for completion.
         let id = unsafe { post_receive(entry, wanted) };
         let ended = match id {
-            Some(id) => finish(entry, id, true),
+            Some(id) => finish_receive(entry, comm, id),
             None => Finished::PROC_NULL,
         };
         // SAFETY: `status` is writable or the ignore value, says the caller.

@@ -144,6 +144,7 @@ pub unsafe fn MPI_Recv_init<A: Abi>(
         let wanted = incoming::<A>(entry, comm, (buf, count, datatype), (source, tag))?;
         let owner = comm.clone();
         let start = move |entry: &mut Entry| {
+            owner.check()?;
             // SAFETY: the buffer is the caller's promise from start to completion.
             let id = unsafe { leave_receive(entry, wanted.clone()) };
             Ok(receive_request(&owner, id))

@@ -5,10 +5,11 @@ use crate::abi::{Abi, Code, HandleKind, Status};
 use crate::api::arguments::{handle, pattern, payload};
 use crate::api::point_to_point::{finish, receive_request};
 use crate::entry::{Entry, on_comm, on_requests};
-use crate::error::{Result, class, error};
+use crate::error::{MpiError, Result, class, error, make};
+use crate::fault::{class_of_loss, keeps_going, revoked};
 use crate::object::comm::CommRef;
 use crate::object::request::{Finished, MESSAGE_NO_PROC, MESSAGE_NULL};
-use crate::runtime::ClaimedMessage;
+use crate::runtime::{ClaimedMessage, Runtime};
 use std::ffi::{c_int, c_void};
 use strait_transport::envelope::{Pattern, Peer};
 use strait_transport::error::IS_LOST;
@@ -37,9 +38,9 @@ pub unsafe fn MPI_Probe<A: Abi>(
                 let mut arrival = None;
                 entry.wait_until(|rt| {
                     arrival = rt.worker.probe(pattern);
-                    arrival.is_some() || rt.is_lost(from)
+                    arrival.is_some() || is_vain(rt, comm, from)
                 });
-                arrival_or_lost(comm, arrival)?
+                arrival_or_lost(entry, comm, from, arrival)?
             }
         };
         // SAFETY: `status` is writable or the ignore value, says the caller.
@@ -48,11 +49,34 @@ pub unsafe fn MPI_Probe<A: Abi>(
     })
 }
 
-fn arrival_or_lost(comm: &CommRef, arrival: Option<Arrival>) -> Result<Status> {
+/// Whether no message can be waited for: the source is lost, or perhaps one of all, or the
+/// communicator is revoked.
+fn is_vain(runtime: &mut Runtime, comm: &CommRef, from: Option<Peer>) -> bool {
+    let is_open = from.is_none();
+    comm.is_revoked() || runtime.is_lost(from) || is_open && runtime.has_unacknowledged(comm)
+}
+
+fn arrival_or_lost(
+    entry: &Entry,
+    comm: &CommRef,
+    from: Option<Peer>,
+    arrival: Option<Arrival>,
+) -> Result<Status> {
     match arrival {
         Some(arrival) => Ok(status_of(&arrival)),
-        None => error(
-            class::PROC_ABORTED,
+        None => Err(why_vain(entry, comm, from)),
+    }
+}
+
+#[cold]
+fn why_vain(entry: &Entry, comm: &CommRef, from: Option<Peer>) -> Box<MpiError> {
+    if comm.is_revoked() {
+        return revoked(comm);
+    }
+    match from {
+        None => entry.interruption(comm, class::PROC_FAILED_PENDING),
+        Some(_) => make(
+            class_of_loss(),
             format!("the process probed for{IS_LOST}no message can come in {}", comm.describe()),
         ),
     }
@@ -68,9 +92,14 @@ pub unsafe fn MPI_Iprobe<A: Abi>(
     on_comm::<A>("MPI_Iprobe", comm, |entry, comm| {
         let found = match pattern::<A>(comm, source, tag)? {
             None => Some(Status::PROC_NULL),
-            Some((_, pattern)) => {
+            Some((from, pattern)) => {
                 entry.progress();
-                entry.worker.probe(pattern).map(|a| status_of(&a))
+                let arrival = entry.worker.probe(pattern);
+                // Where ranks do not go on, who asks again and again hears of the end otherwise.
+                if arrival.is_none() && keeps_going() && is_vain(entry, comm, from) {
+                    return Err(why_vain(entry, comm, from));
+                }
+                arrival.map(|a| status_of(&a))
             }
         };
         // SAFETY: both are writable (or the status is the ignore value), says the caller.
@@ -115,12 +144,9 @@ fn claim_blocking(
     let mut claimed = None;
     entry.wait_until(|rt| {
         claimed = rt.worker.claim(pattern);
-        claimed.is_some() || rt.is_lost(from)
+        claimed.is_some() || is_vain(rt, comm, from)
     });
-    match claimed {
-        Some(claimed) => Ok(claimed),
-        None => arrival_or_lost(comm, None).map(|_| unreachable!("no arrival is an error")),
-    }
+    claimed.ok_or_else(|| why_vain(entry, comm, from))
 }
 
 pub unsafe fn MPI_Mprobe<A: Abi>(
@@ -151,10 +177,13 @@ pub unsafe fn MPI_Improbe<A: Abi>(
     on_comm::<A>("MPI_Improbe", comm, |entry, comm| {
         let claimed = match pattern::<A>(comm, source, tag)? {
             None => None,
-            Some((_, pattern)) => {
+            Some((from, pattern)) => {
                 entry.progress();
                 match entry.worker.claim(pattern) {
                     Some(claimed) => Some(claimed),
+                    None if keeps_going() && is_vain(entry, comm, from) => {
+                        return Err(why_vain(entry, comm, from));
+                    }
                     None => {
                         // SAFETY: both are writable, says the caller.
                         unsafe {

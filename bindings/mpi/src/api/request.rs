@@ -28,8 +28,10 @@ pub(crate) enum Look {
 fn look_at(runtime: &Runtime, request: &Request) -> Look {
     match request {
         Request::Transfer(t) if runtime.worker.is_complete(t.id) => Look::Ended,
+        // It has not ended, but its wait has.
+        Request::Transfer(t) if runtime.is_interrupted(t) => Look::Ended,
         Request::Transfer(_) | Request::Work(_) | Request::Advancing => Look::Active,
-        Request::Done(_) => Look::Ended,
+        Request::Done(_) | Request::Failed(_) => Look::Ended,
         Request::Generalized(g) if g.complete => Look::Ended,
         Request::Generalized(_) => Look::Active,
         Request::Persistent(p) => match &p.active {
@@ -62,6 +64,9 @@ pub(crate) fn retire(entry: &mut Entry, code: Code) -> (Finished, bool, Option<C
     if code == REQUEST_NULL || code == REQUEST_DONE {
         return (Finished::EMPTY, true, None);
     }
+    if let Some(interrupted) = interrupted(entry, code) {
+        return interrupted;
+    }
     let active = match entry.requests.get_mut(code) {
         None => return (Finished::EMPTY, true, None),
         Some(Request::Persistent(p)) => {
@@ -83,6 +88,25 @@ pub(crate) fn retire(entry: &mut Entry, code: Code) -> (Finished, bool, Option<C
     }
 }
 
+/// What there is to tell of a receive from any source that waits on, although one of those who
+/// might send is lost: the request stays as it is.
+fn interrupted(entry: &Entry, code: Code) -> Option<(Finished, bool, Option<CommRef>)> {
+    let transfer = match entry.requests.get(code)? {
+        Request::Transfer(transfer) => transfer,
+        Request::Persistent(persistent) => match &persistent.active {
+            Some(Request::Transfer(transfer)) => transfer,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    if entry.worker.is_complete(transfer.id) || !entry.is_interrupted(transfer) {
+        return None;
+    }
+    let error = entry.interruption(&transfer.comm, class::PROC_FAILED_PENDING);
+    let ended = Finished { status: Status::EMPTY, error: Some(error) };
+    Some((ended, false, Some(transfer.comm.clone())))
+}
+
 fn conclude(entry: &mut Entry, request: Request) -> (Finished, Option<CommRef>) {
     match request {
         Request::Transfer(t) => {
@@ -90,6 +114,10 @@ fn conclude(entry: &mut Entry, request: Request) -> (Finished, Option<CommRef>) 
             (finished(completion, t.receive), Some(t.comm))
         }
         Request::Done(ended) => (ended, None),
+        Request::Failed(ended) => {
+            let (ended, comm) = *ended;
+            (ended, Some(comm))
+        }
         Request::Generalized(g) => (generalized::conclude(entry, &g), None),
         Request::Work(_) | Request::Advancing | Request::Persistent(_) => {
             unreachable!("only ended requests get here")

@@ -16,6 +16,7 @@ fn peek(entry: &mut Entry, code: Code) -> Finished {
         // SAFETY: the request is in the slab and nothing changes the slab meanwhile.
         match unsafe { &*request } {
             Request::Done(ended) => ended.clone(),
+            Request::Failed(ended) => ended.0.clone(),
             Request::Generalized(g) => generalized::query(entry, g),
             _ => Finished::EMPTY,
         }

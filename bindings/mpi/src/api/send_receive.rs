@@ -5,7 +5,8 @@
 use crate::abi::{Abi, HandleKind, Status};
 use crate::api::arguments::handle;
 use crate::api::point_to_point::{
-    Incoming, Mode, Outgoing, finish, finish_send, incoming, outgoing, post_receive, post_send,
+    Incoming, Mode, Outgoing, finish_receive, finish_send, incoming, outgoing, post_receive,
+    post_send,
 };
 use crate::entry::{Entry, on_comm};
 use crate::error::Result;
@@ -32,9 +33,14 @@ unsafe fn post_both(
 }
 
 /// Waits for both halves; the receive's error comes first.
-fn finish_both(entry: &mut Entry, sent: Option<Sent>, receive: Option<RequestId>) -> Finished {
+fn finish_both(
+    entry: &mut Entry,
+    comm: &CommRef,
+    sent: Option<Sent>,
+    receive: Option<RequestId>,
+) -> Finished {
     let mut ended = match receive {
-        Some(id) => finish(entry, id, true),
+        Some(id) => finish_receive(entry, comm, id),
         None => Finished::PROC_NULL,
     };
     if let Err(error) = finish_send(entry, sent) {
@@ -63,7 +69,7 @@ pub unsafe fn MPI_Sendrecv<A: Abi>(
         let incoming = incoming::<A>(entry, comm, receive, (source, recvtag))?;
         // SAFETY: both buffers are the caller's promise; we wait for completion.
         let (sent, receive) = unsafe { post_both(entry, comm, outgoing, incoming)? };
-        let ended = finish_both(entry, sent, receive);
+        let ended = finish_both(entry, comm, sent, receive);
         // SAFETY: `status` is writable or the ignore value, says the caller.
         unsafe { A::status_write(status, &ended.status) };
         ended.error.map_or(Ok(()), Err)
@@ -101,7 +107,7 @@ pub unsafe fn MPI_Sendrecv_replace<A: Abi>(
         let ended = unsafe {
             let (outgoing, _copy) = copied(outgoing);
             let (sent, receive) = post_both(entry, comm, outgoing, incoming)?;
-            finish_both(entry, sent, receive)
+            finish_both(entry, comm, sent, receive)
         };
         // SAFETY: `status` is writable or the ignore value, says the caller.
         unsafe { A::status_write(status, &ended.status) };

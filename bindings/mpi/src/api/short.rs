@@ -7,6 +7,7 @@
 //! it is. So no error is reported here, and no rule of MPI stands here that does not stand there.
 
 use crate::abi::{Abi, Code, HandleKind, Status};
+use crate::api::arguments::{ANY_SOURCE, ANY_TAG};
 use crate::entry::Entry;
 use crate::handle::REQUEST_DONE;
 use crate::object::comm::Comm;
@@ -45,7 +46,7 @@ pub(crate) unsafe fn send<A: Abi>(
     let Some(bytes) = bytes_of::<A>(entry, count, datatype) else { return false };
     let Some(comm) = entry.comm(A::handle_in(HandleKind::Comm, comm)) else { return false };
     let Some(peer) = comm.peer(dest) else { return false };
-    if tag < 0 || (buffer.is_null() && bytes > 0) {
+    if (tag | comm.bar()) < 0 || (buffer.is_null() && bytes > 0) {
         return false;
     }
     let envelope = Envelope { context: comm.context, source: comm.rank, tag: tag as u32 };
@@ -59,12 +60,12 @@ fn pattern<A: Abi>(comm: &Comm, source: c_int, tag: c_int) -> Option<(Option<Pee
     let context = comm.context;
     let tag = match tag {
         tag if tag >= 0 => tag as u32,
-        tag if A::tag_in(tag) == crate::api::arguments::ANY_TAG => ANY,
+        tag if A::tag_in(tag) == ANY_TAG => ANY,
         _ => return None,
     };
-    match comm.peer(source) {
+    match comm.peer(source | comm.bar()) {
         Some(peer) => Some((Some(peer), Pattern { context, source: source as u32, tag })),
-        None if A::rank_in(source) == crate::api::arguments::ANY_SOURCE => {
+        None if A::rank_in(source) == ANY_SOURCE && !comm.is_revoked() => {
             Some((None, Pattern { context, source: ANY, tag }))
         }
         None => None,

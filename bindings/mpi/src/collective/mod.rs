@@ -91,7 +91,8 @@ pub fn shape(comm: &Comm, kind: Kind) -> Shape {
     }
 }
 
-fn group(comm: &Comm) -> Group {
+/// All of a communicator: its group, or both of an intercommunicator, the first one first.
+pub fn group(comm: &Comm) -> Group {
     let peers: Peers = match &comm.remote {
         None => comm.group.members.clone(),
         Some(remote) => {
@@ -168,17 +169,31 @@ impl Running {
             entry.wait_until(|runtime| {
                 // SAFETY: the user's buffers are the caller's promise until the call returns.
                 answer = unsafe { self.execution.advance(&mut runtime.worker) };
+                if matches!(answer, Progress::Pending) && self.comm.is_revoked() {
+                    runtime.end_revoked(self.comm.context);
+                }
                 !matches!(answer, Progress::Pending)
             });
             match answer {
                 // SAFETY: as above.
                 Progress::Compute => entry.outside(|| unsafe { self.execution.compute() }),
-                Progress::Failed(failure) => return Err(error_of(&self.comm, failure)),
+                Progress::Failed(failure) => {
+                    self.await_idle(entry);
+                    return Err(error_of(&self.comm, failure));
+                }
                 Progress::Done | Progress::Pending => {
                     self.copy_last();
                     return entry.let_messages_leave();
                 }
             }
+        }
+    }
+
+    /// Where the program goes on after a failure, nobody writes to its buffers any more then.
+    #[cold]
+    fn await_idle(&mut self, entry: &mut Entry) {
+        if crate::fault::keeps_going() || self.comm.is_revoked() {
+            entry.wait_until(|runtime| self.execution.settle(&mut runtime.worker));
         }
     }
 
@@ -195,7 +210,12 @@ impl Work for Running {
         loop {
             // SAFETY: the user's buffers are the caller's promise until the request is complete.
             match unsafe { self.execution.advance(&mut entry.worker) } {
-                Progress::Pending => return None,
+                Progress::Pending => {
+                    if self.comm.is_revoked() {
+                        entry.end_revoked(self.comm.context);
+                    }
+                    return None;
+                }
                 // SAFETY: as above.
                 Progress::Compute => entry.outside(|| unsafe { self.execution.compute() }),
                 Progress::Done => {
@@ -206,6 +226,10 @@ impl Work for Running {
                     return Some(Finished::EMPTY);
                 }
                 Progress::Failed(failure) => {
+                    let must_settle = crate::fault::keeps_going() || self.comm.is_revoked();
+                    if must_settle && !self.execution.settle(&mut entry.worker) {
+                        return None;
+                    }
                     let error = Some(error_of(&self.comm, failure));
                     return Some(Finished { status: Status::EMPTY, error });
                 }

@@ -95,6 +95,8 @@ pub const BLOCKING_CALLS: &[&str] = &[
     "MPI_Session_detach_buffer",
     "MPI_Session_flush_buffer",
     "MPI_Session_finalize",
+    "MPIX_Comm_agree",
+    "MPIX_Comm_shrink",
 ];
 
 /// The id of a call, 0 for one that cannot block.

@@ -69,9 +69,25 @@ fn tell(text: &str) {
 
 /// Ends the job: the first one's text is what mpiexec prints; a job of one prints it itself.
 pub fn die(entry: &Entry, code: c_int, text: &str) -> ! {
+    end(entry, code, text, false)
+}
+
+/// The same for MPI_Abort, which ends the job wherever ranks go on otherwise.
+pub fn abort(entry: &Entry, code: c_int, text: &str) -> ! {
+    end(entry, code, text, true)
+}
+
+fn end(entry: &Entry, code: c_int, text: &str, is_abort: bool) -> ! {
     let job = &entry.job;
     let record = job.node.record(job.local_rank);
     record.leave_report(text);
+    if crate::fault::keeps_going() && !is_abort {
+        // The others go on; mpiexec shows the text.
+        if job.origin != Origin::Launched {
+            tell(text);
+        }
+        exit(code);
+    }
     if job.origin == Origin::Foreign {
         // One text of each host; the launcher ends the others.
         // Whose peer is lost lets the launcher see that end first: it has an exit code to tell.

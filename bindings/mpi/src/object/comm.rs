@@ -48,6 +48,10 @@ pub struct Comm {
     pub name: RefCell<String>,
     /// Info hints.
     pub info: RefCell<InfoData>,
+    /// Members whose loss was acknowledged: the first so many that this process heard of.
+    pub acknowledged: Cell<usize>,
+    /// Negative once it is revoked, else 0: a tag or rank together with it is none then.
+    bar: Cell<i32>,
     /// Collective calls so far: their tag.
     pub collective_count: Cell<u64>,
     /// Its place in the node memory, once its first blocking collective call has settled whether
@@ -77,6 +81,8 @@ impl Comm {
             attributes: RefCell::new(AttributeTable::default()),
             name: RefCell::new(String::new()),
             info: RefCell::new(InfoData::default()),
+            acknowledged: Cell::new(0),
+            bar: Cell::new(0),
             collective_count: Cell::new(0),
             board: OnceCell::new(),
             topology: RefCell::new(None),
@@ -105,6 +111,23 @@ impl Comm {
     #[inline]
     pub fn peer(&self, rank: i32) -> Option<Peer> {
         self.target_group().members.get(usize::try_from(rank).ok()?)
+    }
+
+    /// Whether it is revoked.
+    #[inline]
+    pub fn is_revoked(&self) -> bool {
+        self.bar.get() < 0
+    }
+
+    /// What a rank or tag is combined with by "or", to be refused if the communicator is revoked.
+    #[inline(always)]
+    pub fn bar(&self) -> i32 {
+        self.bar.get()
+    }
+
+    /// Marks it as revoked; whether it was so before.
+    pub fn revoke(&self) -> bool {
+        self.bar.replace(i32::MIN) < 0
     }
 
     /// The tag of the next collective call.

@@ -5,6 +5,7 @@
 //! Transfer    one send or receive of the transport
 //! Work        several steps: collectives, Isendrecv
 //! Generalized the user completes it
+//! Failed      ended badly: with the communicator whose error handler is to hear of it
 //! Done        ended, its status not yet asked for
 //! Persistent  inactive, or one of the above while active
 //! ```
@@ -34,10 +35,22 @@ pub enum Request {
     Advancing,
     /// Ended.
     Done(Finished),
+    /// Ended with an error, on this communicator.
+    Failed(Box<(Finished, CommRef)>),
     /// Generalized.
     Generalized(Box<Generalized>),
     /// Persistent.
     Persistent(Box<Persistent>),
+}
+
+impl Request {
+    /// Work that has ended.
+    pub fn ended(work: &dyn Work, finished: Finished) -> Request {
+        match work.comm() {
+            Some(comm) if finished.error.is_some() => Request::Failed(Box::new((finished, comm))),
+            _ => Request::Done(finished),
+        }
+    }
 }
 
 /// One send or receive of the transport.

@@ -150,7 +150,9 @@ impl Awaited {
         let refused = |code: i32| {
             let what = match code {
                 class::RMA_RANGE => "the memory is not in the window",
-                class::PROC_ABORTED => "another rank of its host died amid an update",
+                class::PROC_ABORTED | class::PROC_FAILED => {
+                    "another rank of its host died amid an update"
+                }
                 _ => "the request makes no sense to it",
             };
             error(

@@ -160,6 +160,15 @@ impl Head<'_> {
         }
     }
 
+    /// Hosts are lost, and the ranks of the others go on.
+    pub(super) fn go_on_without(&mut self, hosts: &[usize]) {
+        let ranks = hosts.iter().flat_map(|at| self.agents[*at].part.processes()).collect();
+        let names: Vec<&str> = hosts.iter().map(|at| self.agents[*at].part.host.as_str()).collect();
+        let text = format!("note: host {} is lost; the others go on", names.join(","));
+        self.relay.say(&text);
+        self.command_all(&Command::Gone { ranks, are_lost: true });
+    }
+
     /// A host needs the addresses of ranks of other hosts: their agents know them.
     pub(super) fn wants(&mut self, asker: usize, ranks: &[u32]) {
         let mut questions = vec![Vec::new(); self.agents.len()];

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const VALUES_BYTES: usize = 1024 * 1024;
 
 impl Job<'_> {
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         self.relay.send(Kind::Event, &wire::json(event));
     }
 
@@ -65,6 +65,7 @@ impl Job<'_> {
                     self.node.set_far_address(rank, &bytes);
                 }
             }
+            Command::Gone { ranks, are_lost } => self.hear_of_ends(&ranks, are_lost),
             Command::Values(values) => self.pmi.arrive(values),
             Command::FenceEnds => self.pmi.end_fence(),
             Command::Leave => link.is_released = true,

@@ -111,8 +111,8 @@ impl Job<'_> {
             if let Some(exit) = one.lingering {
                 self.note_exit(rank, exit, &mut candidates);
             } else if record.state() == RankState::Running {
-                self.node.announce_loss(rank);
                 candidates.push((rank, Failed::ProcessInside(record.pid())));
+                self.announce_end(rank, true);
             }
         }
         self.judge(candidates);

@@ -15,6 +15,7 @@ mod cost;
 mod dynamic;
 mod expected;
 mod fabrics;
+mod faults;
 pub mod hosts;
 mod idle;
 mod installed;
@@ -103,6 +104,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "reports", about: "how jobs end, and what mpiexec says", run: reports::stage },
     Stage { name: "kill", about: "a rank is killed 100 times; nothing is left", run: kill::stage },
     Stage { name: "amid", about: "a rank is killed amid a large message", run: amid::stage },
+    Stage { name: "faults", about: "a rank dies, the others go on", run: faults::stage },
     Stage { name: "soak", about: "random messages while ranks are stopped", run: soak::stage },
     Stage { name: "container", about: "what containers refuse", run: container::stage },
     Stage { name: "idle", about: "128 waiting ranks use no processor time", run: idle::stage },

@@ -154,6 +154,10 @@ pub struct TcpLane {
     /// Connections with received bytes that the budget left.
     backlog: VecDeque<ConnectionId>,
     losses: VecDeque<(Peer, Error)>,
+    /// Ends that the directory had counted at our last look.
+    ends_seen: u32,
+    /// Peers that it says are dead, and until when what they sent last may still come.
+    dying: Vec<(Instant, Peer)>,
     /// Connections that are looked at without asking the kernel which are ready.
     hot: Hot,
     /// Connections that hold short messages back until the next poll.
@@ -234,6 +238,8 @@ impl TcpLane {
             flush_look_at: Cell::new(None),
             backlog: VecDeque::new(),
             losses: VecDeque::new(),
+            ends_seen: 0,
+            dying: Vec::new(),
             hot: Hot::default(),
             holding: Vec::new(),
             turn: 0,
@@ -251,7 +257,9 @@ impl TcpLane {
 
     /// Whether `poll` has something to do that `epoll_fd` does not tell: do not sleep then.
     pub fn has_work(&self) -> bool {
-        !self.backlog.is_empty() || !self.losses.is_empty()
+        !self.backlog.is_empty()
+            || !self.losses.is_empty()
+            || self.directory.losses() != self.ends_seen
     }
 
     /// Whether messages wait for a connection to be made, which takes the peer's help.

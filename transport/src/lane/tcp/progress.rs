@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 const READS_MAX: usize = 4;
 /// Pause between two looks at what is not acknowledged. A kernel may wait 40 ms with its answer.
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
+/// How long the last messages of a peer may take whose end the launcher has seen.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl TcpLane {
     /// Delivers up to `budget` messages; returns how many. (A frame over rails may let some more go
@@ -45,6 +47,9 @@ impl TcpLane {
         }
         if self.hot.is_look_due() {
             delivered += self.look(inbox, budget.saturating_sub(delivered));
+        }
+        if self.directory.losses() != self.ends_seen {
+            self.look_for_deaths();
         }
         if self.has_deadlines() || self.timer_due.get().is_some() {
             self.meet_deadlines();
@@ -391,6 +396,7 @@ impl TcpLane {
             || !self.awaiting.is_empty()
             || self.accept_again_at.is_some()
             || !self.calls.is_empty()
+            || !self.dying.is_empty()
             || self.flush_look_at.get().is_some()
             || self.rails.as_ref().is_some_and(|rails| rails.due().is_some())
     }
@@ -429,7 +435,27 @@ impl TcpLane {
             self.flush_look_at.set(None);
             self.settled += 1;
         }
+        for (_, peer) in self.dying.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            self.lose(peer, "its process ended".into());
+        }
         self.tend_rails(now);
+        self.set_timer();
+    }
+
+    /// The directory knows of ends. A dead peer with a connection is heard of by that, after all
+    /// it sent; one without, or whose host is gone, by this alone.
+    #[cold]
+    fn look_for_deaths(&mut self) {
+        self.ends_seen = self.directory.losses();
+        let until = Instant::now() + LAST_WORDS;
+        for peer in (0..self.identity.size).map(Peer) {
+            let is_known =
+                self.links.get(&peer.0).is_some_and(|link| link.state == LinkState::Lost)
+                    || self.dying.iter().any(|(_, dying)| *dying == peer);
+            if !is_known && self.directory.is_lost(peer) {
+                self.dying.push((until, peer));
+            }
+        }
         self.set_timer();
     }
 
@@ -474,8 +500,10 @@ impl TcpLane {
         let flush = self.flush_look_at.get();
         let calls = self.calls.front().map(|(at, _)| *at);
         let rails = self.rails.as_ref().and_then(|rails| rails.due());
-        let due = [strangers, awaiting, calls, flush, rails, self.look_up_at, self.accept_again_at];
-        let due = due.into_iter().flatten().min();
+        let dying = self.dying.first().map(|(at, _)| *at);
+        let due = [strangers, awaiting, calls, flush, rails, dying];
+        let due = due.into_iter().chain([self.look_up_at, self.accept_again_at]);
+        let due = due.flatten().min();
         let expired = self.timer_due.get().is_some_and(|at| at <= Instant::now());
         if due != self.timer_due.get() || expired {
             let delay = due.map(|at| at.saturating_duration_since(Instant::now()));

@@ -204,7 +204,7 @@ const SPECIAL: [Pair; 1] = [
 ];
 
 /// Error classes; LASTCODE and what users add lie above, MPICH's extensions at 101 to 107.
-const ERRORS: [Pair; 81] = [
+const ERRORS: [Pair; 84] = [
     (0, 0),     // SUCCESS
     (1, 1),     // ERR_BUFFER
     (2, 2),     // ERR_COUNT
@@ -286,6 +286,9 @@ const ERRORS: [Pair; 81] = [
     (79, 1002), // T_ERR_NOT_ACCESSIBLE
     (80, 61),   // ERR_ERRHANDLER
     (81, 62),   // ERR_ABI
+    (101, 101), // MPIX_ERR_PROC_FAILED
+    (102, 102), // MPIX_ERR_PROC_FAILED_PENDING
+    (103, 103), // MPIX_ERR_REVOKED
 ];
 
 /// MPI_ERR_LASTCODE of both: the codes that users add follow it.

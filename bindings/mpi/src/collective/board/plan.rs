@@ -80,6 +80,8 @@ pub fn is_direct(kind: Kind, members: u32, bytes: usize, plain: bool) -> bool {
 fn is_long(kind: Kind, members: u32, bytes: usize, plain: bool) -> bool {
     let fits = bytes.saturating_mul(members as usize) <= DESK_BODY_BYTES;
     match kind {
+        // Others write to the root's memory, and it may leave the call because somebody died.
+        Kind::Reduce if crate::fault::keeps_going() => false,
         Kind::Allreduce if members == 2 => plain && bytes >= PAIR_MIN,
         Kind::Allreduce | Kind::Reduce | Kind::ReduceScatter => plain && bytes >= SLICED_MIN,
         Kind::Scan | Kind::Exscan | Kind::Barrier => false,

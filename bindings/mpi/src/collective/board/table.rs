@@ -398,6 +398,10 @@ impl Awaited for Wait<'_> {
         if self.look() {
             return true;
         }
+        if self.comm.is_revoked() {
+            self.failure = Some(crate::fault::revoked(self.comm));
+            return true;
+        }
         if let Some(error) = runtime.worker.loss_among(self.comm.group.members.iter()) {
             // What the lost one showed before counts.
             if !self.look() {

@@ -7,6 +7,7 @@ use super::{ends_with, mpiexec, nothing_left, python_job, script};
 use crate::network::Network;
 use crate::process;
 use crate::suite::cases::Case;
+use crate::suite::faults as keeping;
 use crate::suite::{Face, Suite, programs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,7 +29,44 @@ pub fn cases<'a>(suite: &'a Suite, network: &'a Network) -> Vec<Case<'a>> {
             lossy(suite, network, name)
         }));
     }
+    for (name, least, code) in keeping::POINTS.iter().filter(|(name, ..)| *name != "long") {
+        let title = format!("a rank dies and the others go on: {name}");
+        let ranks = 4.max(*least);
+        list.push(Case::new(title, move || goes_on(suite, network, (ranks, name, *code))));
+    }
+    list.push(Case::new("a host is lost and the others go on", || without(suite, network)));
     list
+}
+
+/// Of ranks on two hosts one dies.
+fn goes_on(
+    suite: &Suite,
+    network: &Network,
+    (ranks, point, code): (usize, &str, i32),
+) -> Result<(), String> {
+    let binary = keeping::compiled(suite)?;
+    for seed in ["1", "2"] {
+        let task = mpiexec(suite, network, 2, ranks).arg("--keep-going");
+        let outcome = task.arg(&binary).args([point, seed]).limit(120).run()?;
+        keeping::judge(&outcome, code)?;
+    }
+    nothing_left(network)
+}
+
+/// The agent of a host is killed, and with it its ranks.
+fn without(suite: &Suite, network: &Network) -> Result<(), String> {
+    let binary = keeping::compiled(suite)?;
+    let task = mpiexec(suite, network, 3, 6).arg("--keep-going");
+    let running = task.arg(&binary).args(["host", "1"]).limit(120).start()?;
+    wait_for("ready", 1, &running);
+    network.processes_of(3).iter().for_each(|pid| process::signal(*pid, "KILL"));
+    let outcome = running.finish()?;
+    let lost = format!("error[S0111]: host {} is lost (ranks 4-5)", network.host(3));
+    let good = outcome.code == Some(1) && outcome.out == "ready\nok\n";
+    match good && outcome.err.contains(&lost) {
+        true => nothing_left(network),
+        false => Err(outcome.describe()),
+    }
 }
 
 /// All of a host's processes are stopped; its network goes on. Half a minute later it is lost.

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Ranks die at chosen points, and the others go on (`mpiexec --keep-going`): they get the errors
+//! that they should get, shrink their communicator, compute on it and finalize.
+//!
+//! Each case ends with the code of the rank that died, with the survivors' word that all is well,
+//! and leaves nothing.
+
+use super::cases::{self, Case};
+use super::{Face, Lanes, Suite, Tally, programs};
+use crate::process::{Outcome, Task, end_marked, marked};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const RANKS: &[usize] = &[2, 3, 4, 7];
+/// Each changes who dies, and when.
+const SEEDS: u64 = 3;
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A rank died by SIGKILL.
+pub const KILLED: i32 = 137;
+
+/// The points, ranks that each needs, and the code of mpiexec.
+pub const POINTS: &[(&str, usize, i32)] = &[
+    ("receive", 2, KILLED),
+    ("send", 2, KILLED),
+    ("long", 2, KILLED),
+    ("any", 2, KILLED),
+    ("barrier", 2, KILLED),
+    ("collectives", 2, KILLED),
+    ("requests", 2, KILLED),
+    ("shrink", 3, KILLED),
+    ("agree", 2, KILLED),
+    ("iagree", 2, KILLED),
+    ("last", 2, KILLED),
+    ("fatal", 3, KILLED),
+    ("revoke", 2, 0),
+];
+
+pub fn stage(suite: &Suite) -> Result<Tally, String> {
+    suite.need_prefix()?;
+    let points = compiled(suite)?;
+    let mut list = Vec::new();
+    for lanes in suite.lanes() {
+        for ranks in RANKS {
+            for (name, _, code) in POINTS.iter().filter(|(_, least, _)| least <= ranks) {
+                for seed in 1..=SEEDS {
+                    let binary = points.clone();
+                    let title = format!("{name} np={ranks} {} seed {seed}", lanes.name());
+                    list.push(Case::new(title, move || {
+                        let task = keep_going(suite, *ranks, *lanes);
+                        one(task.arg(&binary).arg(*name).arg(seed.to_string()), *code)
+                    }));
+                }
+            }
+        }
+        list.extend(turned(suite, &points, *lanes));
+        list.push(Case::new(format!("python {}", lanes.name()), || in_python(suite, *lanes)));
+    }
+    list.push(Case::new("without the option", || ends(suite, &points)));
+    let mut tally = Tally::default();
+    cases::run(&list, 2, &mut tally);
+    Ok(tally)
+}
+
+/// The program, compiled.
+pub fn compiled(suite: &Suite) -> Result<PathBuf, String> {
+    let source = suite.places.root.join("bindings/tests/c/fault/points.c");
+    let binary = programs::scratch(suite, "points");
+    programs::compile(suite, &source, &binary)?;
+    Ok(binary)
+}
+
+fn keep_going(suite: &Suite, ranks: usize, lanes: Lanes) -> Task {
+    suite.mpiexec(ranks, lanes).arg("--keep-going")
+}
+
+/// Ranks in the reverse order of the processes: whatever takes one for the other fails.
+fn turned<'a>(suite: &'a Suite, points: &Path, lanes: Lanes) -> Vec<Case<'a>> {
+    let case = |(name, _, code): &(&'static str, usize, i32)| {
+        let (binary, name, code) = (points.to_path_buf(), *name, *code);
+        Case::new(format!("{name} {} turned", lanes.name()), move || {
+            let task = keep_going(suite, 4, lanes).env("STRAIT_TEST_ORDER", "reverse");
+            one(task.arg(&binary).arg(name).arg("1"), code)
+        })
+    };
+    POINTS.iter().map(case).collect()
+}
+
+fn one(task: Task, code: i32) -> Result<(), String> {
+    let running = task.limit(60).start()?;
+    let mark = running.mark();
+    let outcome = running.finish()?;
+    let begun = Instant::now();
+    while !marked(&mark).is_empty() && begun.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(5));
+    }
+    let left = marked(&mark);
+    end_marked(&mark);
+    judge(&outcome, code)?;
+    if left.is_empty() { Ok(()) } else { Err(format!("processes are left: {left:?}")) }
+}
+
+/// What a job must have said and answered.
+pub fn judge(outcome: &Outcome, code: i32) -> Result<(), String> {
+    // (That the others go on is said while there are others.)
+    let is_told = code == 0 || outcome.err.contains("failed first");
+    match outcome.code == Some(code) && outcome.out == "ok\n" && is_told {
+        true => Ok(()),
+        false => Err(format!("expected \"ok\" and {code}: {}", outcome.describe())),
+    }
+}
+
+/// The stock wheel has no methods for this; its library is called beside it.
+fn in_python(suite: &Suite, lanes: Lanes) -> Result<(), String> {
+    let script = suite.places.root.join("bindings/tests/python/faults.py");
+    let python = suite.python(Face::Mpich)?;
+    one(keep_going(suite, 4, lanes).arg(python).arg(script), KILLED)
+}
+
+/// The same death ends a job that did not ask to go on.
+fn ends(suite: &Suite, points: &Path) -> Result<(), String> {
+    let task = suite.mpiexec(4, Lanes::Shm).arg(points).args(["any", "1"]);
+    let outcome = task.limit(60).run()?;
+    let said = outcome.err.contains("failed first") && !outcome.err.contains("go on");
+    match outcome.code == Some(KILLED) && outcome.out.is_empty() && said {
+        true => Ok(()),
+        false => Err(outcome.describe()),
+    }
+}
