@@ -200,21 +200,13 @@ impl Reader {
             Id::Timeout => options.timeout = Some(values::duration(spelled, value)?),
             Id::Grace => options.grace = values::duration(spelled, value)?,
             Id::HangReport => options.hang_report = Some(values::duration(spelled, value)?),
-            Id::KeepGoing => {
-                options.keep_going = true;
-                options.env.set.push((ENV_KEEP_GOING.into(), Some("on".into())));
-            }
+            Id::KeepGoing => keep_going(options),
             Id::BindTo => bind_to(spelled, value, options)?,
             Id::ReportBindings => options.report_bindings = true,
             Id::DryRun => options.dry_run = true,
             Id::Verbose => options.verbose = true,
             Id::Hosts => hosts::add_list(spelled, value, &mut options.hosts)?,
-            Id::HostFile => {
-                let text = std::fs::read_to_string(value).map_err(|error| {
-                    Failure::usage(format!("{spelled}: cannot read '{value}': {}", reason(&error)))
-                })?;
-                hosts::add_file(&format!("{spelled} {value}"), &text, &mut options.hosts)?;
-            }
+            Id::HostFile => host_file(spelled, value, options)?,
             Id::PerHost => options.per_host = Some(values::ranks(spelled, value)?),
             Id::Prefix => options.prefix = Some(value.to_owned()),
             Id::Interface => options.env.set.push((ENV_INTERFACE.into(), Some(value.into()))),
@@ -252,6 +244,19 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Ranks go on when others fail; they are told, too.
+fn keep_going(options: &mut Options) {
+    options.keep_going = true;
+    options.env.set.push((ENV_KEEP_GOING.into(), Some("on".into())));
+}
+
+fn host_file(spelled: &str, value: &str, options: &mut Options) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(value).map_err(|error| {
+        Failure::usage(format!("{spelled}: cannot read '{value}': {}", reason(&error)))
+    })?;
+    hosts::add_file(&format!("{spelled} {value}"), &text, &mut options.hosts)
 }
 
 /// The variable that limits the ports of ranks.

@@ -45,8 +45,8 @@ pub struct Capabilities {
     pub get_ns: u32,
     /// Estimated bandwidth of get, bytes per microsecond.
     pub get_bytes_per_us: u32,
-    /// The same, of memory that its owner has just written, which lies in the cache of a core far from
-    /// the reader's; 0: no difference.
+    /// The same, of memory that its owner has just written, which lies in the cache of a core far
+    /// from the reader's; 0: no difference.
     pub get_written_bytes_per_us: u32,
     /// In which units both sides of a get copy ([`Lane::cells`]).
     pub share: Unit,

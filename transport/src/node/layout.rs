@@ -263,8 +263,8 @@ impl NodeLayout {
         self.far_offset(self.far_count).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Words of a bitmap of all ranks; there are three of them: those whose address is wanted, those
-    /// of other hosts that are lost, those of other hosts that have ended.
+    /// Words of a bitmap of all ranks; there are three of them: those whose address is wanted,
+    /// those of other hosts that are lost, those of other hosts that have ended.
     pub(crate) fn wanted_words(&self) -> usize {
         (self.far_count as usize).div_ceil(64)
     }

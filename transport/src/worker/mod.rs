@@ -11,8 +11,8 @@
 //! a matched receive does), `share` (long transfers that both sides copy), `offer` (receives that
 //! their senders may fill), `loan` (memory that a lane lends), `cancel` (cancellation and the loss
 //! of a peer), `direct` (receives without a request), `near` (what is done without messages),
-//! `outside` (peers of other jobs), `network` (what callers ask of networks), `revoke` (contexts that
-//! were revoked), `note` (what tools hear of), `summary` (what waits, in words).
+//! `outside` (peers of other jobs), `network` (what callers ask of networks), `revoke` (contexts
+//! that were revoked), `note` (what tools hear of), `summary` (what waits, in words).
 
 mod cancel;
 mod deliver;

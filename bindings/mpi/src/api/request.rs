@@ -8,6 +8,7 @@ use crate::api::point_to_point::bad_request;
 use crate::api::short;
 use crate::entry::{Entry, on_requests};
 use crate::error::{Result, class, error, make};
+use crate::fault;
 use crate::handle::REQUEST_DONE;
 use crate::object::comm::CommRef;
 use crate::object::request::{Finished, REQUEST_NULL, Request, finished};
@@ -64,8 +65,8 @@ pub(crate) fn retire(entry: &mut Entry, code: Code) -> (Finished, bool, Option<C
     if code == REQUEST_NULL || code == REQUEST_DONE {
         return (Finished::EMPTY, true, None);
     }
-    if let Some(interrupted) = interrupted(entry, code) {
-        return interrupted;
+    if let Some((ended, comm)) = fault::interrupted(entry, code) {
+        return (ended, false, Some(comm));
     }
     let active = match entry.requests.get_mut(code) {
         None => return (Finished::EMPTY, true, None),
@@ -86,25 +87,6 @@ pub(crate) fn retire(entry: &mut Entry, code: Code) -> (Finished, bool, Option<C
             (ended, true, comm)
         }
     }
-}
-
-/// What there is to tell of a receive from any source that waits on, although one of those who
-/// might send is lost: the request stays as it is.
-fn interrupted(entry: &Entry, code: Code) -> Option<(Finished, bool, Option<CommRef>)> {
-    let transfer = match entry.requests.get(code)? {
-        Request::Transfer(transfer) => transfer,
-        Request::Persistent(persistent) => match &persistent.active {
-            Some(Request::Transfer(transfer)) => transfer,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    if entry.worker.is_complete(transfer.id) || !entry.is_interrupted(transfer) {
-        return None;
-    }
-    let error = entry.interruption(&transfer.comm, class::PROC_FAILED_PENDING);
-    let ended = Finished { status: Status::EMPTY, error: Some(error) };
-    Some((ended, false, Some(transfer.comm.clone())))
 }
 
 fn conclude(entry: &mut Entry, request: Request) -> (Finished, Option<CommRef>) {

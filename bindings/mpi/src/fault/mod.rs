@@ -3,8 +3,8 @@
 //! what their members agree on (the ULFM chapter of the standard to come; MPIX_Comm_*).
 //!
 //! Messages about this travel in a context of their own ([`CONTEXT`]) and are served whenever this
-//! process makes progress, like requests to windows: a member hears of a revocation in whatever call
-//! it waits, and answers for agreements that it has left.
+//! process makes progress, like requests to windows: a member hears of a revocation in whatever
+//! call it waits, and answers for agreements that it has left.
 //!
 //! Invariants:
 //! 1. Who hears first that a communicator is revoked tells all members, then acts on it. So when
@@ -19,9 +19,11 @@ pub mod consensus;
 mod ledger;
 pub mod wire;
 
+use crate::abi::{Code, Status};
+use crate::entry::Entry;
 use crate::error::{MpiError, Result, class, make};
 use crate::object::comm::{Comm, CommRef};
-use crate::object::request::Transfer;
+use crate::object::request::{Finished, Request, Transfer};
 use crate::runtime::Runtime;
 use ledger::Ledger;
 use std::collections::{HashMap, HashSet};
@@ -427,4 +429,23 @@ impl Runtime {
             self.tell(to, &Note::Agree(message).to_bytes());
         }
     }
+}
+
+/// What there is to tell of a receive from any source that waits on, although one of those who
+/// might send is lost: the request stays as it is.
+pub fn interrupted(entry: &Entry, code: Code) -> Option<(Finished, CommRef)> {
+    let transfer = match entry.requests.get(code)? {
+        Request::Transfer(transfer) => transfer,
+        Request::Persistent(persistent) => match &persistent.active {
+            Some(Request::Transfer(transfer)) => transfer,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    if entry.worker.is_complete(transfer.id) || !entry.is_interrupted(transfer) {
+        return None;
+    }
+    let error = entry.interruption(&transfer.comm, class::PROC_FAILED_PENDING);
+    let ended = Finished { status: Status::EMPTY, error: Some(error) };
+    Some((ended, transfer.comm.clone()))
 }

@@ -152,7 +152,8 @@ static int collectives(void) {
         case 0: code = MPI_Allreduce(in, out, count, MPI_LONG, MPI_SUM, work); break;
         case 1: code = MPI_Bcast(in, count, MPI_LONG, root, work); break;
         case 2: code = MPI_Reduce(in, out, count, MPI_LONG, MPI_MAX, root, work); break;
-        default: code = MPI_Allgather(in, count / size, MPI_LONG, out, count / size, MPI_LONG, work);
+        default:
+            code = MPI_Allgather(in, count / size, MPI_LONG, out, count / size, MPI_LONG, work);
         }
         if (lost_or_revoked(code)) break;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A job whose ranks go on when one fails (`--keep-going`): who is gone is told to all, of this host
-//! and of others.
+//! A job whose ranks go on when one fails (`--keep-going`): who is gone is told to all, of this
+//! host and of others.
 #![forbid(unsafe_code)]
 
 use super::Job;

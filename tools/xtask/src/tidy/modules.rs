@@ -54,6 +54,7 @@ const BANS: &[Ban] = &[
             "transport/src/lane/shm/",
             "transport/src/protocol/share.rs",
             "transport/src/wait.rs",
+            "transport/src/wait/",
         ],
         words: &["std::sync::atomic", "core::sync::atomic"],
         reason: "atomics belong to sync, wait, the node's memory and its lane",
