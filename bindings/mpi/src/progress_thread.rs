@@ -4,8 +4,8 @@
 //!
 //! It is started by what cannot do without it (a window whose members reach it by messages), by
 //! the knob `STRAIT_PROGRESS`, or by the first transfer that gains by it if a core is idle. It
-//! sleeps on the descriptors of the networks, or looks now and then at one that has none, and on the
-//! door at which the peers of this host ring.
+//! sleeps on the descriptors of the networks, or looks now and then at one that has none, and on
+//! the door at which the peers of this host ring.
 //!
 //! Invariants:
 //! 1. It takes the entry lock briefly, so that calls of the program's one thread cost what they
