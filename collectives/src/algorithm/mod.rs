@@ -12,6 +12,7 @@ mod bruck;
 mod circulant;
 mod dissemination;
 mod fold;
+mod knomial;
 mod linear;
 mod neighbor;
 mod pairwise;
@@ -28,7 +29,7 @@ use crate::shape::{Rank, Shape};
 pub struct Parameters {
     /// How many exchanges of a linear algorithm are in flight at once; at least 1.
     pub window: u32,
-    /// The radix of a dissemination; at least 2.
+    /// The radix of a dissemination or a k-nomial tree; at least 2.
     pub radix: u32,
 }
 
@@ -164,6 +165,7 @@ const fn row(
 pub static ALL: &[Algorithm] = &[
     row(Kind::Barrier, "dissemination", dissemination::barrier, dissemination::barrier_cost),
     row(Kind::Bcast, "binomial", binomial::bcast, binomial::bcast_cost),
+    row(Kind::Bcast, "knomial", knomial::bcast, knomial::cost),
     Algorithm {
         cut: Cut::PerRank,
         ..row(
@@ -203,6 +205,7 @@ pub static ALL: &[Algorithm] = &[
         cut: Cut::PerRank,
         ..row(Kind::Reduce, "circulant", circulant::reduce, circulant::reduce_cost)
     },
+    Algorithm { ordered: false, ..row(Kind::Reduce, "knomial", knomial::reduce, knomial::cost) },
     row(Kind::Reduce, "binomial_ordered", binomial::reduce_ordered, binomial::reduce_ordered_cost),
     row(
         Kind::Allreduce,

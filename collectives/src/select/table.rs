@@ -355,7 +355,8 @@ mod tests {
             ),
             (
                 format!("{head}collective = \"bcast\"\nalgorithm = \"ring\"\n"),
-                "t.toml:4: bcast has no algorithm 'ring', only binomial, scatter_allgather",
+                "t.toml:4: bcast has no algorithm 'ring', only binomial, knomial, \
+                 scatter_allgather",
             ),
             (
                 format!("{head}collective = \"bcast\"\nbytes = 3\nalgorithm = \"binomial\"\n"),
