@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// A call, how many instructions of it there may be (MPI_Init_thread asked for
 /// MPI_THREAD_MULTIPLE, one thread calls), and which rank makes it how often in a round.
 const CALLS: &[(&str, u64, u64)] =
-    &[("MPI_Send", 1, 240), ("MPI_Isend", 32, 230), ("MPI_Irecv", 32, 320)];
+    &[("MPI_Send", 1, 260), ("MPI_Isend", 32, 240), ("MPI_Irecv", 32, 325)];
 const ROUNDS: u64 = 2000;
 
 pub fn stage(suite: &Suite) -> Result<Tally, String> {
