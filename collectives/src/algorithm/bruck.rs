@@ -3,13 +3,15 @@
 //! multiport message-passing systems", 1997).
 //!
 //! Allgather: every rank keeps the blocks in its own rotation (`A[o]` is the block of rank
-//! `r + o`) and doubles them each round.
+//! `r + o`) and multiplies them by the radix `k` each round: with `s` of them it fetches those of
+//! `r + s`, `r + 2 s`, up to `k - 1`.
 //!
-//! Five ranks: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of r + 2 as
-//! `A[2..4]`; round 4 fetches `A[0..1]` of r + 4 as `A[4..5]`; then A is copied out in two pieces.
+//! Five ranks, radix 2: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of r
+//! + 2 as `A[2..4]`; round 4 fetches `A[0..1]` of r + 4 as `A[4..5]`; then A is copied out in two
+//! pieces.
 //!
-//! q = ceil(log2 p) messages per rank, blocks p (p - 1). The last carries c = p - 2^(q-1) blocks
-//! and waits only for these, so the longest chain is max(q - 1, 1 + ceil(log2 c)).
+//! Blocks p (p - 1); radix 2: q = ceil(log2 p) messages per rank. A message waits only for what it
+//! carries, and the last ones may be short, so the longest chain is found by following them.
 //!
 //! Alltoall: `T[o]` is the block for rank `r + o`. In round `2^k` all `T[o]` with bit `k` in `o`
 //! go to rank `r + 2^k` together, and those of `r - 2^k` take their places; in the end `T[o]` is
@@ -22,7 +24,7 @@ use super::{Cost, Parameters, log2_ceil};
 use crate::schedule::{Blocks, Buffer, Builder, Extent, Refused, Step};
 use crate::shape::Shape;
 
-pub(super) fn allgather(b: &mut Builder, _: Parameters) -> Result<(), Refused> {
+pub(super) fn allgather(b: &mut Builder, parameters: Parameters) -> Result<(), Refused> {
     let (rank, ranks) = (b.rank(), b.shape().ranks);
     let whole = b.shape().regular;
     let rotated = (0..ranks)
@@ -31,13 +33,10 @@ pub(super) fn allgather(b: &mut Builder, _: Parameters) -> Result<(), Refused> {
     // Rank 0 is not rotated: its blocks grow in the output itself.
     let a = if rank == 0 { Buffer::Output } else { b.scratch(rotated)? };
     b.add(Step::Copy { what: b.input(), into: Blocks::one(a, 0) })?;
-    let mut stride = 1;
-    while stride < ranks {
-        let count = stride.min(ranks - stride);
-        let (from, to) = (ahead(rank, stride, ranks), ahead(rank, ranks - stride, ranks));
-        b.add(Step::Recv { from, into: Blocks::new(a, stride..stride + count) })?;
+    for (at, count) in fetches(ranks, parameters.radix) {
+        let (from, to) = (ahead(rank, at, ranks), ahead(rank, ranks - at, ranks));
+        b.add(Step::Recv { from, into: Blocks::new(a, at..at + count) })?;
         b.add(Step::Send { to, what: Blocks::new(a, 0..count) })?;
-        stride *= 2;
     }
     if rank > 0 {
         let split = ranks - rank;
@@ -53,20 +52,32 @@ pub(super) fn allgather(b: &mut Builder, _: Parameters) -> Result<(), Refused> {
     Ok(())
 }
 
-pub(super) fn allgather_cost(shape: &Shape, _: Parameters) -> Cost {
-    let (ranks, turns) = (u64::from(shape.ranks), log2_ceil(shape.ranks));
-    let (rounds, messages) = (chain(shape.ranks), ranks * u64::from(turns));
-    Cost { rounds, messages, blocks: ranks * (ranks - 1) }
+pub(super) fn allgather_cost(shape: &Shape, parameters: Parameters) -> Cost {
+    let (ranks, radix) = (u64::from(shape.ranks), parameters.radix);
+    let messages = ranks * fetches(shape.ranks, radix).count() as u64;
+    Cost { rounds: chain(shape.ranks, radix), messages, blocks: ranks * (ranks - 1) }
+}
+
+/// What a rank fetches, in order: from how far ahead, and how many blocks.
+fn fetches(ranks: u32, radix: u32) -> impl Iterator<Item = (u32, u32)> {
+    let (ranks, radix) = (u64::from(ranks), u64::from(radix.max(2)));
+    std::iter::successors(Some(1), move |stride| Some(stride * radix))
+        .take_while(move |stride| *stride < ranks)
+        .flat_map(move |stride| (1..radix).map(move |digit| (digit * stride, stride)))
+        .filter(move |(at, _)| *at < ranks)
+        .map(move |(at, stride)| (at as u32, stride.min(ranks - at) as u32))
 }
 
 /// Messages of the longest chain.
-fn chain(ranks: u32) -> u64 {
-    let turns = log2_ceil(ranks);
-    let rounds = match turns {
-        0 => 0,
-        _ => (turns - 1).max(1 + log2_ceil(ranks - (1 << (turns - 1)))),
-    };
-    u64::from(rounds)
+fn chain(ranks: u32, radix: u32) -> u64 {
+    // Where the blocks begin that came together, and how many messages they waited for.
+    let mut parts = vec![(0, 0)];
+    for (at, count) in fetches(ranks, radix) {
+        let carried = parts.iter().take_while(|(start, _)| *start < count);
+        let depth = carried.map(|(_, depth)| depth + 1).max().unwrap_or(1);
+        parts.push((at, depth));
+    }
+    parts.into_iter().map(|(_, depth)| depth).max().unwrap_or(0)
 }
 
 /// Where the blocks with this bit lie: runs of `bit` blocks, but perhaps for the last.
@@ -122,5 +133,5 @@ pub(super) fn alltoall_cost(shape: &Shape, _: Parameters) -> Cost {
     };
     let sent: u64 = (0..turns).map(of_bit).sum();
     let ranks = u64::from(ranks);
-    Cost { rounds: chain(shape.ranks), messages: ranks * u64::from(turns), blocks: ranks * sent }
+    Cost { rounds: chain(shape.ranks, 2), messages: ranks * u64::from(turns), blocks: ranks * sent }
 }

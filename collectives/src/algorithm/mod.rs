@@ -17,8 +17,10 @@ mod linear;
 mod neighbor;
 mod pairwise;
 mod recursive_doubling;
+mod recursive_multiplying;
 mod ring;
 mod scatter_allgather;
+mod sparbit;
 
 use crate::kind::Kind;
 use crate::schedule::{Builder, Outline, Refused, Schedule};
@@ -29,7 +31,8 @@ use crate::shape::{Rank, Shape};
 pub struct Parameters {
     /// How many exchanges of a linear algorithm are in flight at once; at least 1.
     pub window: u32,
-    /// The radix of a dissemination or a k-nomial tree; at least 2.
+    /// The radix of a dissemination, a k-nomial tree, Bruck's allgather; the largest factor of a
+    /// recursive multiplying. At least 2.
     pub radix: u32,
 }
 
@@ -187,6 +190,7 @@ pub static ALL: &[Algorithm] = &[
     row(Kind::Scatter, "linear", linear::scatter, linear::rooted_cost),
     row(Kind::Allgather, "ring", ring::allgather, ring::allgather_cost),
     row(Kind::Allgather, "bruck", bruck::allgather, bruck::allgather_cost),
+    row(Kind::Allgather, "sparbit", sparbit::allgather, sparbit::allgather_cost),
     Algorithm {
         in_place: false,
         ..row(Kind::Alltoall, "linear", linear::alltoall, linear::alltoall_cost)
@@ -212,6 +216,12 @@ pub static ALL: &[Algorithm] = &[
         "recursive_doubling",
         recursive_doubling::allreduce,
         recursive_doubling::allreduce_cost,
+    ),
+    row(
+        Kind::Allreduce,
+        "recursive_multiplying",
+        recursive_multiplying::allreduce,
+        recursive_multiplying::allreduce_cost,
     ),
     Algorithm {
         ordered: false,
