@@ -6,8 +6,8 @@
 //! `r + o`) and multiplies them by the radix `k` each round: with `s` of them it fetches those of
 //! `r + s`, `r + 2 s`, up to `k - 1`.
 //!
-//! Five ranks, radix 2: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of r
-//! + 2 as `A[2..4]`; round 4 fetches `A[0..1]` of r + 4 as `A[4..5]`; then A is copied out in two
+//! Five ranks, radix 2: round 1 fetches `A[0]` of r + 1 as `A[1]`; round 2 fetches `A[0..2]` of
+//! r + 2 as `A[2..4]`; round 4 fetches `A[0..1]` of r + 4 as `A[4..5]`; then A is copied out in two
 //! pieces.
 //!
 //! Blocks p (p - 1); radix 2: q = ceil(log2 p) messages per rank. A message waits only for what it

@@ -283,6 +283,23 @@ pub fn describe(pids: &[u32]) -> String {
     pids.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// Processes die in their own time after the kernel was told: those with this mark get a while, and
+/// what is left then is ended and named.
+pub fn none_left(mark: &str) -> Result<(), String> {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let began = Instant::now();
+    while !marked(mark).is_empty() && began.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(5));
+    }
+    let left = marked(mark);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let text = format!("processes are left: {}", describe(&left));
+    end_marked(mark);
+    Err(text)
+}
+
 /// Kills every process with this mark, again until none is left: one may fork meanwhile.
 pub fn end_marked(mark: &str) {
     for _ in 0..20 {

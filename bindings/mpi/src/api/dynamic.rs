@@ -172,6 +172,15 @@ fn refused<T>(code: i32, answer: &[String], otherwise: String) -> Result<T> {
     }
 }
 
+/// Has mpiexec change its names; `otherwise`: why it did not, if it does not say so itself.
+fn change_names(entry: &mut Entry, words: &[&str], otherwise: String) -> Result {
+    let answer = ask_names(entry, words)?;
+    match answer.first().map(String::as_str) {
+        Some("ok") => Ok(()),
+        _ => refused(class::SERVICE, &answer, otherwise),
+    }
+}
+
 pub unsafe fn MPI_Publish_name<A: Abi>(
     service_name: *const c_char,
     info: A::Handle,
@@ -181,15 +190,8 @@ pub unsafe fn MPI_Publish_name<A: Abi>(
         info_of::<A>(entry, info)?;
         // SAFETY: C strings, says the caller.
         let (service, port) = unsafe { (string(service_name)?, string(port_name)?) };
-        let answer = ask_names(entry, &["publish", &service, &port])?;
-        match answer.first().map(String::as_str) {
-            Some("ok") => Ok(()),
-            _ => refused(
-                class::SERVICE,
-                &answer,
-                format!("the name `{service}` is published already: unpublish it first"),
-            ),
-        }
+        let otherwise = format!("the name `{service}` is published already: unpublish it first");
+        change_names(entry, &["publish", &service, &port], otherwise)
     })
 }
 
@@ -202,15 +204,8 @@ pub unsafe fn MPI_Unpublish_name<A: Abi>(
         info_of::<A>(entry, info)?;
         // SAFETY: C strings, says the caller.
         let (service, port) = unsafe { (string(service_name)?, string(port_name)?) };
-        let answer = ask_names(entry, &["unpublish", &service, &port])?;
-        match answer.first().map(String::as_str) {
-            Some("ok") => Ok(()),
-            _ => refused(
-                class::SERVICE,
-                &answer,
-                format!("the name `{service}` is not published with this port"),
-            ),
-        }
+        let otherwise = format!("the name `{service}` is not published with this port");
+        change_names(entry, &["unpublish", &service, &port], otherwise)
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::cases::{self, Case};
 use super::{Lanes, Suite, Tally, kill, programs};
-use crate::process::{Running, end_marked, marked, signal};
+use crate::process::{Running, none_left, signal};
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -63,18 +63,13 @@ fn one(suite: &Suite, way: &Way, victim: usize, random: u64) -> Result<(), Strin
     let mark = running.mark();
     let struck = strike(&running, victim, random);
     let outcome = running.finish()?;
-    let begun = Instant::now();
-    while !marked(&mark).is_empty() && begun.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    let left = marked(&mark);
-    end_marked(&mark);
+    let left = none_left(&mark);
     struck.map_err(|why| format!("{why}; {}", outcome.describe()))?;
     let named = outcome.err.contains(&format!("rank {victim} failed first"));
     if outcome.code != Some(137) || !named || !outcome.err.contains("SIGKILL") {
         return Err(format!("expected 137 and rank {victim} named: {}", outcome.describe()));
     }
-    if left.is_empty() { Ok(()) } else { Err(format!("processes are left: {left:?}")) }
+    left
 }
 
 /// Waits until bytes move and kills one of the two.

@@ -5,7 +5,7 @@
 
 use super::cases::{self, Case};
 use super::{Face, Suite, Tally, kill, programs};
-use crate::process::{Outcome, Task, describe, marked, signal};
+use crate::process::{Outcome, Task, none_left, signal};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
                 let marks = [one.mark(), other.mark()];
                 let (one, other) = (one.finish()?, other.finish()?);
                 is_well(&one, "ok\n").and_then(|()| is_well(&other, "ok\n"))?;
-                marks.iter().try_for_each(|mark| nothing_left(mark))
+                marks.iter().try_for_each(|mark| none_left(mark))
             }));
         }
         for end in ENDS {
@@ -89,7 +89,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
                 let task = suite.mpiexec(2, *lanes).arg(spawned).arg(end.how).limit(40);
                 let running = task.start()?;
                 let mark = running.mark();
-                judge(end, &running.finish()?).and_then(|()| nothing_left(&mark))
+                judge(end, &running.finish()?).and_then(|()| none_left(&mark))
             }));
         }
     }
@@ -115,7 +115,7 @@ fn is_well(outcome: &Outcome, out: &str) -> Result<(), String> {
 fn alone(task: Task) -> Result<(), String> {
     let running = task.limit(120).start()?;
     let mark = running.mark();
-    is_well(&running.finish()?, "ok\n").and_then(|()| nothing_left(&mark))
+    is_well(&running.finish()?, "ok\n").and_then(|()| none_left(&mark))
 }
 
 fn judge(end: &End, outcome: &Outcome) -> Result<(), String> {
@@ -127,21 +127,6 @@ fn judge(end: &End, outcome: &Outcome) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("expected code {}: {}", end.code, outcome.describe()))
-}
-
-/// All processes of a job end within a while.
-fn nothing_left(mark: &str) -> Result<(), String> {
-    let began = Instant::now();
-    loop {
-        let left = marked(mark);
-        if left.is_empty() {
-            return Ok(());
-        }
-        if began.elapsed() > PATIENCE {
-            return Err(format!("these go on: {}", describe(&left)));
-        }
-        sleep(Duration::from_millis(20));
-    }
 }
 
 /// With mpiexec go its ranks, the jobs that they spawned, and those jobs' mpiexecs.
@@ -161,7 +146,7 @@ fn launcher_killed(suite: &Suite, spawned: &Path) -> Result<(), String> {
     if outcome.success() {
         return Err(outcome.describe());
     }
-    nothing_left(&mark)
+    none_left(&mark)
 }
 
 /// mpi4py.futures: spawned workers, under mpiexec and without; ranks as workers.

@@ -7,15 +7,12 @@
 
 use super::cases::{self, Case};
 use super::{Face, Lanes, Suite, Tally, programs};
-use crate::process::{Outcome, Task, end_marked, marked};
+use crate::process::{Outcome, Task, none_left};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 const RANKS: &[usize] = &[2, 3, 4, 7];
 /// Each changes who dies, and when.
 const SEEDS: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A rank died by SIGKILL.
 pub const KILLED: i32 = 137;
 
@@ -90,14 +87,9 @@ fn one(task: Task, code: i32) -> Result<(), String> {
     let running = task.limit(60).start()?;
     let mark = running.mark();
     let outcome = running.finish()?;
-    let begun = Instant::now();
-    while !marked(&mark).is_empty() && begun.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    let left = marked(&mark);
-    end_marked(&mark);
+    let left = none_left(&mark);
     judge(&outcome, code)?;
-    if left.is_empty() { Ok(()) } else { Err(format!("processes are left: {left:?}")) }
+    left
 }
 
 /// What a job must have said and answered.

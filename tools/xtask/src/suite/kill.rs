@@ -10,7 +10,7 @@
 
 use super::cases::{self, Case};
 use super::{Lanes, Suite, Tally, programs};
-use crate::process::{Running, Task, marked, signal};
+use crate::process::{Running, Task, signal};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,6 @@ fn one_round(task: Task, program: &str, who: Victim, random: u64) -> Result<(), 
             signal(rank, "KILL");
         }
     }
-    let struck = Instant::now();
     let outcome = running.finish()?;
     if outcome.timed_out {
         return Err("the job hung: the watchdog ended it".into());
@@ -133,16 +132,7 @@ fn one_round(task: Task, program: &str, who: Victim, random: u64) -> Result<(), 
     if outcome.success() {
         return Err("mpiexec answered 0 though something was killed".into());
     }
-    // Processes die in their own time after the kernel was told.
-    while !marked(&mark).is_empty() {
-        if struck.elapsed() > PATIENCE {
-            let left = marked(&mark);
-            crate::process::end_marked(&mark);
-            return Err(format!("processes are left: {left:?}"));
-        }
-        sleep(Duration::from_millis(10));
-    }
-    Ok(())
+    crate::process::none_left(&mark)
 }
 
 /// A rank of the job: a process with the mark that runs the program; waits until there is one.

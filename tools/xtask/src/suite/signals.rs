@@ -6,7 +6,7 @@
 
 use super::cases::Case;
 use super::{Lanes, Suite};
-use crate::process::{Running, Task, end_marked, marked, signal, signal_group};
+use crate::process::{Running, Task, none_left, signal, signal_group};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -61,14 +61,9 @@ fn run(suite: &Suite, python: &Path, lanes: Lanes, act: Act) -> Result<(), Strin
     let running = program(task, act, python, script).start()?;
     let mark = running.mark();
     let result = strike(running, act, ranks);
-    let begun = Instant::now();
-    while !marked(&mark).is_empty() && begun.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    let left = marked(&mark);
-    end_marked(&mark);
+    let left = none_left(&mark);
     result?;
-    if left.is_empty() { Ok(()) } else { Err(format!("processes are left: {left:?}")) }
+    left
 }
 
 fn program(task: Task, act: Act, python: &Path, script: PathBuf) -> Task {
