@@ -10,7 +10,7 @@
 
 use super::cases::{self, Case};
 use super::{Lanes, Suite, Tally, programs};
-use crate::process::{Running, Task, signal};
+use crate::process::{Running, Task, describe, signal};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,31 @@ pub(super) fn names_that_stay(before: &BTreeSet<String>) -> Vec<String> {
         let now = names_left();
         left.retain(|name| now.contains(name));
     }
-    left.into_iter().collect()
+    left.into_iter().filter_map(|name| held(&name)).collect()
+}
+
+/// A name and who holds it; `None`: a socket that no process has, which the kernel will forget.
+fn held(name: &str) -> Option<String> {
+    if !name.starts_with('@') {
+        return Some(name.to_owned());
+    }
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let words = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let links: BTreeSet<PathBuf> = words
+        .filter(|words| words.get(7) == Some(&name))
+        .map(|words| format!("socket:[{}]", words[6]).into())
+        .collect();
+    let has_it = |folder: &Path| {
+        let files = fs::read_dir(folder.join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| links.contains(&link))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let holders: Vec<u32> = processes
+        .filter(|process| has_it(&process.path()))
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect();
+    let text = format!("{name} of {}", describe(&holders));
+    (!holders.is_empty()).then_some(text)
 }
 
 fn case<'a>(suite: &'a Suite, binary: &'a Path, round: u64, seed: u64) -> Case<'a> {
