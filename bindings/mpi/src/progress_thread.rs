@@ -62,6 +62,9 @@ static WAITING: AtomicU32 = AtomicU32::new(0);
 static WAITS: AtomicU32 = AtomicU32::new(0);
 /// What ends its sleep, while it serves this host's peers; else -1.
 static BELL: AtomicI32 = AtomicI32::new(-1);
+/// What ends its sleep, while it sleeps beside networks; else -1. Some networks move only while
+/// somebody looks at them, so what a call leaves in flight there must find it awake.
+static ASLEEP: AtomicI32 = AtomicI32::new(-1);
 /// 1: it sleeps until none waits.
 static PARKED: AtomicU32 = AtomicU32::new(0);
 
@@ -158,11 +161,18 @@ pub fn leave_open() {
 }
 
 /// Something was left in flight that can go on while the program computes: starts the thread if the
-/// ranks of this host leave a core idle, and nobody has decided otherwise.
+/// ranks of this host leave a core idle, and nobody has decided otherwise; wakes it if it is there.
 #[inline]
 pub fn wanted(entry: &mut Entry) {
     if IS_OPEN.load(Relaxed) {
         decide(entry);
+    }
+    // It went to sleep with the lock held that our caller holds now.
+    if ASLEEP.load(Relaxed) >= 0 {
+        let bell = ASLEEP.swap(-1, Relaxed);
+        if bell >= 0 {
+            ring(bell);
+        }
     }
 }
 
@@ -309,6 +319,9 @@ fn run(watched: &Watched, bell: RawFd) {
             rounds += 1;
         }
         let may_sleep = rounds < ROUNDS_MAX && watched.may_sleep(&mut entry);
+        if may_sleep && !watched.networks.is_empty() {
+            ASLEEP.store(bell, Relaxed);
+        }
         drop(entry);
         // Nothing was there: the program looks by itself, if not in calls that wait.
         in_vain = rounds == 0;
@@ -316,6 +329,7 @@ fn run(watched: &Watched, bell: RawFd) {
             sleep_on(&all, bell, Some(BLIND_PAUSE));
         } else if may_sleep {
             sleep_on(&all, bell, None);
+            ASLEEP.store(-1, Relaxed);
         } else {
             std::thread::yield_now();
         }
