@@ -73,15 +73,15 @@ impl Core {
             }
         }
         self.loss_count += 1;
+        self.last_loss = Some(error.clone());
         self.lost.push((Peer(peer), error));
     }
 }
 
 impl Worker {
-    /// How many peers were lost so far, and why the newest one was, while nobody has asked
-    /// [`Worker::lost`] since.
+    /// How many peers were lost so far, and why the newest one was.
     pub fn losses(&self) -> (u32, Option<&Error>) {
-        (self.core.loss_count, self.core.lost.last().map(|(_, error)| error))
+        (self.core.loss_count, self.core.last_loss.as_ref())
     }
 
     /// After [`Worker::close`] and the last flush, instead of a drop: nothing is sent or received

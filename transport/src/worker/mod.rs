@@ -135,6 +135,8 @@ pub(crate) struct Core {
     lost: Vec<(Peer, Error)>,
     /// Peers that were lost so far.
     loss_count: u32,
+    /// Why the newest of them was.
+    last_loss: Option<Error>,
     /// Contexts that were revoked and are not forgotten.
     revoked: Vec<Range<u32>>,
     /// Receives whose bytes are being copied by claims, in the order of their matches.
@@ -212,6 +214,7 @@ impl Worker {
             active: Vec::new(),
             lost: Vec::new(),
             loss_count: 0,
+            last_loss: None,
             revoked: Vec::new(),
             sharing: VecDeque::new(),
             opened: Vec::new(),
