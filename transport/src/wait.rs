@@ -218,8 +218,8 @@ impl Sleepers {
     }
 
     /// Announces sleep. The caller looks at everything once more after this, and sleeps only if
-    /// there is nothing.
-    pub fn arm(&mut self) {
+    /// there is nothing. `wish` says what is wished for of others ([`bell::announce`]).
+    pub fn arm(&mut self, wish: impl FnOnce()) {
         if self.settled_ranks < self.place.node.plan_ref().local_size {
             self.settle();
         }
@@ -231,7 +231,7 @@ impl Sleepers {
             self.way = way;
             bell::wake_futex(bell);
         }
-        self.armed = bell::announce(bell, way, self.generation, self.place.everywhere);
+        self.armed = bell::announce(bell, way, self.generation, self.place.everywhere, wish);
     }
 
     /// From now on peers ring at a door, which becomes readable then: for a thread that waits for
@@ -505,7 +505,7 @@ mod tests {
                             break;
                         }
                         locked.1 += 1;
-                        locked.2.arm();
+                        locked.2.arm(|| ());
                         let sleeper = locked.2.sleeper();
                         drop(locked);
                         sleeper.sleep(None);
@@ -543,7 +543,7 @@ mod tests {
             if with_descriptors {
                 sleepers.place.descriptors().unwrap();
             }
-            sleepers.arm();
+            sleepers.arm(|| ());
             sleepers.sleeper().sleep(Some(Duration::from_millis(1)));
             let (done, all_done) = mpsc::channel();
             for _ in 0..3 {

@@ -70,7 +70,7 @@ impl Process {
                     return;
                 }
                 *generation += 1;
-                let armed = bell::announce(&self.bell, Way::Futex, *generation, false);
+                let armed = bell::announce(&self.bell, Way::Futex, *generation, false, || ());
                 if all_here() {
                     return;
                 }
@@ -130,8 +130,10 @@ fn one_publisher_wakes_both_threads_of_a_process() {
     });
 }
 
-/// A sender that sleeps for room: it wishes, announces, looks; the receiver makes room, looks for a
-/// wish, rings. The same shape serves the ring's room and the slab's chunks.
+/// A sender that sleeps for room: it announces, wishes, looks; the receiver makes room, looks for a
+/// wish, takes it and rings. The sender uses the first room up and then needs more, while the
+/// receiver may not have got beyond making the first. The same shape serves the ring's room and the
+/// slab's chunks.
 #[test]
 fn room_wakes_the_sender_that_wished_for_it() {
     model(|| {
@@ -149,22 +151,30 @@ fn room_wakes_the_sender_that_wished_for_it() {
         });
         let receiver = Arc::clone(&shared);
         let thread = loom::thread::spawn(move || {
-            receiver.room.store(1, Release);
-            full_fence();
-            if receiver.wish.load(Relaxed) != 0
-                && receiver.wish.swap(0, Relaxed) != 0
-                && bell::take(&receiver.bell).is_some()
-            {
-                receiver.futex.wake_all();
+            for room in 1..=2 {
+                receiver.room.store(room, Release);
+                full_fence();
+                if receiver.wish.load(Relaxed) != 0
+                    && receiver.wish.swap(0, Acquire) != 0
+                    && bell::take(&receiver.bell).is_some()
+                {
+                    receiver.futex.wake_all();
+                }
             }
         });
         let mut generation = 0;
-        while shared.room.load(Acquire) == 0 {
-            generation += 1;
-            shared.wish.store(1, Relaxed);
-            let armed = bell::announce(&shared.bell, Way::Futex, generation, false);
-            if shared.room.load(Acquire) == 0 {
-                shared.futex.wait(&shared.bell, armed);
+        for needed in 1..=2 {
+            while shared.room.load(Acquire) < needed {
+                generation += 1;
+                // A swap: loom may take a plain store here for one before the receiver's swap,
+                // though that has read an earlier one.
+                let wish = || {
+                    shared.wish.swap(1, Release);
+                };
+                let armed = bell::announce(&shared.bell, Way::Futex, generation, false, wish);
+                if shared.room.load(Acquire) < needed {
+                    shared.futex.wait(&shared.bell, armed);
+                }
             }
         }
         thread.join().unwrap();

@@ -66,7 +66,7 @@ impl Shared {
         while !window_lock::try_lock(&self.lock, alone) {
             generation += 1;
             window_lock::fall_asleep(&self.asleep, &process.own);
-            let armed = bell::announce(&process.bell, Way::Futex, generation, false);
+            let armed = bell::announce(&process.bell, Way::Futex, generation, false, || ());
             let had = window_lock::try_lock(&self.lock, alone);
             if !had && bell::is_standing(&process.bell, armed) {
                 process.futex.wait(&process.bell, armed);

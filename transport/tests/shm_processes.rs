@@ -62,7 +62,7 @@ impl Rank {
                 waiter = Waiter::new();
             } else if waiter.pause() == Next::Sleep {
                 self.lane.announce(&self.sleepers);
-                self.sleepers.arm();
+                self.sleepers.arm(|| self.lane.wish());
                 if self.lane.is_quiet() {
                     self.sleepers.sleeper().sleep(None);
                     self.sleeps += 1;

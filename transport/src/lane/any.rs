@@ -550,7 +550,14 @@ impl Lanes {
             && self.ucx.as_mut().is_none_or(|ucx| ucx.is_quiet())
     }
 
-    /// Before the bell is armed: says which room this process is about to sleep for.
+    /// Once the bell is armed, before its fence: says which room this process will sleep for.
+    pub(crate) fn wish(&self) {
+        if let Some(shm) = &self.shm {
+            shm.wish();
+        }
+    }
+
+    /// Before the bell is armed: prepares for sleep.
     pub(crate) fn announce(&mut self, sleepers: &Sleepers) {
         if let Some(shm) = &mut self.shm {
             shm.announce(sleepers);

@@ -501,7 +501,7 @@ impl Worker {
         }
         let Some(sleepers) = &mut self.sleepers else { return false };
         self.lanes.announce(sleepers);
-        sleepers.arm();
+        sleepers.arm(|| self.lanes.wish());
         let quiet = self.lanes.is_quiet();
         if quiet {
             self.is_armed = true;

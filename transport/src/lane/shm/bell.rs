@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! publisher                               sleeper
-//! 1. publish a message (Release)          1. bell = armed
+//! 1. publish a message (Release)          1. bell = armed; wishes
 //! 2. light fence                          2. heavy fence
 //! 3. look at the bell                     3. look at the queues once more
 //! 4. armed: swap(0), wake                 4. nothing: sleep while the bell is still armed
@@ -17,7 +17,10 @@
 //! 2. Who swaps an armed word for 0 wakes everybody who sleeps on it. A sleeper whose announcement
 //!    was taken, or replaced by a later one, does not fall asleep: the futex compares the word, and
 //!    before an epoll wait the datagram is already there.
-//! 3. Words change from armed to another way of waking only by the owner, who then wakes those who
+//! 3. What a sleeper wishes for, and a publisher takes back as it rings (room), is said after the
+//!    bell is armed. Said before, it could be taken while the bell is not armed yet: by a publisher
+//!    that rings, late, for room which the sleeper has found and used up meanwhile.
+//! 4. Words change from armed to another way of waking only by the owner, who then wakes those who
 //!    sleep in the old way (wait.rs).
 //!
 //! Not here: the sleeping itself (wait.rs).
@@ -46,13 +49,21 @@ pub const AWAKE: u32 = 0;
 const WAY_BITS: u32 = 3;
 
 /// Announces sleep; the caller looks at all queues after this, and sleeps only if they are empty.
-/// Returns the armed word. `everywhere`: publishers do not fence for us.
-pub fn announce(bell: &impl Word<u32>, way: Way, generation: u32, everywhere: bool) -> u32 {
+/// Returns the armed word. `everywhere`: publishers do not fence for us; `wish` says (by release)
+/// what is wished for (invariant 3).
+pub fn announce(
+    bell: &impl Word<u32>,
+    way: Way,
+    generation: u32,
+    everywhere: bool,
+    wish: impl FnOnce(),
+) -> u32 {
     let armed = match way {
         Way::Futex => 1,
         Way::Door => 2,
     } | generation << 2;
     bell.store(armed, Relaxed);
+    wish();
     // SYNC(bell.sleep): store of the bell before the last look at the queues; pairs with the fence
     // in `is_armed` between publication and look at the bell.
     heavy_fence(everywhere);

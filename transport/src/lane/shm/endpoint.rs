@@ -14,7 +14,7 @@ use crate::node::{
 use crate::sync::register_membarrier;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Whether reads of the peer's memory work.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,8 +131,9 @@ impl Endpoint {
         // SYNC(slab.sleep): FREE before the look at the wish; the sender's side is its wish before
         // its look at the states, with the heavy fence of `bell::announce` between.
         crate::sync::light_fence(self.full_fence);
+        // SYNC(slab.wish): pairs with `ShmLane::wish`: who wished has armed its bell.
         let wanted = self.slab.wanted();
-        if wanted.load(Relaxed) != 0 && wanted.swap(0, Relaxed) != 0 {
+        if wanted.load(Relaxed) != 0 && wanted.swap(0, Acquire) != 0 {
             bell::ring(node, self.local_rank);
         }
     }

@@ -50,7 +50,7 @@ use huge::HugeRanges;
 use pairs::InPairs;
 use ring::Consumer;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 pub use death::Supervision;
 
@@ -150,19 +150,25 @@ impl ShmLane {
         peer.0.checked_sub(self.first_rank).is_some_and(|i| (i as usize) < self.endpoints.len())
     }
 
-    /// Says which room this process is about to sleep for, and watches for deaths. Call it before
-    /// the bell is armed, and [`ShmLane::is_quiet`] after.
+    /// Watches for deaths. Call it before the bell is armed.
     pub fn announce(&mut self, sleepers: &crate::wait::Sleepers) {
+        self.deaths.watch(&self.node, sleepers);
+    }
+
+    /// Says which room this process is about to sleep for. Call it when the bell is armed (bell.rs,
+    /// invariant 3), before the heavy fence, and [`ShmLane::is_quiet`] after that.
+    pub fn wish(&self) {
+        // SYNC(room.wish): who takes a wish back sees the armed bell, and rings.
         for local_rank in &self.starved {
             let room = self.endpoints[*local_rank as usize].ring.cells().room();
             let me = self.local_rank as usize;
-            room.map[me / 64].fetch_or(1 << (me % 64), Relaxed);
-            room.wanted.store(1, Relaxed);
+            room.map[me / 64].fetch_or(1 << (me % 64), Release);
+            room.wanted.store(1, Release);
         }
         if self.starved_of_chunks {
-            self.chunks.memory.wanted().store(1, Relaxed);
+            // SYNC(slab.wish): the same.
+            self.chunks.memory.wanted().store(1, Release);
         }
-        self.deaths.watch(&self.node, sleepers);
         // SYNC(room.sleep): the heavy fence of the bell comes next: it orders these wishes, too,
         // before the looks of `is_quiet`; the receiver's side is `show_room`.
         // SYNC(slab.sleep): the same, with `Endpoint::give_back` on the other side.
@@ -287,11 +293,12 @@ impl ShmLane {
         // its look at head, with the heavy fence of `bell::announce` between. Once per batch.
         full_fence();
         let room = self.inbound.cells().room();
-        if room.wanted.load(Relaxed) == 0 || room.wanted.swap(0, Relaxed) == 0 {
+        // SYNC(room.wish): pairs with `ShmLane::wish`: the bell of each wish that we take is armed.
+        if room.wanted.load(Relaxed) == 0 || room.wanted.swap(0, Acquire) == 0 {
             return;
         }
         for (index, word) in room.map.iter().enumerate() {
-            let mut waiting = word.swap(0, Relaxed);
+            let mut waiting = word.swap(0, Acquire);
             while waiting != 0 {
                 let local_rank = index as u32 * 64 + waiting.trailing_zeros();
                 waiting &= waiting - 1;
