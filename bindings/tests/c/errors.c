@@ -76,6 +76,17 @@ static void truncated(void) {
         else
             EQUAL(statuses[i].MPI_ERROR, MPI_SUCCESS);
     }
+    // Some of a list: the handler of its communicator is called, too.
+    MPI_Comm other;
+    MUST(MPI_Comm_dup(MPI_COMM_WORLD, &other));
+    MUST(MPI_Comm_set_errhandler(other, MPI_ERRORS_RETURN));
+    MUST(MPI_Irecv(small, 50, MPI_INT, peer, 4, other, &requests[0]));
+    MUST(MPI_Send(out, 60, MPI_INT, peer, 4, other));
+    int count = -1, index = -1;
+    FAILS(MPI_Waitsome(1, requests, &count, &index, statuses), MPI_ERR_IN_STATUS);
+    EQUAL(count, 1);
+    EQUAL(class_of(statuses[0].MPI_ERROR), MPI_ERR_TRUNCATE);
+    MUST(MPI_Comm_free(&other));
 }
 
 static void words(void) {

@@ -398,6 +398,7 @@ unsafe fn settle_some<A: Abi>(
     outcount: *mut c_int,
     indices: *mut c_int,
     statuses: *mut A::Status,
+    comm: &mut Option<CommRef>,
 ) -> Result {
     let ended: Vec<usize> =
         (0..codes.len()).filter(|&i| look(entry, codes[i]) == Look::Ended).collect();
@@ -408,7 +409,7 @@ unsafe fn settle_some<A: Abi>(
         // SAFETY: all arrays have as many elements as there are requests, says the caller.
         let result = unsafe {
             *indices.add(slot) = i as c_int;
-            settle::<A>(entry, codes[i], requests.add(i), status, &mut None)
+            settle::<A>(entry, codes[i], requests.add(i), status, comm)
         };
         errors.push(result.as_ref().err().map_or(0, |e| e.code));
         if let Err(error) = result {
@@ -436,7 +437,7 @@ pub unsafe fn MPI_Waitsome<A: Abi>(
     array_of_indices: *mut c_int,
     array_of_statuses: *mut A::Status,
 ) -> c_int {
-    on_requests::<A>("MPI_Waitsome", |entry, _| {
+    on_requests::<A>("MPI_Waitsome", |entry, comm| {
         // SAFETY: this function's own conditions.
         let codes = unsafe { codes::<A>(entry, incount, array_of_requests)? };
         let mut inactive = false;
@@ -460,6 +461,7 @@ pub unsafe fn MPI_Waitsome<A: Abi>(
                 outcount,
                 array_of_indices,
                 array_of_statuses,
+                comm,
             )
         }
     })
@@ -472,7 +474,7 @@ pub unsafe fn MPI_Testsome<A: Abi>(
     array_of_indices: *mut c_int,
     array_of_statuses: *mut A::Status,
 ) -> c_int {
-    on_requests::<A>("MPI_Testsome", |entry, _| {
+    on_requests::<A>("MPI_Testsome", |entry, comm| {
         // SAFETY: this function's own conditions.
         let codes = unsafe { codes::<A>(entry, incount, array_of_requests)? };
         entry.progress();
@@ -489,6 +491,7 @@ pub unsafe fn MPI_Testsome<A: Abi>(
                 outcount,
                 array_of_indices,
                 array_of_statuses,
+                comm,
             )
         }
     })

@@ -34,14 +34,21 @@ static inline int lost_or_revoked(int code) {
     return class != MPI_SUCCESS;
 }
 
-static inline void begin_faults(int *argc, char ***argv) {
-    begin(argc, argv);
+// Of a program that has called MPI_Init.
+static inline void begin_started(void) {
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
     MUST(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MUST(MPI_Comm_dup(MPI_COMM_WORLD, &work));
     // All are here before one dies. (Of a barrier some may not hear the end then.)
     int flag = 1;
     MUST(MPIX_Comm_agree(work, &flag));
     EQUAL(flag, 1);
+}
+
+static inline void begin_faults(int *argc, char ***argv) {
+    MPI_Init(argc, argv);
+    begin_started();
 }
 
 // A communicator of those who live, which all of them know to work; frees the old one.

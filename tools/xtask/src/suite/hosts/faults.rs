@@ -44,7 +44,7 @@ fn goes_on(
     network: &Network,
     (ranks, point, code): (usize, &str, i32),
 ) -> Result<(), String> {
-    let binary = keeping::compiled(suite)?;
+    let binary = keeping::compiled(suite, "points")?;
     for seed in ["1", "2"] {
         let task = mpiexec(suite, network, 2, ranks).arg("--keep-going");
         let outcome = task.arg(&binary).args([point, seed]).limit(120).run()?;
@@ -55,7 +55,7 @@ fn goes_on(
 
 /// The agent of a host is killed, and with it its ranks.
 fn without(suite: &Suite, network: &Network) -> Result<(), String> {
-    let binary = keeping::compiled(suite)?;
+    let binary = keeping::compiled(suite, "points")?;
     let task = mpiexec(suite, network, 3, 6).arg("--keep-going");
     let running = task.arg(&binary).args(["host", "1"]).limit(120).start()?;
     wait_for("ready", 1, &running);
