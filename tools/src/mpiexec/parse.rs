@@ -247,7 +247,7 @@ impl Reader {
 }
 
 /// Ranks go on when others fail; they are told, too.
-fn keep_going(options: &mut Options) {
+pub fn keep_going(options: &mut Options) {
     options.keep_going = true;
     options.env.set.push((ENV_KEEP_GOING.into(), Some("on".into())));
 }

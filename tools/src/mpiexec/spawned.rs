@@ -9,6 +9,7 @@
 
 use super::failure::Failure;
 use super::hosts;
+use super::parse::keep_going;
 use super::request::{BindTo, Program, Request, Stdin};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -18,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use strait_transport::bootstrap::contract::{ENV_PARENT, SPAWN_VERSION, words};
+use strait_transport::config;
 
 /// How long the request may take to come.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
@@ -131,6 +133,10 @@ fn understand(said: Vec<Vec<u8>>) -> Result<Wish, Failure> {
     // The cores belong to those who asked already.
     request.options.bind_to = BindTo::None;
     request.options.env.set.push((ENV_PARENT.into(), Some(port.into())));
+    // Who goes on after failures does so with those that it spawned.
+    if config::switch("KEEP_GOING").is_ok_and(|says| says == Some(true)) {
+        keep_going(&mut request.options);
+    }
     for _ in 0..words.number()? {
         let ranks = words.number()?;
         let count = words.number()?;

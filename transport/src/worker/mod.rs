@@ -81,8 +81,14 @@ pub enum Sent {
 pub struct Arrival {
     /// Its envelope.
     pub envelope: Envelope,
+    /// Who sent it, whatever its envelope says.
+    pub peer: Peer,
     /// Its packed bytes.
     pub bytes: usize,
+}
+
+fn arrival(envelope: Envelope, message: &Message) -> Arrival {
+    Arrival { envelope, peer: Peer(message.peer()), bytes: message.bytes() as usize }
 }
 
 /// What a transfer that ended as asked has to tell.
@@ -323,14 +329,14 @@ impl Worker {
     pub fn probe(&mut self, pattern: Pattern) -> Option<Arrival> {
         let found = self.core.matching.find(pattern)?;
         let (envelope, message) = self.core.matching.message(found);
-        Some(Arrival { envelope, bytes: message.bytes() as usize })
+        Some(arrival(envelope, message))
     }
 
     /// As [`Worker::probe`], and takes the message out of matching.
     pub fn claim(&mut self, pattern: Pattern) -> Option<(MessageId, Arrival)> {
         let found = self.core.matching.find(pattern)?;
         let (envelope, message) = self.core.matching.remove(found);
-        let arrival = Arrival { envelope, bytes: message.bytes() as usize };
+        let arrival = arrival(envelope, &message);
         let stage = Stage::Claimed(message);
         let id = self.core.requests.insert(message.peer(), envelope, Payload::EMPTY, stage);
         Some((MessageId(id), arrival))

@@ -15,6 +15,7 @@ use crate::fault::{AgreementId, class_of_loss};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::group::Group;
 use crate::object::request::{Finished, Request, Work};
+use crate::universe::random_context;
 use std::ffi::c_int;
 use strait_transport::envelope::Peer;
 use strait_transport::error::IS_LOST;
@@ -203,12 +204,40 @@ fn shrunk(entry: &Entry, comm: &Comm, verdict: &Verdict) -> Comm {
     new
 }
 
+/// Whether some members are of another job.
+fn spans_jobs(entry: &Entry, comm: &Comm) -> bool {
+    group(comm).peers.iter().any(|peer| entry.is_outsider(peer))
+}
+
+/// Who is left of processes of several jobs, none of which can say alone what context is free at
+/// all: they agree once more whether all have reserved it.
+fn settle_outside(entry: &mut Entry, comm: &Comm) -> Result<Verdict> {
+    loop {
+        let own = contribution(entry, comm, !0, random_context()?);
+        let context = decide(entry, comm, own)?.context;
+        let is_mine = entry.universe.reserve(context);
+        let own = contribution(entry, comm, if is_mine { !0 } else { 0 }, context);
+        let verdict = decide(entry, comm, own)?;
+        if !verdict.flags.contains(&0) {
+            return Ok(verdict);
+        }
+        if is_mine {
+            entry.universe.release(context);
+        }
+    }
+}
+
 pub unsafe fn MPIX_Comm_shrink<A: Abi>(comm: A::Handle, newcomm: *mut A::Handle) -> c_int {
     on_comm::<A>("MPIX_Comm_shrink", comm, |entry, comm| {
         out(newcomm, "newcomm")?;
-        let context = entry.propose_context()?;
-        let own = contribution(entry, comm, !0, context);
-        let verdict = decide(entry, comm, own)?;
+        let verdict = match spans_jobs(entry, comm) {
+            true => settle_outside(entry, comm)?,
+            false => {
+                let context = entry.propose_context()?;
+                let own = contribution(entry, comm, !0, context);
+                decide(entry, comm, own)?
+            }
+        };
         let new = shrunk(entry, comm, &verdict);
         // SAFETY: this function's own conditions.
         unsafe { give_comm::<A>(entry, Some(new), newcomm)? };
@@ -285,6 +314,11 @@ pub unsafe fn MPIX_Comm_ishrink<A: Abi>(
 ) -> c_int {
     on_comm::<A>("MPIX_Comm_ishrink", comm, |entry, comm| {
         let (newcomm, request) = (out(newcomm, "newcomm")?, out(request, "request")?);
+        if spans_jobs(entry, comm) {
+            let text = "MPIX_Comm_ishrink of a communicator with processes of several jobs is not \
+                        implemented; MPIX_Comm_shrink is";
+            return error(class::UNSUPPORTED_OPERATION, text);
+        }
         let context = entry.propose_context()?;
         let own = contribution(entry, comm, !0, context);
         let conclude: Conclusion = Box::new(move |entry, comm, verdict| {

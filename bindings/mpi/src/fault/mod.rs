@@ -292,7 +292,8 @@ impl Runtime {
             let payload = Payload::Contiguous { base: bytes.as_mut_ptr(), bytes: bytes.len() };
             // SAFETY: the bytes are kept until the receive has ended.
             let id = unsafe { self.worker.receive_claimed(message, payload) };
-            let from = Peer(arrival.envelope.source);
+            // Not what the envelope says: each job numbers those of others for itself.
+            let from = arrival.peer;
             self.faults.incoming.push(Incoming { id, from, bytes });
             done += 1;
         }

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use strait_transport::bootstrap::contract::{Ask, SPAWN_OPTION, words};
+use strait_transport::bootstrap::contract::{Ask, ENV_KEEP_GOING, SPAWN_OPTION, words};
 
 /// The longest request about a name: a name and a port.
 const NAMES_BYTES_MAX: usize = 16 << 10;
@@ -62,7 +62,8 @@ impl Job<'_> {
     /// them, and nothing else tells that they do.
     pub(super) fn look_at_spawned(&mut self) {
         let code = self.spawned.code();
-        if code == 0 || self.ending.is_some() || self.link.is_some() {
+        let goes_on = self.plan.request.options.keep_going;
+        if code == 0 || self.ending.is_some() || self.link.is_some() || goes_on {
             return;
         }
         let tells_of_a_loss = |rank| {
@@ -120,6 +121,10 @@ impl Job<'_> {
             rustix::io::ioctl_fionbio(&socket, false)?;
             let mut command = Command::new(program);
             command.arg(SPAWN_OPTION).stdin(Stdio::from(socket));
+            match self.plan.request.options.keep_going {
+                true => command.env(ENV_KEEP_GOING, "on"),
+                false => command.env_remove(ENV_KEEP_GOING),
+            };
             let prepare = move || {
                 // SAFETY: reads one set; the child is to have the signals that we had.
                 unsafe { libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
