@@ -15,7 +15,6 @@ use crate::fault::{AgreementId, class_of_loss};
 use crate::object::comm::{Comm, CommRef};
 use crate::object::group::Group;
 use crate::object::request::{Finished, Request, Work};
-use crate::universe::random_context;
 use std::ffi::c_int;
 use strait_transport::envelope::Peer;
 use strait_transport::error::IS_LOST;
@@ -100,8 +99,20 @@ fn own_side(comm: &Comm) -> usize {
 }
 
 /// What this process brings to an agreement.
-fn contribution(entry: &mut Entry, comm: &Comm, flag: u32, context: u32) -> Verdict {
+///
+/// # Errors
+/// Some members are of another job: nobody tells all of them who of the others is lost, so an
+/// agreement might never end.
+fn contribution(entry: &mut Entry, comm: &Comm, flag: u32, context: u32) -> Result<Verdict> {
     let all = group(comm).peers;
+    if all.iter().any(|peer| entry.is_outsider(peer)) {
+        let text = format!(
+            "{}: {} has members of several jobs; agreements are implemented within one job",
+            entry.name,
+            comm.describe()
+        );
+        return error(class::UNSUPPORTED_OPERATION, text);
+    }
     let mut flags = [!0; 2];
     flags[own_side(comm)] = flag;
     let none = Members::none(all.len());
@@ -114,7 +125,7 @@ fn contribution(entry: &mut Entry, comm: &Comm, flag: u32, context: u32) -> Verd
             own.acknowledged.insert(member as u32);
         }
     }
-    own
+    Ok(own)
 }
 
 /// Takes part in the next agreement of the communicator.
@@ -181,7 +192,7 @@ pub unsafe fn MPIX_Comm_agree<A: Abi>(comm: A::Handle, flag: *mut c_int) -> c_in
     on_comm::<A>("MPIX_Comm_agree", comm, |entry, comm| {
         let flag = out(flag, "flag")?;
         // SAFETY: checked not to be null; readable, says the caller.
-        let own = contribution(entry, comm, unsafe { *flag } as u32, 0);
+        let own = contribution(entry, comm, unsafe { *flag } as u32, 0)?;
         let verdict = decide(entry, comm, own)?;
         agreed(comm, &verdict, flag)
     })
@@ -204,40 +215,12 @@ fn shrunk(entry: &Entry, comm: &Comm, verdict: &Verdict) -> Comm {
     new
 }
 
-/// Whether some members are of another job.
-fn spans_jobs(entry: &Entry, comm: &Comm) -> bool {
-    group(comm).peers.iter().any(|peer| entry.is_outsider(peer))
-}
-
-/// Who is left of processes of several jobs, none of which can say alone what context is free at
-/// all: they agree once more whether all have reserved it.
-fn settle_outside(entry: &mut Entry, comm: &Comm) -> Result<Verdict> {
-    loop {
-        let own = contribution(entry, comm, !0, random_context()?);
-        let context = decide(entry, comm, own)?.context;
-        let is_mine = entry.universe.reserve(context);
-        let own = contribution(entry, comm, if is_mine { !0 } else { 0 }, context);
-        let verdict = decide(entry, comm, own)?;
-        if !verdict.flags.contains(&0) {
-            return Ok(verdict);
-        }
-        if is_mine {
-            entry.universe.release(context);
-        }
-    }
-}
-
 pub unsafe fn MPIX_Comm_shrink<A: Abi>(comm: A::Handle, newcomm: *mut A::Handle) -> c_int {
     on_comm::<A>("MPIX_Comm_shrink", comm, |entry, comm| {
         out(newcomm, "newcomm")?;
-        let verdict = match spans_jobs(entry, comm) {
-            true => settle_outside(entry, comm)?,
-            false => {
-                let context = entry.propose_context()?;
-                let own = contribution(entry, comm, !0, context);
-                decide(entry, comm, own)?
-            }
-        };
+        let context = entry.propose_context()?;
+        let own = contribution(entry, comm, !0, context)?;
+        let verdict = decide(entry, comm, own)?;
         let new = shrunk(entry, comm, &verdict);
         // SAFETY: this function's own conditions.
         unsafe { give_comm::<A>(entry, Some(new), newcomm)? };
@@ -300,7 +283,7 @@ pub unsafe fn MPIX_Comm_iagree<A: Abi>(
     on_comm::<A>("MPIX_Comm_iagree", comm, |entry, comm| {
         let (flag, request) = (out(flag, "flag")?, out(request, "request")?);
         // SAFETY: checked not to be null; readable, says the caller.
-        let own = contribution(entry, comm, unsafe { *flag } as u32, 0);
+        let own = contribution(entry, comm, unsafe { *flag } as u32, 0)?;
         let conclude: Conclusion = Box::new(move |_, comm, verdict| agreed(comm, verdict, flag));
         // SAFETY: this function's own conditions.
         unsafe { begin::<A>(entry, comm, own, conclude, request) }
@@ -314,13 +297,8 @@ pub unsafe fn MPIX_Comm_ishrink<A: Abi>(
 ) -> c_int {
     on_comm::<A>("MPIX_Comm_ishrink", comm, |entry, comm| {
         let (newcomm, request) = (out(newcomm, "newcomm")?, out(request, "request")?);
-        if spans_jobs(entry, comm) {
-            let text = "MPIX_Comm_ishrink of a communicator with processes of several jobs is not \
-                        implemented; MPIX_Comm_shrink is";
-            return error(class::UNSUPPORTED_OPERATION, text);
-        }
         let context = entry.propose_context()?;
-        let own = contribution(entry, comm, !0, context);
+        let own = contribution(entry, comm, !0, context)?;
         let conclude: Conclusion = Box::new(move |entry, comm, verdict| {
             let new = shrunk(entry, comm, verdict);
             // SAFETY: writable until the request is complete, says the caller.
