@@ -120,6 +120,17 @@ fn congruent(groups: Comparison) -> Comparison {
     if groups == Comparison::Ident { Comparison::Congruent } else { groups }
 }
 
+/// Gives a new communicator a handle; messages about failures can name it from now on.
+pub(crate) fn enter(entry: &mut Entry, comm: Comm) -> Result<CommRef> {
+    let comm = Rc::new(comm);
+    let Some(code) = entry.comms.insert(comm.clone()) else {
+        return error(class::OTHER, "no communicator handle is left: free some");
+    };
+    comm.code.set(code);
+    entry.register_comm(&comm);
+    Ok(comm)
+}
+
 /// Registers a new communicator and writes its handle.
 pub(crate) unsafe fn give_comm<A: Abi>(
     entry: &mut Entry,
@@ -129,13 +140,8 @@ pub(crate) unsafe fn give_comm<A: Abi>(
     let (code, comm) = match comm {
         None => (COMM_NULL, None),
         Some(comm) => {
-            let comm = Rc::new(comm);
-            let Some(code) = entry.comms.insert(comm.clone()) else {
-                return error(class::OTHER, "no communicator handle is left: free some");
-            };
-            comm.code.set(code);
-            entry.register_comm(&comm);
-            (code, Some(comm))
+            let comm = enter(entry, comm)?;
+            (comm.code.get(), Some(comm))
         }
     };
     // SAFETY: checked not to be null; writable, says the caller.

@@ -4,7 +4,7 @@
 use crate::abi::Abi;
 use crate::agreement::Circle;
 use crate::api::arguments::{out, put_string, string};
-use crate::api::communicator::{give_comm, info_of};
+use crate::api::communicator::{enter, give_comm, info_of};
 use crate::entry::{Entry, on_comm, on_process};
 use crate::error::{MpiError, Result, advise, class, error, make};
 use crate::meeting::{Party, establish_outside};
@@ -243,13 +243,6 @@ pub(crate) fn meet_parents(entry: &mut Entry) -> Result {
     let world = entry.world.clone();
     let new = meet(entry, &world, 0, |entry| Line::call(entry, &port))?;
     *new.name.borrow_mut() = "MPI_COMM_PARENT".into();
-    let comm = std::rc::Rc::new(new);
-    let code = entry.comms.insert(comm.clone());
-    if let Some(code) = code {
-        comm.code.set(code);
-        // Messages about failures can name it from now on.
-        entry.register_comm(&comm);
-    }
-    entry.parent = code;
+    entry.parent = Some(enter(entry, new)?.code.get());
     Ok(())
 }

@@ -241,12 +241,51 @@ static int window(void) {
     return 1;
 }
 
+// Two jobs hear of revocations of what they share; agreements among them are refused.
+static void between_jobs(MPI_Comm inter, int revokes) {
+    int flag = 1, got;
+    MPI_Comm new;
+    MUST(MPI_Comm_set_errhandler(inter, MPI_ERRORS_RETURN));
+    EQUAL(class_of(MPIX_Comm_agree(inter, &flag)), MPI_ERR_UNSUPPORTED_OPERATION);
+    EQUAL(class_of(MPIX_Comm_shrink(inter, &new)), MPI_ERR_UNSUPPORTED_OPERATION);
+    // Who comes out of it first may revoke it before others do.
+    lost_or_revoked(MPI_Barrier(inter));
+    if (revokes) MUST(MPIX_Comm_revoke(inter));
+    EQUAL(class_of(MPI_Recv(&got, 1, MPI_INT, 0, 1, inter, MPI_STATUS_IGNORE)), MPIX_ERR_REVOKED);
+}
+
+static const char *program;
+
+// Of a job that this one spawned a rank dies, and its others go on as ours would.
+static int spawned(void) {
+    char *words[] = {"spawned", NULL};
+    MPI_Comm inter;
+    MUST(MPI_Comm_spawn(program, words, 3, MPI_INFO_NULL, 0, work, &inter, MPI_ERRCODES_IGNORE));
+    between_jobs(inter, 0);
+    MUST(MPI_Comm_free(&inter));
+    return 0;
+}
+
+static int child(MPI_Comm parents) {
+    between_jobs(parents, rank == 0);
+    if (rank == 2) die();
+    int got, count;
+    EQUAL(class_of(MPI_Recv(&got, 1, MPI_INT, 2, 0, work, MPI_STATUS_IGNORE)),
+          MPIX_ERR_PROC_FAILED);
+    MPI_Comm rest = rest_of(work);
+    MPI_Comm_size(rest, &count);
+    EQUAL(count, 2);
+    MUST(MPI_Barrier(rest));
+    return MPI_Finalize();
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
 } cases[] = {
     {"lists", lists},     {"persistent", persistent}, {"groups", two_groups},
     {"newborn", newborn}, {"threads", threads},       {"window", window},
+    {"spawned", spawned},
 };
 
 int main(int argc, char **argv) {
@@ -259,6 +298,10 @@ int main(int argc, char **argv) {
     } else {
         begin_faults(&argc, &argv);
     }
+    program = argv[0];
+    MPI_Comm parents;
+    MPI_Comm_get_parent(&parents);
+    if (parents != MPI_COMM_NULL) return child(parents);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (!strcmp(cases[i].name, argv[1])) return end_of_survivors(cases[i].run());
     }

@@ -28,9 +28,11 @@ static inline void die_in(long microseconds) {
 
 // The error of a call that a lost or leaving rank may keep from its end: none, or one of these.
 static inline int lost_or_revoked(int code) {
-    int class = class_of(code);
+    int class = class_of(code), length = 0;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    if (class != MPI_SUCCESS) MPI_Error_string(code, text, &length);
     CHECK(class == MPI_SUCCESS || class == MPIX_ERR_PROC_FAILED || class == MPIX_ERR_REVOKED,
-          "class %d", class);
+          "class %d: %s", class, text);
     return class != MPI_SUCCESS;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // Ranks die one after the other, or two at once, amid whatever they do then; those who are left
-// revoke, agree, shrink and go on, until one is left. `rounds SEED`; run under mpiexec --keep-going.
+// revoke, agree, shrink and go on, until one is left. `rounds SEED`, under mpiexec --keep-going.
 #include "fault.h"
 
 #define LONGEST (1 << 16)
@@ -34,15 +34,19 @@ static int ring(MPI_Comm comm, int me, int count, int length, int tag) {
         requests[1] = MPI_REQUEST_NULL;
     }
     for (;;) {
-        int ended = MPI_Waitall(code ? 1 : 2, requests, statuses);
+        int ended = MPI_Waitall(2, requests, statuses);
         if (!ended) return code;
         EQUAL(class_of(ended), MPI_ERR_IN_STATUS);
-        for (int i = 0; i < (code ? 1 : 2); i++) {
+        for (int i = 0; i < 2; i++) {
             int class = class_of(statuses[i].MPI_ERROR);
-            if (class != MPI_SUCCESS && class != MPI_ERR_PENDING) code = statuses[i].MPI_ERROR;
-            if (class != MPIX_ERR_PROC_FAILED_PENDING) continue;
-            CHECK(requests[i] != MPI_REQUEST_NULL, "it is pending");
-            MPIX_Comm_revoke(comm);
+            int is_pending = class == MPIX_ERR_PROC_FAILED_PENDING;
+            if (is_pending) {
+                CHECK(requests[i] != MPI_REQUEST_NULL, "it is pending");
+                MPIX_Comm_revoke(comm);
+                code = MPIX_ERR_PROC_FAILED;
+            } else if (class != MPI_SUCCESS && class != MPI_ERR_PENDING) {
+                code = statuses[i].MPI_ERROR;
+            }
         }
         if (requests[0] == MPI_REQUEST_NULL && requests[1] == MPI_REQUEST_NULL) return code;
     }

@@ -41,6 +41,7 @@ pub const CORNERS: &[(&str, usize, i32)] = &[
     ("newborn", 2, 0),
     ("threads", 2, KILLED),
     ("window", 2, KILLED),
+    ("spawned", 2, KILLED),
 ];
 
 /// Runs of rounds.c with so many ranks over one lane.

@@ -466,10 +466,13 @@ impl Lane for ShmLane {
 
     unsafe fn get(&mut self, peer: Peer, from: RemoteRange, into: *mut u8, _token: u64) -> Get {
         let local_rank = self.local(peer);
+        let pid = self.node.record(local_rank as u32).pid();
+        if self.endpoints[local_rank].is_lost {
+            return peer_copy::gone(pid, peer);
+        }
         if !self.endpoints[local_rank].can_get(&self.node) {
             return Get::Refused;
         }
-        let pid = self.node.record(local_rank as u32).pid();
         // SAFETY: the caller's promise is the callee's condition.
         let got = unsafe { peer_copy::read(pid, from, into, peer) };
         if matches!(got, Get::Refused) {
@@ -480,10 +483,13 @@ impl Lane for ShmLane {
 
     unsafe fn put(&mut self, peer: Peer, from: *const u8, to: RemoteRange) -> Get {
         let local_rank = self.local(peer);
+        let pid = self.node.record(local_rank as u32).pid();
+        if self.endpoints[local_rank].is_lost {
+            return peer_copy::gone(pid, peer);
+        }
         if !self.endpoints[local_rank].can_put(&self.node) {
             return Get::Refused;
         }
-        let pid = self.node.record(local_rank as u32).pid();
         // SAFETY: the caller's promise is the callee's condition.
         let put = unsafe { peer_copy::write(pid, from, to, peer) };
         if matches!(put, Get::Refused) {

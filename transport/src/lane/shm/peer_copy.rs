@@ -8,7 +8,7 @@
 use crate::envelope::Peer;
 use crate::error::{Error, Kind};
 use crate::lane::{Get, RemoteRange};
-use crate::node::Record;
+use crate::node::{Record, is_alive};
 
 /// Most bytes of one call: the kernel cuts at 2 GiB less a page.
 const PIECE_BYTES_MAX: usize = (2 << 30) - 4096;
@@ -109,11 +109,22 @@ fn errno() -> i32 {
 
 #[cold]
 fn failed(pid: u32, peer: Peer, errno: i32) -> Get {
-    let reason = match errno {
-        libc::ESRCH => format!("its process {pid} is gone"),
-        libc::EFAULT => format!("its process {pid} offered memory that is not there"),
-        _ => return Get::Refused,
-    };
+    match errno {
+        libc::ESRCH => gone(pid, peer),
+        libc::EFAULT => {
+            let reason = format!("its process {pid} offered memory that is not there");
+            Get::Lost(Error::new(Kind::PeerLost { peer, reason }))
+        }
+        // Yama, which is asked before the memory, answers so for a process that was just reaped.
+        _ if !is_alive(pid, 0) => gone(pid, peer),
+        _ => Get::Refused,
+    }
+}
+
+/// The answer where the peer's process has ended.
+#[cold]
+pub(super) fn gone(pid: u32, peer: Peer) -> Get {
+    let reason = format!("its process {pid} is gone");
     Get::Lost(Error::new(Kind::PeerLost { peer, reason }))
 }
 
