@@ -87,6 +87,13 @@ const SLURM: &[Need] = &[
 const PMIX: &[Need] =
     &[Need { what: "PMIx, with its headers", met: has_pmix, package: "libpmix-dev" }];
 
+/// What bindgen reads headers with; only the stage rsmpi needs it.
+const LIBCLANG: &[Need] = &[Need {
+    what: "libclang",
+    met: || Path::new("/usr/lib/llvm-14/lib/libclang.so").exists() || in_path("clang"),
+    package: "libclang-dev",
+}];
+
 /// Installs the packages that are missing, and says which and why.
 pub fn packages() -> Result<(), String> {
     install_missing(NEEDS)
@@ -135,6 +142,11 @@ pub fn newer_ucx(places: &Places) -> Result<[PathBuf; 2], String> {
 /// As [`packages`], for PMIx.
 pub fn pmix() -> Result<(), String> {
     install_missing(PMIX)
+}
+
+/// As [`packages`], for what makes Rust of C headers.
+pub fn libclang() -> Result<(), String> {
+    install_missing(LIBCLANG)
 }
 
 /// Installs SLURM, for a node of one that the tests start.
@@ -244,7 +256,11 @@ pub fn mpi4py_tests(places: &Places) -> Result<PathBuf, String> {
 }
 
 /// Runs `make` unless `dir` carries a stamp with this text.
-fn once(dir: &Path, text: &str, make: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub fn once(
+    dir: &Path,
+    text: &str,
+    make: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     let stamp = dir.join(".stamp");
     if fs::read_to_string(&stamp).is_ok_and(|old| old == text) {
         return Ok(());
