@@ -294,6 +294,8 @@ impl Entry {
             self.wait_until(|runtime| !runtime.worker.is_connecting());
             if let (after, Some(error)) = self.worker.losses()
                 && after != before
+                // Where ranks go on, a loss concerns those calls only that need the lost one.
+                && !crate::fault::keeps_going()
             {
                 return Err(error.clone().into());
             }

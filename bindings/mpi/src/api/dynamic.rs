@@ -247,6 +247,8 @@ pub(crate) fn meet_parents(entry: &mut Entry) -> Result {
     let code = entry.comms.insert(comm.clone());
     if let Some(code) = code {
         comm.code.set(code);
+        // Messages about failures can name it from now on.
+        entry.register_comm(&comm);
     }
     entry.parent = code;
     Ok(())
