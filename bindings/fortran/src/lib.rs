@@ -14,6 +14,7 @@
 //! 2. LOGICAL is four bytes, zero or one: gfortran's and LLVM flang's.
 //! 3. No C function is given a place of Fortran's to write a handle to: it is half as long.
 #![allow(non_snake_case)]
+#![allow(non_upper_case_globals, reason = "a COMMON block's linker name is in small letters")]
 
 #[cfg(target_endian = "big")]
 compile_error!("handles are given to user procedures where they lie: low half first");
@@ -39,7 +40,7 @@ mod exports {
     use crate::own::done;
     use crate::{count, late, own, sentinel, text};
 
-    type Handle = usize;
+    pub type Handle = usize;
     type File = usize;
     type Status = c_void;
 

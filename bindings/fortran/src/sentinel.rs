@@ -102,6 +102,11 @@ pub fn errcodes(codes: *mut c_int) -> *mut c_int {
     if strait_errcodes_ignore_.is_at(codes) { std::ptr::null_mut() } else { codes }
 }
 
+/// MPI_BUFFER_AUTOMATIC, for a routine that returns a buffer's address.
+pub fn buffer_automatic() -> *mut c_void {
+    strait_buffer_automatic_.0.get().cast()
+}
+
 /// Whether it is MPI_ARGV_NULL or MPI_ARGVS_NULL.
 pub fn is_no_arguments<T>(arguments: *const T) -> bool {
     strait_argv_null_.is_at(arguments) || strait_argvs_null_.is_at(arguments)

@@ -139,7 +139,8 @@ fn write_export(text: &mut String, routine: &Routine, export: &Export) {
 }
 
 fn body(text: &mut String, routine: &Routine, is_plain: bool) {
-    let faces: &[bool] = if routine.is_detach() { &[true, false] } else { &[true] };
+    let is_twice = routine.is_detach() && !routine.is_f08_only();
+    let faces: &[bool] = if is_twice { &[true, false] } else { &[true] };
     for is_f08 in faces {
         let list = parameters(routine);
         let typed: Vec<_> = list.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
@@ -153,7 +154,7 @@ fn body(text: &mut String, routine: &Routine, is_plain: bool) {
             routine.name
         );
         if is_own(&routine.name) {
-            write_own(text, routine, *is_f08);
+            write_own(text, routine, is_plain, *is_f08);
         } else {
             write_call(text, routine, is_plain);
         }
@@ -162,11 +163,12 @@ fn body(text: &mut String, routine: &Routine, is_plain: bool) {
 }
 
 /// Calls what `bindings/fortran` has by hand.
-fn write_own(text: &mut String, routine: &Routine, is_f08: bool) {
+fn write_own(text: &mut String, routine: &Routine, is_plain: bool, is_f08: bool) {
     let list = parameters(routine);
     let names: Vec<_> =
         list.iter().filter(|(name, _)| name != "ierror").map(|(name, _)| name.as_str()).collect();
-    let call = format!("own::{}({})", routine.name.to_lowercase(), names.join(", "));
+    let own = routine.name.to_lowercase();
+    let call = format!("own::{own}::<{is_plain}>({})", names.join(", "));
     let call = match is_f08 || !routine.is_detach() {
         true => call,
         // mpif.h and module mpi do not learn where the buffer was.
