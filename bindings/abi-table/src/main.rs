@@ -24,9 +24,9 @@ fn main() -> io::Result<()> {
             print_signatures(&words.collect::<Vec<_>>());
             Ok(())
         }
-        Some(word) => {
-            Err(io::Error::other(format!("{word}: expected nothing, `fortran DIR` or `signature NAME`")))
-        }
+        Some(word) => Err(io::Error::other(format!(
+            "{word}: expected nothing, `fortran DIR` or `signature NAME`"
+        ))),
     }
 }
 

@@ -21,15 +21,8 @@ const COMM_LAST: c_int = 507;
 const WIN_SIZE: c_int = 603;
 const WIN_NUMBERS: [c_int; 3] = [602, 604, 605];
 
-type Copy<V> = unsafe extern "C" fn(
-    *mut c_int,
-    *mut c_int,
-    *mut V,
-    *mut V,
-    *mut V,
-    *mut c_int,
-    *mut c_int,
-);
+type Copy<V> =
+    unsafe extern "C" fn(*mut c_int, *mut c_int, *mut V, *mut V, *mut V, *mut c_int, *mut c_int);
 type Delete<V> = unsafe extern "C" fn(*mut c_int, *mut c_int, *mut V, *mut V, *mut c_int);
 
 /// What the values of a keyval are: addresses, or INTEGERs as in MPI-1.

@@ -86,12 +86,7 @@ fn neighbors(comm: c_int) -> (c_int, c_int) {
         }
         // SAFETY: the places are ours.
         DIST_GRAPH => unsafe {
-            PMPI_Dist_graph_neighbors_count(
-                comm,
-                &raw mut some,
-                &raw mut others,
-                &raw mut weighted,
-            )
+            PMPI_Dist_graph_neighbors_count(comm, &raw mut some, &raw mut others, &raw mut weighted)
         },
         _ => 0,
     };

@@ -77,9 +77,8 @@ pub unsafe fn mpi_info_create_env<const PLAIN: bool>(info: *mut c_int) -> c_int 
     let mut made: Handle = 0;
     // SAFETY: C allows no arguments; the place is ours, and the interface.
     unsafe {
-        let result = level!(
-            MPI_Info_create_env | PMPI_Info_create_env(0, null_mut(), &raw mut made)
-        );
+        let result =
+            level!(MPI_Info_create_env | PMPI_Info_create_env(0, null_mut(), &raw mut made));
         if result == 0 {
             *info = integer(made);
         }

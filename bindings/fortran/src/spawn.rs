@@ -81,8 +81,7 @@ pub unsafe fn mpi_comm_spawn<const PLAIN: bool>(
         let place = &raw mut made;
         let name = name.as_ptr();
         let result = level!(
-            MPI_Comm_spawn
-                | PMPI_Comm_spawn(name, argv, *maxprocs, info, root, comm, place, codes)
+            MPI_Comm_spawn | PMPI_Comm_spawn(name, argv, *maxprocs, info, root, comm, place, codes)
         );
         if result == 0 {
             *intercomm = integer(made);

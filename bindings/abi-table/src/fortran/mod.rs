@@ -305,9 +305,10 @@ fn changes(function: &str, parameter: &str, kind: &Kind) -> bool {
     let starts = ["MPI_Wait", "MPI_Test", "MPI_Start"];
     let is_taken = match kind {
         Kind::Handle(_) | Kind::Integer => {
-            ends.iter().any(|end| function.ends_with(end)) || parameter == "message" && {
-                ["MPI_Mrecv", "MPI_Imrecv"].contains(&function.trim_end_matches("_c"))
-            }
+            ends.iter().any(|end| function.ends_with(end))
+                || parameter == "message" && {
+                    ["MPI_Mrecv", "MPI_Imrecv"].contains(&function.trim_end_matches("_c"))
+                }
         }
         Kind::Status => function.starts_with("MPI_Status_set"),
         _ => false,

@@ -229,9 +229,11 @@ fn statuses(text: &mut String, face: Face) {
 fn callbacks() -> String {
     let (mut attributes, mut errhandlers, mut predefined) =
         (String::new(), String::new(), String::new());
-    for (word, kind, object) in
-        [("Comm", "MPI_Comm", "comm"), ("Type", "MPI_Datatype", "datatype"), ("Win", "MPI_Win", "win")]
-    {
+    for (word, kind, object) in [
+        ("Comm", "MPI_Comm", "comm"),
+        ("Type", "MPI_Datatype", "datatype"),
+        ("Win", "MPI_Win", "win"),
+    ] {
         let lower = word.to_lowercase();
         let copy = |name: &str| {
             format!(

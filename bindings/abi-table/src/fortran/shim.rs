@@ -97,8 +97,7 @@ fn seen(argument: &Argument) -> &'static str {
 
 /// The parameters of a routine as the linker sees it: the lengths of its texts come last.
 fn parameters(routine: &Routine) -> Vec<(String, &'static str)> {
-    let mut list: Vec<_> =
-        routine.arguments.iter().map(|a| (name(&a.name), seen(a))).collect();
+    let mut list: Vec<_> = routine.arguments.iter().map(|a| (name(&a.name), seen(a))).collect();
     if routine.has_error() {
         list.push(("ierror".to_string(), "*mut c_int"));
     }
