@@ -5,7 +5,8 @@
 //! Invariant: modules are compiled again when their text or the compiler changed, and only then.
 
 use crate::places::Places;
-use crate::process::{Task, in_path};
+use crate::process::Task;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub const MODULES: [&str; 3] = ["strait_types", "mpi", "mpi_f08"];
 /// What programs without modules include.
 pub const INCLUDE: &str = "mpif.h";
+/// Whose modules they are.
+const COMPILER: &str = "gfortran";
 /// What was compiled, and by what.
 const STAMP: &str = "compiled";
 
@@ -44,10 +47,16 @@ pub fn make(places: &Places) -> Result<Made, String> {
 
 /// The compiler's name for itself.
 fn compiler() -> Result<String, String> {
-    if !in_path("gfortran") {
-        return Err("there is no gfortran in PATH".into());
-    }
-    let outcome = Task::new("gfortran").arg("--version").limit(60).run()?;
+    compiler_in(&std::env::var_os("PATH").unwrap_or_default())
+}
+
+/// The same where these directories are searched.
+pub fn compiler_in(path: impl AsRef<OsStr>) -> Result<String, String> {
+    let found = std::env::split_paths(&path).map(|dir| dir.join(COMPILER)).find(|p| p.is_file());
+    let Some(found) = found else {
+        return Err(format!("there is no {COMPILER} in PATH; install it, then install again"));
+    };
+    let outcome = Task::new(found).arg("--version").limit(60).run()?;
     match outcome.success() {
         true => Ok(outcome.out.lines().next().unwrap_or_default().to_string()),
         false => Err(outcome.describe()),
@@ -66,7 +75,7 @@ fn compile(dir: &Path, version: &str) -> Result<(), String> {
     }
     for name in MODULES {
         let source = format!("{name}.f90");
-        let task = Task::new("gfortran").args(["-fsyntax-only", "-Wall", "-Werror", &source]);
+        let task = Task::new(COMPILER).args(["-fsyntax-only", "-Wall", "-Werror", &source]);
         task.dir(dir).limit(300).run_visible()?;
     }
     fs::write(&stamp, state).map_err(|e| format!("{}: {e}", stamp.display()))
