@@ -1,6 +1,6 @@
 ! SPDX-License-Identifier: Apache-2.0 OR MIT
 ! Modules check arguments: a communicator where a datatype belongs, or too few.
-! names: mpi_send mpi_comm_rank argument
+! names: mpi_send mpi_comm_rank
 ! faces: F08
 #include "../face.h"
 program wrong
