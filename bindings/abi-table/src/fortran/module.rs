@@ -94,11 +94,13 @@ fn variable(text: &mut String, place: &Place, face: Face) {
         PlaceKind::Status => ("integer(kind=C_INT)", "(MPI_STATUS_SIZE)"),
         PlaceKind::Statuses => ("integer(kind=C_INT)", "(MPI_STATUS_SIZE,1)"),
     };
+    // C_LOC of it is what a detached buffer is compared with.
+    let target = if place.name == "MPI_BUFFER_AUTOMATIC" { ", target" } else { "" };
     // One file may use both modules, and two variables of one linker name are refused.
     let end = if face == Face::F08 { "_f08_" } else { "_" };
     let _ = writeln!(
         text,
-        "  {kind}, bind(C, name=\"{}{end}\") :: {}{shape}",
+        "  {kind}{target}, bind(C, name=\"{}{end}\") :: {}{shape}",
         place.symbol, place.name
     );
 }
@@ -120,7 +122,8 @@ fn sizes(text: &mut String) {
     for (prefix, is_plain) in [("MPI", true), ("PMPI", false)] {
         let _ = writeln!(text, "\n  interface {prefix}_Sizeof");
         for (letter, word, kinds) in SIZED {
-            for kind in kinds {
+            // Ten bytes are known to x86 only.
+            for kind in kinds.iter().filter(|kind| **kind != 10 || cfg!(target_arch = "x86_64")) {
                 let name = format!("strait_sizeof_{letter}{kind}");
                 if !is_plain {
                     let _ = writeln!(text, "    procedure {name}");

@@ -65,9 +65,11 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
         for program in &programs {
             for ranks in &program.ranks {
                 let name = format!("{} np={ranks} {}", program.name, lanes.name());
+                let file = scratch(suite).join(format!("file {name}"));
                 let log = suite.places.scratch().join("log/fortran").join(name.replace(' ', "-"));
                 list.push(Case::new(name, move || {
                     let task = suite.mpiexec(*ranks, *lanes).arg(&program.binary);
+                    let task = task.env("STRAIT_TEST_FILE", &file);
                     says(task.limit(60).log(log.clone()).run()?, "ok\n")
                 }));
             }
