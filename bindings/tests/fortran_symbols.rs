@@ -31,10 +31,16 @@ const OF_C: [&str; 2] = ["abi", "tools"];
 /// What is not in mpi_f08 because it was deprecated before that came (MPI-5.0 section 16.1).
 const OLD: [&str; 5] =
     ["MPI_Attr_delete", "MPI_Attr_get", "MPI_Attr_put", "MPI_Keyval_create", "MPI_Keyval_free"];
-/// Forms with large counts that differ in MPI_COUNT_KIND from MPI_ADDRESS_KIND only: one form is
-/// both, because these are the same here (MPI-5.0 section 19.2).
-const SAME: [&str; 3] =
-    ["MPI_Type_create_resized", "MPI_Type_get_extent", "MPI_Type_get_true_extent"];
+/// Forms with large counts that differ in nothing, or in MPI_COUNT_KIND where MPI_ADDRESS_KIND was:
+/// one form is both, because these kinds are the same here (MPI-5.0 section 19.2).
+const SAME: [&str; 6] = [
+    "MPI_File_get_type_extent",
+    "MPI_Precv_init",
+    "MPI_Psend_init",
+    "MPI_Type_create_resized",
+    "MPI_Type_get_extent",
+    "MPI_Type_get_true_extent",
+];
 
 struct Faces {
     mpif: String,

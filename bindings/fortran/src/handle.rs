@@ -19,6 +19,7 @@ pub fn integer(handle: usize) -> c_int {
 }
 
 /// An array of handles for C, made from one of Fortran's.
+#[expect(clippy::large_enum_variant, reason = "it lies on the stack, to spare an allocation")]
 pub enum Handles {
     /// A few, and how many.
     Some([usize; SOME], usize),

@@ -4,8 +4,8 @@
 //!
 //! Invariants:
 //! 1. Each has one address in a process. In a program that uses mpif.h it is a COMMON block, which
-//!    the program defines too; the dynamic linker settles on one of the two. Hence they are exported,
-//!    and only looked at through the linker's table (Rust does so for what is exported).
+//!    the program defines too; the dynamic linker settles on one of the two. Hence they are
+//!    exported, and only looked at through the linker's table (Rust does so for what is exported).
 //! 2. Nothing reads or writes them.
 
 use std::cell::UnsafeCell;

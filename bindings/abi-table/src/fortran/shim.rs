@@ -173,7 +173,8 @@ fn write_own(text: &mut String, routine: &Routine, is_plain: bool, is_f08: bool)
         // mpif.h and module mpi do not learn where the buffer was.
         false => format!(
             "{{\n            let mut place = std::ptr::null_mut();\n            \
-             let buffer_addr = {{ let _ = buffer_addr; &raw mut place }};\n            {call}\n        }}"
+             let buffer_addr = {{ let _ = buffer_addr; &raw mut place }};\n            \
+             {call}\n        }}"
         ),
     };
     match routine.has_error() {
