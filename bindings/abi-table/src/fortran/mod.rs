@@ -98,7 +98,7 @@ impl Routine {
     }
 
     /// Whether mpi_f08 is too young for it.
-    fn is_old(&self) -> bool {
+    pub fn is_old(&self) -> bool {
         OLD.contains(&&*self.name)
     }
 
