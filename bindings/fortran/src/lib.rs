@@ -9,8 +9,8 @@
 //! Invariants:
 //! 1. A handle is its C value cut to 32 bits, and no more is ever needed: in `libmpi_abi` handles
 //!    are 32-bit numbers (`strait-mpi`'s `abi`). So a pointer to a C handle can be given to a
-//!    user's Fortran procedure as a pointer to an INTEGER, on little-endian machines, and no other is
-//!    supported.
+//!    user's Fortran procedure as a pointer to an INTEGER, on little-endian machines, and no other
+//!    is supported.
 //! 2. LOGICAL is four bytes, zero or one: gfortran's and LLVM flang's.
 //! 3. No C function is given a place of Fortran's to write a handle to: it is half as long.
 #![allow(non_snake_case)]
