@@ -77,7 +77,7 @@ fn fortran_summary(text: &mut String) {
         let new = found.iter().filter(|routine| !routine.is_old()).count();
         let missing: Vec<_> = functions
             .iter()
-            .filter(|function| !find(function).is_some_and(|routine| !routine.is_old()))
+            .filter(|function| find(function).is_none_or(|routine| routine.is_old()))
             .map(|function| format!("`{}`", function.name))
             .collect();
         let missing = match chapter.as_str() {
