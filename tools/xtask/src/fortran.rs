@@ -47,7 +47,7 @@ pub fn make(places: &Places) -> Result<Made, String> {
 
 /// The compiler's name for itself.
 fn compiler() -> Result<String, String> {
-    compiler_in(&std::env::var_os("PATH").unwrap_or_default())
+    compiler_in(std::env::var_os("PATH").unwrap_or_default())
 }
 
 /// The same where these directories are searched.
