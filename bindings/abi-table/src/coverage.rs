@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use crate::fortran::routines;
 use crate::prototype::{Function, extension_functions, extra_functions, standard_functions};
 
 /// The page as markdown.
@@ -25,6 +26,8 @@ pub fn generate_coverage(implemented: &BTreeSet<String>) -> String {
     summary(&mut text, &extensions, implemented);
     text.push_str("\n## Further functions of `libmpi.so.12`\n\n");
     summary(&mut text, &extra, implemented);
+    text.push_str("\n## Fortran (docs/fortran.md)\n\n");
+    fortran_summary(&mut text);
     for (chapter, functions) in standard.iter().chain(&extensions).chain(&extra) {
         let _ = write!(text, "\n## {chapter}\n\n");
         let (done, open): (Vec<&Function>, Vec<&Function>) =
@@ -57,6 +60,37 @@ fn summary(
         all += functions.len();
     }
     let _ = writeln!(text, "| **all** | {done} | {all} |");
+}
+
+/// What each face of Fortran has of each chapter, and what it lacks.
+fn fortran_summary(text: &mut String) {
+    text.push_str(
+        "Functions without their `_c` twins, of which mpi_f08 has those that a compiler can tell\n\
+         apart, by the same names; mpif.h has what `mpi` has.\n\n\
+         | chapter | C | `mpi`, mpif.h | `mpi_f08` | missing |\n|---|---|---|---|---|\n",
+    );
+    let routines = routines();
+    let find = |function: &&Function| routines.iter().find(|r| r.name == function.name);
+    let small = standard_functions().into_iter().filter(|f| !f.name.ends_with("_c")).collect();
+    for (chapter, functions) in chapters(small) {
+        let found: Vec<_> = functions.iter().filter_map(|function| find(&function)).collect();
+        let new = found.iter().filter(|routine| !routine.is_old()).count();
+        let missing: Vec<_> = functions
+            .iter()
+            .filter(|function| find(function).is_none_or(|routine| routine.is_old()))
+            .map(|function| format!("`{}`", function.name))
+            .collect();
+        let missing = match chapter.as_str() {
+            "tools" => "all: the standard has no Fortran form".to_string(),
+            "abi" => "all but `MPI_Abi_get_version` and `MPI_Abi_get_info`: for C".to_string(),
+            _ if found.len() == functions.len() && !missing.is_empty() => {
+                format!("in mpi_f08, which never had them: {}", missing.join(", "))
+            }
+            _ => missing.join(", "),
+        };
+        let all = functions.len();
+        let _ = writeln!(text, "| {chapter} | {all} | {} | {new} | {missing} |", found.len());
+    }
 }
 
 fn list(text: &mut String, title: &str, functions: &[&Function]) {

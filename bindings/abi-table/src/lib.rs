@@ -10,10 +10,12 @@
 pub mod constant;
 pub mod coverage;
 pub mod export;
+pub mod fortran;
 pub mod header;
 pub mod implemented;
 pub mod prototype;
 pub mod signature;
+pub mod stub;
 
 pub use self::constant::{Constant, Value, constants};
 pub use self::coverage::generate_coverage;

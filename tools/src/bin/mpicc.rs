@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! mpicc and mpicxx: one program under two names.
+//! mpicc, mpicxx and mpifort: one program under three names.
 
 fn main() -> std::process::ExitCode {
     let mut args = std::env::args_os();

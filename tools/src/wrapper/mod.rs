@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// C or C++.
+/// What the compiler reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Language {
     C,
     Cxx,
+    Fortran,
 }
 
 impl Language {
@@ -24,6 +25,7 @@ impl Language {
         let base = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
         match base {
             b"mpicxx" | b"mpic++" | b"mpiCC" | b"mpiccxx" => Language::Cxx,
+            b"mpifort" | b"mpif90" | b"mpif77" => Language::Fortran,
             _ => Language::C,
         }
     }
@@ -32,6 +34,7 @@ impl Language {
         match self {
             Language::C => "mpicc",
             Language::Cxx => "mpicxx",
+            Language::Fortran => "mpifort",
         }
     }
 
@@ -40,6 +43,7 @@ impl Language {
         match self {
             Language::C => ["STRAIT_CC", "MPICH_CC", "OMPI_CC"],
             Language::Cxx => ["STRAIT_CXX", "MPICH_CXX", "OMPI_CXX"],
+            Language::Fortran => ["STRAIT_FC", "MPICH_FC", "OMPI_FC"],
         }
     }
 
@@ -47,7 +51,23 @@ impl Language {
         match self {
             Language::C => "cc",
             Language::Cxx => "c++",
+            Language::Fortran => "gfortran",
         }
+    }
+
+    /// The libraries, the first one on top of the next.
+    fn libraries(self) -> &'static [&'static str] {
+        match self {
+            Language::C | Language::Cxx => &["mpi_abi"],
+            Language::Fortran => &["strait_fortran", "mpi_abi"],
+        }
+    }
+
+    /// What a compiler of this name needs beside the directories. Programs with mpif.h pass buffers
+    /// of several types to one routine, which gfortran refuses unless told.
+    fn extra(self, compiler: &OsStr) -> Option<&'static str> {
+        let is_gfortran = compiler.to_string_lossy().contains("gfortran");
+        (self == Language::Fortran && is_gfortran).then_some("-fallow-argument-mismatch")
     }
 
     /// The option that names the compiler.
@@ -55,6 +75,7 @@ impl Language {
         match self {
             Language::C => "-cc=",
             Language::Cxx => "-cxx=",
+            Language::Fortran => "-fc=",
         }
     }
 }
@@ -111,7 +132,7 @@ fn wrap(language: Language, args: Vec<OsString>) -> Result<(), (u8, String)> {
             rest.push(argument);
         }
     }
-    let flags = Flags::of(&prefix);
+    let flags = Flags::of(&prefix, language, &compiler);
     let command = |compile: bool, link: bool| {
         let mut all: Vec<OsString> = split(&compiler);
         all.extend(if compile { flags.compile.clone() } else { Vec::new() });
@@ -122,7 +143,10 @@ fn wrap(language: Language, args: Vec<OsString>) -> Result<(), (u8, String)> {
     let answer = match ask {
         Ask::Run => {
             let (compile, link) = wanted(&rest);
-            return Err(execute(wrapper, &command(compile, link)));
+            if language == Language::Fortran && compile {
+                has_modules(&prefix).map_err(|text| (1, text))?;
+            }
+            return Err(execute(language, &command(compile, link)));
         }
         Ask::Show => {
             let link = !rest.iter().any(|argument| is_one_of(argument, NO_LINK));
@@ -134,7 +158,7 @@ fn wrap(language: Language, args: Vec<OsString>) -> Result<(), (u8, String)> {
         Ask::LinkFlags => quoted(&flags.link),
         Ask::Directories("include") => prefix.include().display().to_string(),
         Ask::Directories(_) => prefix.lib().display().to_string(),
-        Ask::Libraries => "mpi_abi".to_owned(),
+        Ask::Libraries => language.libraries().join(" "),
         Ask::CompilerName => compiler.to_string_lossy().into_owned(),
         Ask::Version => format!("{wrapper}: Strait {}", crate::VERSION),
     };
@@ -176,20 +200,17 @@ struct Flags {
 }
 
 impl Flags {
-    fn of(prefix: &Prefix) -> Flags {
+    fn of(prefix: &Prefix, language: Language, compiler: &OsStr) -> Flags {
         let joined = |head: &str, path: std::path::PathBuf| {
             let mut text = OsString::from(head);
             text.push(path);
             text
         };
-        Flags {
-            compile: vec![joined("-I", prefix.include())],
-            link: vec![
-                joined("-L", prefix.lib()),
-                joined("-Wl,-rpath,", prefix.lib()),
-                "-lmpi_abi".into(),
-            ],
-        }
+        let mut compile = vec![joined("-I", prefix.include())];
+        compile.extend(language.extra(compiler).map(OsString::from));
+        let mut link = vec![joined("-L", prefix.lib()), joined("-Wl,-rpath,", prefix.lib())];
+        link.extend(language.libraries().iter().map(|name| format!("-l{name}").into()));
+        Flags { compile, link }
     }
 }
 
@@ -231,10 +252,25 @@ fn quoted(command: &[OsString]) -> String {
     command.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the installation made the modules, without which most programs would fail with less
+/// to go by.
+fn has_modules(prefix: &Prefix) -> Result<(), String> {
+    let include = prefix.include();
+    if include.join("mpi.mod").is_file() {
+        return Ok(());
+    }
+    Err(format!(
+        "error: mpifort: {} has no mpi.mod: there was no gfortran when Strait was installed\n  \
+         help: install gfortran, then run `cargo xtask install` to the same prefix again",
+        include.display()
+    ))
+}
+
 /// Becomes the compiler; returns only on failure.
-fn execute(wrapper: &str, command: &[OsString]) -> (u8, String) {
+fn execute(language: Language, command: &[OsString]) -> (u8, String) {
+    let (wrapper, variable) = (language.wrapper(), language.variables()[0]);
     let Some((program, args)) = command.split_first() else {
-        return (127, format!("{wrapper}: no compiler: STRAIT_CC is empty"));
+        return (127, format!("{wrapper}: no compiler: {variable} is empty"));
     };
     let error = Command::new(program).args(args).exec();
     let name = program.to_string_lossy();
@@ -242,7 +278,7 @@ fn execute(wrapper: &str, command: &[OsString]) -> (u8, String) {
         127,
         format!(
             "error: {wrapper} cannot run the compiler '{name}': {error}\n  help: install one, or \
-             name it in STRAIT_CC (C) or STRAIT_CXX (C++)"
+             name it in {variable}"
         ),
     )
 }
@@ -269,6 +305,9 @@ mod tests {
     fn names_and_questions() {
         assert_eq!(Language::of_name(OsStr::new("/opt/x/bin/mpicxx")), Language::Cxx);
         assert_eq!(Language::of_name(OsStr::new("mpicc")), Language::C);
+        assert_eq!(Language::of_name(OsStr::new("mpif90")), Language::Fortran);
+        assert!(Language::Fortran.extra(OsStr::new("ccache gfortran-12")).is_some());
+        assert!(Language::Fortran.extra(OsStr::new("flang")).is_none());
         assert_eq!(question("--showme:link"), Ok(Some(Ask::LinkFlags)));
         assert_eq!(question("-show"), Ok(Some(Ask::Show)));
         assert_eq!(question("-O2"), Ok(None));

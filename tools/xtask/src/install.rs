@@ -9,6 +9,7 @@
 //!    the file it has mapped, and a second install touches nothing.
 //! 3. `lib/` has no unversioned `libmpi.so`: a standard-ABI compile must not link the other face.
 
+use crate::fortran;
 use crate::places::Places;
 use crate::process::Task;
 use std::fs;
@@ -40,8 +41,18 @@ fn build(places: &Places) -> Result<(), String> {
     let cargo = |args: &[&str]| {
         Task::new("cargo").arg("build").arg("--quiet").args(args).dir(&places.root).limit(3600)
     };
-    cargo(&["--release", "-p", "strait-standard-abi", "-p", "strait-mpich-abi"]).run_visible()?;
+    cargo(&[
+        "--release",
+        "-p",
+        "strait-standard-abi",
+        "-p",
+        "strait-mpich-abi",
+        "-p",
+        "strait-fortran",
+    ])
+    .run_visible()?;
     let tools = cargo(&["--profile", "tools", "-p", "strait-tools", "-p", "strait-benches"]);
+    let tools = tools.args(["-p", "strait-abi-table"]);
     match commit(places) {
         Some(commit) => tools.env("STRAIT_COMMIT", commit).run_visible(),
         None => tools.run_visible(),
@@ -78,11 +89,15 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
         tree.copy(&header, &format!("include/{name}"), 0o644)?;
     }
     tree.link("mpicc", "bin/mpicxx")?;
-    for name in ["strait", "mpi_abi"] {
-        let text =
-            PKG_CONFIG.replace("@NAME@", name).replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    let both = "-lstrait_fortran -lmpi_abi";
+    for (name, libraries) in
+        [("strait", "-lmpi_abi"), ("mpi_abi", "-lmpi_abi"), ("strait_fortran", both)]
+    {
+        let text = PKG_CONFIG.replace("@NAME@", name).replace("@LIBRARIES@", libraries);
+        let text = text.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
         tree.write(&format!("lib/pkgconfig/{name}.pc"), text.as_bytes(), 0o644)?;
     }
+    add_fortran(places, &mut tree)?;
     let documents = ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"];
     for name in documents.iter().filter(|name| places.root.join(name).is_file()) {
         tree.copy(&places.root.join(name), &format!("share/doc/strait/{name}"), 0o644)?;
@@ -92,6 +107,33 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
         tree.copy(&path, &format!("share/doc/strait/docs/{name}"), 0o644)?;
     }
     Ok(tree.changed)
+}
+
+/// The library, the sources of the modules, and the modules if there is a compiler. Without one the
+/// rest is as good as ever, and mpifort says what is missing.
+fn add_fortran(places: &Places, tree: &mut Tree) -> Result<(), String> {
+    let library = places.target.join("release/libstrait_fortran.so");
+    tree.copy(&library, "lib/libstrait_fortran.so.1", 0o755)?;
+    tree.link("libstrait_fortran.so.1", "lib/libstrait_fortran.so")?;
+    for name in ["mpifort", "mpif90", "mpif77"] {
+        tree.link("mpicc", &format!("bin/{name}"))?;
+    }
+    let made = fortran::make(places)?;
+    tree.copy(&made.dir.join(fortran::INCLUDE), &format!("include/{}", fortran::INCLUDE), 0o644)?;
+    for name in fortran::MODULES {
+        let source = format!("{name}.f90");
+        tree.copy(&made.dir.join(&source), &format!("share/strait/fortran/{source}"), 0o644)?;
+        let module = format!("include/{name}.mod");
+        match &made.without {
+            None => tree.copy(&made.dir.join(format!("{name}.mod")), &module, 0o644)?,
+            // Of another library or compiler: worse than none.
+            Some(_) => tree.remove(&module)?,
+        }
+    }
+    if let Some(why) = made.without {
+        println!("install: mpi.mod and mpi_f08.mod were left out: {why}");
+    }
+    Ok(())
 }
 
 /// The names of the benchmarks, from the installed program: it needs the library beside it.
@@ -123,7 +165,7 @@ Name: @NAME@
 Description: Strait, an MPI library, behind the standard MPI ABI
 Version: @VERSION@
 Cflags: -I${includedir}
-Libs: -L${libdir} -lmpi_abi
+Libs: -L${libdir} @LIBRARIES@
 ";
 
 /// The tree being laid out.
@@ -162,6 +204,16 @@ impl Tree {
         let _ = fs::remove_file(&path);
         self.changed += 1;
         symlink(target, &path).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn remove(&mut self, to: &str) -> Result<(), String> {
+        let path = self.prefix.join(to);
+        match fs::remove_file(&path) {
+            Ok(()) => self.changed += 1,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        }
+        Ok(())
     }
 
     fn place(&self, to: &str) -> Result<PathBuf, String> {

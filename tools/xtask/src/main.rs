@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod fortran;
 mod install;
 mod network;
 mod places;

@@ -75,6 +75,13 @@ const FABRICS: &[Need] = &[
     },
 ];
 
+/// Compilers and tools of Fortran programs; only the tests need them.
+const FORTRAN: &[Need] = &[
+    Need { what: "gfortran", met: || in_path("gfortran"), package: "gfortran" },
+    Need { what: "cmake", met: || in_path("cmake"), package: "cmake" },
+    Need { what: "make", met: || in_path("make"), package: "make" },
+];
+
 /// A SLURM of one node.
 const SLURM: &[Need] = &[
     Need { what: "slurmctld", met: || in_sbin("slurmctld"), package: "slurmctld" },
@@ -147,6 +154,11 @@ pub fn pmix() -> Result<(), String> {
 /// As [`packages`], for what makes Rust of C headers.
 pub fn libclang() -> Result<(), String> {
     install_missing(LIBCLANG)
+}
+
+/// As [`packages`], for Fortran and for CMake's FindMPI.
+pub fn fortran() -> Result<(), String> {
+    install_missing(FORTRAN)
 }
 
 /// Installs SLURM, for a node of one that the tests start.

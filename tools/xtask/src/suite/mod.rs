@@ -16,6 +16,7 @@ mod dynamic;
 mod expected;
 mod fabrics;
 mod faults;
+mod fortran;
 pub mod hosts;
 mod idle;
 mod installed;
@@ -96,6 +97,11 @@ const STAGES: &[Stage] = &[
         run: installed::stage,
     },
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
+    Stage {
+        name: "fortran",
+        about: "Fortran programs with mpif.h, mpi and mpi_f08, mpifort, CMake",
+        run: fortran::stage,
+    },
     Stage { name: "cost", about: "instructions and system calls of a message", run: cost::stage },
     Stage {
         name: "dynamic",

@@ -1,0 +1,13 @@
+C SPDX-License-Identifier: Apache-2.0 OR MIT
+C     Passes a number once around; in fixed form, with mpif.h.
+      SUBROUTINE RING(COMM, VALUE)
+      IMPLICIT NONE
+      INCLUDE 'mpif.h'
+      INTEGER COMM, VALUE, RANK, RANKS, NEXT, FORMER, IERROR
+      CALL MPI_COMM_RANK(COMM, RANK, IERROR)
+      CALL MPI_COMM_SIZE(COMM, RANKS, IERROR)
+      NEXT = MOD(RANK + 1, RANKS)
+      FORMER = MOD(RANK + RANKS - 1, RANKS)
+      CALL MPI_SENDRECV_REPLACE(VALUE, 1, MPI_INTEGER, NEXT, 1, FORMER,
+     &     1, COMM, MPI_STATUS_IGNORE, IERROR)
+      END
