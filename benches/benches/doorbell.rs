@@ -38,7 +38,7 @@ fn word(criterion: &mut Criterion) {
     let mut generation = 0_u32;
     let mut announce = |everywhere: bool| {
         generation = generation.wrapping_add(1);
-        bell::announce(&asleep, Way::Futex, generation, everywhere);
+        bell::announce(&asleep, Way::Futex, generation, everywhere, || ());
         assert!(bell::take(&asleep).is_some());
     };
     criterion.bench_function("announce sleep and take it, full fence", |bench| {
@@ -75,7 +75,7 @@ impl Side {
 
     fn sleep_until(&mut self, number: u32) {
         loop {
-            self.sleepers.arm();
+            self.sleepers.arm(|| ());
             let sleeper = self.sleepers.sleeper();
             // SYNC(bench.counter): the last look after the announcement of sleep.
             if self.mine.load(Acquire) == number {
