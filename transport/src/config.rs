@@ -176,6 +176,18 @@ pub const KNOBS: &[Knob] = &[
                window whose ranks reach it by messages has that thread in any case.",
     },
     Knob {
+        name: "REPRODUCIBLE",
+        value: Value::Text,
+        default: "off",
+        unit: "",
+        scope: Scope::Tuning,
+        since: "0.1",
+        text: "`run` or `layout`: reductions that depend on the order of their operands give the \
+               same bits in each run with so many ranks, wherever these are. `exact`: \
+               floating-point sums give the same bits in any order, rounded once \
+               (docs/reproducible.md). All ranks must say the same.",
+    },
+    Knob {
         name: "RMA_BYTES",
         value: Value::Number,
         default: "by fabric",

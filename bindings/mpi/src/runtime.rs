@@ -291,6 +291,7 @@ pub fn start<A: Abi>(required: i32) -> Result<Started> {
     }
     crate::leaks::is_asked()?;
     crate::fault::keep_going(strait_transport::config::switch("KEEP_GOING")?.unwrap_or(false));
+    crate::collective::reproducible::settle()?;
     let wants_thread = strait_transport::config::switch("PROGRESS")?;
     if let Some(file) = strait_transport::config::text("TUNING")? {
         strait_collectives::select::load(file.as_ref()).map_err(|refused| {

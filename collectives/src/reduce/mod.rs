@@ -16,6 +16,7 @@
 //! Addresses need no alignment. Not here: operations of the user, and the layout of derived types.
 
 mod complex;
+pub mod exact;
 mod extended;
 mod kernel;
 mod pair;

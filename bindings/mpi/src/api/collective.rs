@@ -11,7 +11,7 @@ use crate::api::point_to_point_persistent::persistent;
 use crate::collective::board::{self, quick};
 use crate::collective::build::{self, Rows};
 use crate::collective::reduction::{self, Operands};
-use crate::collective::{Call, Running};
+use crate::collective::{Call, Running, reproducible};
 use crate::entry::{Entry, on_comm};
 use crate::error::Result;
 use crate::object::comm::CommRef;
@@ -105,7 +105,7 @@ fn run_now(
             return Err(error);
         }
     };
-    if board::run(entry, comm, number, &call)?.is_some() {
+    if !reproducible::goes_by_messages(&call) && board::run(entry, comm, number, &call)?.is_some() {
         return Ok(());
     }
     match Running::new(entry, comm, tag, &call)? {

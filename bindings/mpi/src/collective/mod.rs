@@ -12,6 +12,7 @@ pub mod build;
 pub mod neighborhood;
 pub mod operation;
 pub mod reduction;
+pub mod reproducible;
 
 use crate::abi::Status;
 use crate::entry::Entry;
@@ -111,6 +112,8 @@ pub struct Running {
     execution: Execution,
     /// What to copy at the end: from, to.
     last: Option<(Payload, Payload)>,
+    /// And then what to round.
+    rounding: Option<reproducible::Rounding>,
     comm: CommRef,
     /// The operation is a function of the user's.
     is_user: bool,
@@ -129,6 +132,9 @@ impl Running {
         if call.is_absent {
             return Ok(None);
         }
+        let mut lifted = reproducible::lift(comm, call)?;
+        let rounding = lifted.as_mut().and_then(reproducible::Lifted::rounding);
+        let call = lifted.as_ref().map_or(call, |lifted| &lifted.call);
         let commutes = call.operation.as_ref().is_none_or(|operation| operation.commutes);
         let plan = select::choose(&call.shape, call.bytes, commutes);
         let rank = my_rank(comm);
@@ -153,12 +159,14 @@ impl Running {
             output = area;
             (from.payload(), to.payload())
         });
+        let sizes = call.sizes.clone();
         let operation = call.operation.clone();
+        memory.extend(lifted.map(|lifted| lifted.memory).into_iter().flatten());
         let is_user = operation.as_ref().is_some_and(|operation| operation.is_user());
-        let binding = CallBinding::new(&schedule, (input, output), &call.sizes, operation, memory);
+        let binding = CallBinding::new(&schedule, (input, output), &sizes, operation, memory);
         let context = comm.collective_context();
         let execution = Execution::new(schedule, group(comm), context, tag, Box::new(binding));
-        Ok(Some(Running { execution, last, comm: comm.clone(), is_user, name: None }))
+        Ok(Some(Running { execution, last, rounding, comm: comm.clone(), is_user, name: None }))
     }
 
     /// To the end.
@@ -201,6 +209,10 @@ impl Running {
         if let Some((from, to)) = self.last.take() {
             // SAFETY: nothing is in flight; `from` is memory of the binding, `to` the user's.
             unsafe { area::copy(&from, &to) };
+        }
+        if let Some(rounding) = self.rounding.take() {
+            // SAFETY: the execution, which keeps the accumulators, is done.
+            unsafe { rounding.round() };
         }
     }
 }

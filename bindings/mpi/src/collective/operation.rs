@@ -9,7 +9,7 @@ use crate::object::op::{OpRef, UserOp};
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 use std::sync::Arc;
-use strait_collectives::reduce::{self, Basic, Op};
+use strait_collectives::reduce::{self, Basic, Element, Op, exact};
 
 /// How two vectors are combined.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Operation {
 enum How {
     /// `per_element` basic elements in one element.
     Predefined { op: Op, basic: Basic, per_element: i64 },
+    /// Adds accumulators of so many basic elements an element.
+    Exact { element: Element, per_element: i64 },
     /// Calls the user: `right[i] = left[i] op right[i]` for so many elements.
     User(Rc<dyn Fn(*mut u8, *mut u8, i64)>),
 }
@@ -47,7 +49,22 @@ impl Operation {
     pub fn predefined(&self) -> Option<(Op, Basic)> {
         match self.how {
             How::Predefined { op, basic, .. } => Some((op, basic)),
-            How::User(_) => None,
+            How::User(_) | How::Exact { .. } => None,
+        }
+    }
+
+    /// The addition of accumulators (reproducible.rs).
+    pub fn exact(element: Element, per_element: i64) -> Operation {
+        Operation { how: How::Exact { element, per_element }, commutes: true }
+    }
+
+    /// If it is a sum: what it adds, and how many of these are in one element of the call's type.
+    pub fn summed(&self) -> Option<(Element, i64)> {
+        match self.how {
+            How::Predefined { op: Op::Sum, basic, per_element } => {
+                Some((basic.element, per_element))
+            }
+            _ => None,
         }
     }
 
@@ -70,6 +87,11 @@ impl Operation {
                 // SAFETY: `predefined` checked that elements lie without gaps; the schedule keeps
                 // the operands apart, or `into` equal to `right`.
                 unsafe { reduce::reduce(*op, *basic, left.base, right.base, into.base, count) }
+            }
+            How::Exact { element, per_element } => {
+                let count = (into.count * per_element) as usize;
+                // SAFETY: as above; the pieces are accumulators.
+                unsafe { exact::add(*element, left.base, right.base, into.base, count) }
             }
             How::User(call) => {
                 if into.base != right.base {

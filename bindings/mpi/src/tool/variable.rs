@@ -26,7 +26,7 @@ pub fn knobs(scope: Scope) -> Vec<usize> {
 }
 
 /// Knobs that all processes must set alike.
-const ALIKE: &[&str] = &["BOARDS", "LANES", "TUNING"];
+const ALIKE: &[&str] = &["BOARDS", "LANES", "REPRODUCIBLE", "TUNING"];
 
 /// Whether all processes must set a knob alike.
 pub fn is_alike(knob: &Knob) -> bool {

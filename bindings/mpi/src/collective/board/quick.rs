@@ -13,6 +13,7 @@ use super::{Table, meta};
 use crate::abi::{Abi, HandleKind};
 use crate::api::short::bytes_of;
 use crate::collective::build::Even;
+use crate::collective::reproducible::minds_order;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::object::comm::{Comm, CommRef};
@@ -99,6 +100,9 @@ fn operands<A: Abi>(
     let code = A::handle_in(HandleKind::Op, op);
     let (op, basic) = (Op::from_code(code)?, ty.basic()?);
     if op.is_accumulate_only() || !reduce::supports(op, basic) {
+        return None;
+    }
+    if minds_order(op, basic.group) {
         return None;
     }
     let is_in_place = A::is_in_place(send);
