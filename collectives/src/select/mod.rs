@@ -10,6 +10,6 @@ pub mod tuning;
 pub use cache::Cache;
 pub use evidence::{Evidence, Measured, Named, Times};
 pub use table::{
-    Circumstances, Hosts, Plan, Rule, Table, TableError, choose, choose_shipped, describe, force, load,
-    parse, rules, table,
+    Circumstances, Hosts, Plan, Rule, Table, TableError, choose, choose_shipped, describe, force,
+    load, parse, rules, table,
 };

@@ -306,8 +306,7 @@ pub fn force(
 }
 
 fn can_serve(algorithm: &Algorithm, wanted: &Shape, commutes: bool) -> bool {
-    (commutes || algorithm.ordered || !wanted.kind.reduces())
-        && algorithm.misfit(wanted).is_none()
+    (commutes || algorithm.ordered || !wanted.kind.reduces()) && algorithm.misfit(wanted).is_none()
 }
 
 fn choose_from(rules: &[Rule], shape: &Shape, call: Circumstances) -> Plan {

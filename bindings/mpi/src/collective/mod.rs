@@ -249,15 +249,19 @@ impl Work for Running {
 /// Which algorithm: the one that the communicator's hint names, else what the table says.
 fn plan(entry: &Entry, comm: &Comm, call: &Call, commutes: bool) -> Plan {
     let asked = comm.algorithm.get().filter(|asked| asked.algorithm.kind == call.shape.kind);
-    let forced = asked.and_then(|asked| {
-        select::force(asked.algorithm, asked.parameters, &call.shape, commutes)
-    });
+    let forced = asked
+        .and_then(|asked| select::force(asked.algorithm, asked.parameters, &call.shape, commutes));
     forced.unwrap_or_else(|| {
-        let hosts = *comm.hosts.get_or_init(|| match is_on_one_host(entry, comm) {
-            true => Hosts::One,
-            false => Hosts::Several,
-        });
+        let hosts = hosts(entry, comm);
         select::choose(&call.shape, Circumstances { bytes: call.bytes, commutes, hosts })
+    })
+}
+
+/// Where the members are, for the tuning table.
+pub fn hosts(entry: &Entry, comm: &Comm) -> Hosts {
+    *comm.hosts.get_or_init(|| match is_on_one_host(entry, comm) {
+        true => Hosts::One,
+        false => Hosts::Several,
     })
 }
 

@@ -28,6 +28,9 @@ pub const COMM_SELF: Code = 0x102;
 /// communicator go by messages also within a host. `strait tune` measures by it.
 pub const ALGORITHM_HINT: &str = "strait_algorithm";
 
+/// What such a communicator says of its members: `one` or `several`, as the tuning table calls it.
+pub const HOSTS_HINT: &str = "strait_hosts";
+
 /// A communicator.
 pub struct Comm {
     /// Its handle.

@@ -140,8 +140,10 @@ impl Cell {
         let mut all = candidates(kind, ranks, call);
         if !all.contains(&default) {
             // Its parameters are none of those that are tried, or change nothing here.
-            all.retain(|one| one.algorithm.name != default.algorithm.name
-                || one.parameters != Parameters::default());
+            all.retain(|one| {
+                one.algorithm.name != default.algorithm.name
+                    || one.parameters != Parameters::default()
+            });
             all.push(default);
         }
         let candidate =

@@ -113,8 +113,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let cells =
-            vec![cell(4, 8, "recursive_multiplying radix=4"), cell(4, 32, "ring"), cell(4, 64, "-")];
+        let cells = vec![
+            cell(4, 8, "recursive_multiplying radix=4"),
+            cell(4, 32, "ring"),
+            cell(4, 64, "-"),
+        ];
         let mut record = record(cells);
         record.measured.machine = "a \"host\"".into();
         let text = table(&record);

@@ -146,7 +146,8 @@ fn measured(kind: Kind, ranks: u32, call: Circumstances) -> String {
         text.push_str(&format!(" ({}, {})", measured.machine, measured.date));
     }
     text.push_str(":\n");
-    let mut rows = vec![["  algorithm", "measured us", "interval", "samples", ""].map(String::from)];
+    let mut rows =
+        vec![["  algorithm", "measured us", "interval", "samples", ""].map(String::from)];
     let mut row = |(named, times): &(Named, Times), note: &str| {
         let interval = format!("{} to {}", figure(times.low), figure(times.high));
         let name = format!("  {}", named.short());
