@@ -35,6 +35,9 @@ impl Lead {
         let mut record = Record { version: VERSION, measured, cells: field.cells.clone() };
         if request.resume {
             record.take_over(keep::load(&request.state)?);
+        } else if request.state.exists() {
+            let state = request.state.display();
+            return Err(format!("{state} has an earlier run: --resume goes on, or remove it"));
         }
         keep::save(&request.state, &record)?;
         Ok(Lead {

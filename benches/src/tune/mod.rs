@@ -66,7 +66,8 @@ fn rank(world: &World, request: &Request) -> u8 {
         Ok(None) => field.follow(),
         Err(why) => {
             field.end(false);
-            Err(why)
+            eprintln!("error: {why}");
+            return CODE_USAGE;
         }
     };
     match ended {
