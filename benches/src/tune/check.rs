@@ -164,7 +164,7 @@ pub fn run(field: &Field, request: &Request) -> u8 {
         return 0;
     }
     println!(
-        "{:<42} {:>5} {:>9} {:>26} {:>26} {:>6} {:>7}",
+        "{:<44} {:>5} {:>9} {:>26} {:>26} {:>6} {:>7}",
         "guideline", "ranks", "bytes", "left us", "right us", "ratio", "allowed"
     );
     broken.iter().for_each(|row| println!("{row}"));
@@ -176,7 +176,7 @@ fn row(team: &Team, rule: &Guideline, bytes: usize, left: Side, right: Side) -> 
     let (name, ranks, allowed) = (&rule.name, team.ranks, 1.0 + rule.allowance);
     let ratio = left.us / right.us;
     let (left, right) = (spoken(left), spoken(right));
-    format!("{name:<42} {ranks:>5} {bytes:>9} {left:>26} {right:>26} {ratio:>6.2} {allowed:>7.2}")
+    format!("{name:<44} {ranks:>5} {bytes:>9} {left:>26} {right:>26} {ratio:>6.2} {allowed:>7.2}")
 }
 
 /// Both sides; times at rank 0 of the team only.

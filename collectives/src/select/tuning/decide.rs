@@ -5,6 +5,7 @@
 
 use super::super::evidence::{Evidence, Named};
 use super::super::table::Hosts;
+use super::race::SAMPLES_MIN;
 use super::{Cell, Record};
 use crate::kind::Kind;
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ pub struct Change {
 pub fn verdict(cell: &Cell) -> Option<Evidence> {
     let default = cell.default_times()?;
     let (best, least) = cell.best()?;
-    let is_clear = least.high < default.low && least.us < default.us * (1.0 - CLEARLY);
+    let is_apart = least.high < default.low && least.us < default.us * (1.0 - CLEARLY);
+    let is_clear = is_apart && least.samples.min(default.samples) >= SAMPLES_MIN;
     let chosen = if is_clear { (best, least) } else { (cell.default, default) };
     let others = cell.measured().filter(|(named, _)| *named != chosen.0);
     let runner_up = others.min_by(|a, b| a.1.us.total_cmp(&b.1.us));
@@ -131,7 +133,7 @@ pub(super) mod tests {
         let mut cell = Cell::new(Kind::Allreduce, ranks, Hosts::One, bytes);
         for candidate in &mut cell.candidates {
             let us = if candidate.named.short() == fast { 5.0 } else { 10.0 };
-            candidate.times = Some(Times { us, low: us - 0.1, high: us + 0.1, samples: 20 });
+            candidate.times = Some(Times { us, low: us - 0.1, high: us + 0.1, samples: 40 });
         }
         cell
     }
@@ -150,7 +152,7 @@ pub(super) mod tests {
         let mut noisy = cell(4, 8, "ring");
         let set = |cell: &mut Cell, low, us, high| {
             let ring = cell.candidates.iter_mut().find(|one| one.named.short() == "ring").unwrap();
-            ring.times = Some(Times { us, low, high, samples: 20 });
+            ring.times = Some(Times { us, low, high, samples: 40 });
         };
         assert_eq!(verdict(&noisy).unwrap().chosen.0.short(), "ring");
         set(&mut noisy, 5.0, 8.0, 10.5);
@@ -158,6 +160,9 @@ pub(super) mod tests {
         set(&mut noisy, 9.79, 9.8, 9.81);
         assert_eq!(verdict(&noisy).unwrap().chosen.0, noisy.default, "2 % are too little");
         assert_eq!(verdict(&noisy).unwrap().runner_up.unwrap().0.short(), "ring");
+        let mut hasty = cell(4, 8, "ring");
+        hasty.candidates.iter_mut().for_each(|one| one.times.as_mut().unwrap().samples = 20);
+        assert_eq!(verdict(&hasty).unwrap().chosen.0, hasty.default, "one round is not enough");
         let mut bare = Cell::new(Kind::Allreduce, 4, Hosts::One, 8);
         assert!(verdict(&bare).is_none(), "nothing was measured");
         set(&mut bare, 1.0, 1.0, 1.0);

@@ -7,6 +7,11 @@ use super::{Candidate, Cell};
 
 /// Samples that one round takes of each candidate.
 pub const ROUND_SAMPLES: usize = 20;
+/// Nobody drops out, and nothing counts as known, before so many: two rounds, apart in time, so that
+/// one disturbance does not decide.
+pub const SAMPLES_MIN: usize = 2 * ROUND_SAMPLES;
+/// The shipped choice stays in longer: all others are compared with it.
+const SAMPLES_OF_DEFAULT: usize = 4 * ROUND_SAMPLES;
 /// More are not taken: what is open then is a tie.
 pub const SAMPLES_MAX: usize = 400;
 /// An interval so narrow, as a share of the median, needs no more samples.
@@ -20,14 +25,20 @@ impl Candidate {
     /// Whether it is worth another round.
     pub fn is_open(&self) -> bool {
         let is_narrow = self.times.is_some_and(|times| times.high - times.low <= NARROW * times.us);
-        !self.dropped && self.samples.len() < SAMPLES_MAX && !is_narrow
+        let is_known = is_narrow && self.samples.len() >= SAMPLES_MIN;
+        !self.dropped && self.samples.len() < SAMPLES_MAX && !is_known
     }
 }
 
 /// Drops who lost, after a round.
 pub fn drop_losers(cell: &mut Cell) {
     let Some((best, least)) = cell.best() else { return };
-    for candidate in &mut cell.candidates {
+    let default = cell.default;
+    let may_drop = |candidate: &Candidate| {
+        let least = if candidate.named == default { SAMPLES_OF_DEFAULT } else { SAMPLES_MIN };
+        candidate.samples.len() >= least
+    };
+    for candidate in cell.candidates.iter_mut().filter(|one| may_drop(one)) {
         let lost = candidate.times.is_some_and(|times| times.low > least.high);
         candidate.dropped |= lost && candidate.named != best;
     }
@@ -42,7 +53,8 @@ pub fn drop_losers(cell: &mut Cell) {
     }
     racing.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (us, index) in racing.split_off(racing.len() / 2) {
-        cell.candidates[index].dropped |= us > NEAR * least.us;
+        let candidate = &mut cell.candidates[index];
+        candidate.dropped |= us > NEAR * least.us && may_drop(candidate);
     }
 }
 
@@ -65,8 +77,8 @@ mod tests {
         cell.candidates.truncate(times.len());
         assert_eq!(cell.candidates.len(), times.len(), "alltoall has so many variants");
         for (candidate, (low, us, high)) in cell.candidates.iter_mut().zip(times) {
-            candidate.times = Some(Times { us: *us, low: *low, high: *high, samples: 20 });
-            candidate.samples = vec![*us; 20];
+            candidate.times = Some(Times { us: *us, low: *low, high: *high, samples: 80 });
+            candidate.samples = vec![*us; 80];
         }
         cell
     }
@@ -83,6 +95,22 @@ mod tests {
         assert!(!is_settled(&race));
         race.candidates[1].dropped = true;
         assert!(is_settled(&race), "one is left");
+    }
+
+    #[test]
+    fn one_round_decides_nothing_and_the_default_stays_longer() {
+        let mut race = cell(&[(9.0, 10.0, 11.0), (20.0, 21.0, 22.0), (20.0, 21.0, 22.0)]);
+        race.default = race.candidates[1].named;
+        race.candidates[1].samples.truncate(SAMPLES_MIN);
+        race.candidates[2].samples.truncate(ROUND_SAMPLES);
+        drop_losers(&mut race);
+        assert_eq!(dropped(&race), [false, false, false]);
+        race.candidates[2].samples = vec![21.0; SAMPLES_MIN];
+        drop_losers(&mut race);
+        assert_eq!(dropped(&race), [false, false, true]);
+        race.candidates[1].samples = vec![21.0; SAMPLES_OF_DEFAULT];
+        drop_losers(&mut race);
+        assert_eq!(dropped(&race), [false, true, true]);
     }
 
     #[test]

@@ -221,7 +221,7 @@ mod tests {
         for cell in &mut cells {
             for candidate in &mut cell.candidates {
                 let us = if candidate.named.short() == "ring" { 5.0 } else { 10.0 };
-                candidate.times = Some(Times { us, low: us - 0.5, high: us + 0.5, samples: 20 });
+                candidate.times = Some(Times { us, low: us - 0.5, high: us + 0.5, samples: 40 });
             }
         }
         let count = cells[0].candidates.len();

@@ -29,6 +29,7 @@ mod rust;
 mod scripts;
 mod signals;
 pub mod soak;
+mod tune;
 
 use crate::install;
 use crate::places::Places;
