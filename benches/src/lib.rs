@@ -27,3 +27,4 @@ pub mod report;
 pub mod run;
 pub mod startup;
 pub mod statistics;
+pub mod tune;

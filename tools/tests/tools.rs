@@ -142,9 +142,9 @@ fn strait_tells_of_itself() {
     let doctor = tool(&root, "strait", &["doctor"]);
     assert_eq!(doctor.status.code(), Some(1), "the MPICH face is missing in this prefix");
     assert!(text(&doctor).contains("PROBLEM  library: no libmpi.so.12"));
-    let planned = tool(&root, "strait", &["tune"]);
+    let planned = tool(&root, "strait", &["top"]);
     assert_eq!(planned.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&planned.stderr).contains("strait tune is not built yet"));
+    assert!(String::from_utf8_lossy(&planned.stderr).contains("strait top is not built yet"));
     let wrong = tool(&root, "strait", &["inof"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean 'strait info'?"));

@@ -6,9 +6,9 @@
 //! [`persistent`]. What the bytes are before and after is in [`movement`], also once.
 
 mod blocking;
-mod call;
+pub(crate) mod call;
 mod compute;
-mod movement;
+pub(crate) mod movement;
 mod nonblocking;
 mod persistent;
 
@@ -55,6 +55,40 @@ pub trait Collective: 'static {
     /// # Safety
     /// As for `blocking`, until the request is freed.
     unsafe fn persistent(call: &Call, request: &mut Request);
+}
+
+/// The calls of a collective, for who chooses it by name.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    pub name: &'static str,
+    pub movement: Movement,
+    pub blocking: unsafe fn(&Call),
+    pub immediate: unsafe fn(&Call, &mut Request),
+    pub persistent: unsafe fn(&Call, &mut Request),
+}
+
+/// Those that have a choice of algorithms, by the names of the tuning table.
+pub fn operations() -> [Operation; 9] {
+    fn one<C: Collective>(name: &'static str) -> Operation {
+        Operation {
+            name,
+            movement: C::MOVEMENT,
+            blocking: C::blocking,
+            immediate: C::immediate,
+            persistent: C::persistent,
+        }
+    }
+    [
+        one::<barrier::Barrier>("barrier"),
+        one::<bcast::Bcast>("bcast"),
+        one::<gather::Gather>("gather"),
+        one::<scatter::Scatter>("scatter"),
+        one::<allgather::Allgather>("allgather"),
+        one::<alltoall::Alltoall>("alltoall"),
+        one::<reduce::Reduce>("reduce"),
+        one::<allreduce::Allreduce>("allreduce"),
+        one::<reduce_scatter_block::ReduceScatterBlock>("reduce_scatter"),
+    ]
 }
 
 /// The three calls of a collective from the one list of arguments that they share.

@@ -9,7 +9,7 @@
 pub mod raw;
 
 use raw::*;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::time::Instant;
 
@@ -128,6 +128,55 @@ impl World {
         // SAFETY: both buffers hold one double, and do not overlap.
         check(unsafe { MPI_Allreduce(from, to, 1, DOUBLE, MIN, self.comm) });
         least[0] == 1.0
+    }
+
+    /// Numbers of rank 0, for all.
+    pub fn tell(&self, words: &mut [f64]) {
+        let count = words.len() as c_int;
+        // SAFETY: the buffer holds `count` doubles.
+        check(unsafe { MPI_Bcast(words.as_mut_ptr().cast(), count, DOUBLE, 0, self.comm) });
+    }
+
+    /// The first `count` ranks by themselves; the others get one of their own.
+    pub fn first(&self, count: usize) -> World {
+        let mut comm = Comm(0);
+        let colour = c_int::from(self.rank >= count);
+        // SAFETY: all ranks call it; the handle is ours to be set.
+        check(unsafe { MPI_Comm_split(self.comm, colour, self.rank as c_int, &mut comm) });
+        let (rank, size) = match colour {
+            0 => (self.rank, count),
+            _ => (self.rank - count, self.size - count),
+        };
+        World { rank, size, comm, started_in: 0.0, session: None }
+    }
+
+    /// Sets a hint of the communicator.
+    pub fn hint(&self, key: &CStr, value: &str) {
+        let value = CString::new(value).expect("a hint has no zero inside");
+        let mut info = Info(0);
+        // SAFETY: the handle is ours to be set.
+        check(unsafe { MPI_Info_create(&mut info) });
+        // SAFETY: the info is ours, both texts are C strings.
+        check(unsafe { MPI_Info_set(info, key.as_ptr(), value.as_ptr()) });
+        // SAFETY: the communicator is valid; all its ranks call it.
+        check(unsafe { MPI_Comm_set_info(self.comm, info) });
+        // SAFETY: the info is ours.
+        check(unsafe { MPI_Info_free(&mut info) });
+    }
+
+    /// What the library says of the communicator under a key.
+    pub fn told(&self, key: &CStr) -> Option<String> {
+        let mut info = Info(0);
+        // SAFETY: the communicator is valid, the handle is ours to be set.
+        check(unsafe { MPI_Comm_get_info(self.comm, &mut info) });
+        let (mut room, mut length, mut is_there) = ([0_u8; 64], 64, 0);
+        let text = room.as_mut_ptr().cast();
+        // SAFETY: the buffer has as many bytes as `length` says.
+        check(unsafe { MPI_Info_get_string(info, key.as_ptr(), &mut length, text, &mut is_there) });
+        // SAFETY: the info is ours.
+        check(unsafe { MPI_Info_free(&mut info) });
+        let text = CStr::from_bytes_until_nul(&room).ok()?;
+        (is_there != 0).then(|| text.to_string_lossy().into_owned())
     }
 
     /// One number of rank 0, for all.

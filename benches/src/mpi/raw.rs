@@ -63,6 +63,19 @@ unsafe extern "C" {
     pub fn MPI_Comm_free(comm: *mut Comm) -> c_int;
     pub fn MPI_Comm_rank(comm: Comm, rank: *mut c_int) -> c_int;
     pub fn MPI_Comm_size(comm: Comm, size: *mut c_int) -> c_int;
+    pub fn MPI_Comm_split(comm: Comm, colour: c_int, key: c_int, new: *mut Comm) -> c_int;
+    pub fn MPI_Comm_set_info(comm: Comm, info: Info) -> c_int;
+    pub fn MPI_Comm_get_info(comm: Comm, info: *mut Info) -> c_int;
+    pub fn MPI_Info_create(info: *mut Info) -> c_int;
+    pub fn MPI_Info_free(info: *mut Info) -> c_int;
+    pub fn MPI_Info_set(info: Info, key: *const c_char, value: *const c_char) -> c_int;
+    pub fn MPI_Info_get_string(
+        info: Info,
+        key: *const c_char,
+        length: *mut c_int,
+        value: *mut c_char,
+        flag: *mut c_int,
+    ) -> c_int;
     pub fn MPI_Wtime() -> f64;
     pub fn MPI_Get_library_version(text: *mut c_char, length: *mut c_int) -> c_int;
     pub fn MPI_Get_processor_name(text: *mut c_char, length: *mut c_int) -> c_int;

@@ -70,12 +70,13 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::kind::Kind;
-    use crate::select::choose;
+    use crate::select::{Circumstances, Hosts, choose};
 
     #[test]
     fn it_keeps_and_stays_bounded() {
         let mut cache = Cache::new();
-        let plan = choose(&Shape::new(Kind::Alltoall, 300), 8, true);
+        let call = Circumstances { bytes: 8, commutes: true, hosts: Hosts::Several };
+        let plan = choose(&Shape::new(Kind::Alltoall, 300), call);
         let once = cache.schedule(&plan, 1).unwrap();
         let again = cache.schedule(&plan, 1).unwrap();
         assert!(Arc::ptr_eq(&once, &again));

@@ -3,7 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod evidence;
 mod table;
+pub mod tuning;
 
 pub use cache::Cache;
-pub use table::{Plan, Rule, Table, TableError, choose, describe, load, parse, rules};
+pub use evidence::{Evidence, Measured, Named, Times};
+pub use table::{
+    Circumstances, Hosts, Plan, Rule, Table, TableError, choose, choose_shipped, describe, force,
+    load, parse, rules, table,
+};

@@ -7,10 +7,11 @@
 //! file of the user come before them, so every call finds an algorithm whatever the file says.
 #![forbid(unsafe_code)]
 
+use super::evidence::{Evidence, EvidenceForm, Measured};
 use crate::algorithm::{Algorithm, Cut, Parameters, by_name};
 use crate::kind::Kind;
 use crate::shape::Shape;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -27,6 +28,38 @@ pub struct Plan {
     pub shape: Shape,
 }
 
+/// Where the ranks of a call are. Every rank knows without asking: who sees all others on its own
+/// host knows that they see it so too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hosts {
+    /// All share the memory of one host.
+    One,
+    /// Some do not.
+    Several,
+}
+
+impl Hosts {
+    /// As the table writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hosts::One => "one",
+            Hosts::Several => "several",
+        }
+    }
+}
+
+/// What all ranks of a call know of it beside its shape.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Circumstances {
+    /// The whole vector, or one rank's block; 0 where the ranks do not know it.
+    pub bytes: usize,
+    /// Operands may change places.
+    pub commutes: bool,
+    /// Where they are.
+    pub hosts: Hosts,
+}
+
 /// One row: if all conditions hold, this algorithm.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -40,6 +73,10 @@ pub struct Rule {
     pub bytes_min: usize,
     /// Up to how many bytes.
     pub bytes_max: usize,
+    /// Only where the ranks are so.
+    pub hosts: Option<Hosts>,
+    /// Only for operations that commute, or only for those that do not.
+    pub commutative: Option<bool>,
     /// The name in the registry. An algorithm that does not fit the call is passed over.
     pub algorithm: &'static str,
     /// Its parameters.
@@ -55,6 +92,10 @@ pub struct Rule {
 pub struct Table {
     /// The rules.
     pub rules: Vec<Rule>,
+    /// Where and when it was measured, if it was.
+    pub measured: Option<Measured>,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
 }
 
 /// Why a file is no table.
@@ -78,6 +119,9 @@ struct FileForm {
     version: Spanned<u32>,
     #[serde(default)]
     rule: Vec<RuleForm>,
+    measured: Option<Measured>,
+    #[serde(default)]
+    evidence: Vec<EvidenceForm>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +136,8 @@ struct RuleForm {
     bytes_min: usize,
     #[serde(default = "all_bytes")]
     bytes_max: usize,
+    hosts: Option<Hosts>,
+    commutative: Option<Spanned<bool>>,
     algorithm: Spanned<String>,
     window: Option<Spanned<u32>>,
     radix: Option<Spanned<u32>>,
@@ -151,6 +197,10 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
         if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
             return refuse(at, "a minimum is above its maximum: no call fits".into());
         }
+        if let Some(commutative) = rule.commutative.as_ref().filter(|_| !kind.reduces()) {
+            let what = format!("{} combines nothing: drop 'commutative'", kind.name());
+            return refuse(commutative.span().start, what);
+        }
         let mut parameters = Parameters::default();
         if let Some(window) = rule.window {
             if *window.as_ref() < 1 {
@@ -170,13 +220,20 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
             ranks_max: rule.ranks_max,
             bytes_min: rule.bytes_min,
             bytes_max: rule.bytes_max,
+            hosts: rule.hosts,
+            commutative: rule.commutative.map(Spanned::into_inner),
             algorithm: algorithm.name,
             parameters,
             file: file.map(Path::to_path_buf),
             line: line_of(at),
         });
     }
-    Ok(Table { rules })
+    let evidence = form.evidence.into_iter().map(|one| {
+        let at = one.collective.span().start;
+        one.read().map_err(|what| TableError { file: name.clone(), line: line_of(at), what })
+    });
+    let evidence = evidence.collect::<Result<Vec<_>, _>>()?;
+    Ok(Table { rules, measured: form.measured, evidence })
 }
 
 /// The table that calls use: the user's rules, if [`load`] came first, then the shipped ones.
@@ -188,7 +245,12 @@ fn shipped() -> Table {
 
 /// The rules in force, in their order.
 pub fn rules() -> &'static [Rule] {
-    &TABLE.get_or_init(shipped).rules
+    &table().rules
+}
+
+/// The table in force.
+pub fn table() -> &'static Table {
+    TABLE.get_or_init(shipped)
 }
 
 /// Reads a user's table and puts it before the shipped one. To be called before the first
@@ -210,38 +272,53 @@ pub fn load(file: &Path) -> Result<(), TableError> {
 
 impl Rule {
     /// Whether the numbers of a call meet its conditions.
-    pub fn covers(&self, kind: Kind, ranks: u32, bytes: usize) -> bool {
+    pub fn covers(&self, kind: Kind, ranks: u32, call: Circumstances) -> bool {
         self.kind == kind
             && (self.ranks_min..=self.ranks_max).contains(&ranks)
-            && (self.bytes_min..=self.bytes_max).contains(&bytes)
+            && (self.bytes_min..=self.bytes_max).contains(&call.bytes)
+            && self.hosts.is_none_or(|hosts| hosts == call.hosts)
+            && self.commutative.is_none_or(|commutative| commutative == call.commutes)
     }
 }
 
-/// The plan for a call. `bytes`: what all ranks know of its size (0 where they do not): the whole
-/// vector, or one rank's block. `commutes`: operands may change places.
+/// The plan for a call.
 ///
 /// The plan's shape is not in place if the algorithm cannot be: then the caller copies the input.
-pub fn choose(shape: &Shape, bytes: usize, commutes: bool) -> Plan {
-    choose_from(rules(), shape, bytes, commutes)
+pub fn choose(shape: &Shape, call: Circumstances) -> Plan {
+    choose_from(rules(), shape, call)
 }
 
-fn choose_from(rules: &[Rule], shape: &Shape, bytes: usize, commutes: bool) -> Plan {
-    let fitting = rules.iter().filter(|rule| rule.covers(shape.kind, shape.ranks, bytes));
+/// The plan by the shipped table alone, whatever the user's says.
+pub fn choose_shipped(shape: &Shape, call: Circumstances) -> Plan {
+    static SHIPPED: OnceLock<Table> = OnceLock::new();
+    choose_from(&SHIPPED.get_or_init(shipped).rules, shape, call)
+}
+
+/// The plan with a named algorithm, if it can serve the call.
+pub fn force(
+    algorithm: &'static Algorithm,
+    parameters: Parameters,
+    shape: &Shape,
+    commutes: bool,
+) -> Option<Plan> {
+    let wanted = wanted(shape, algorithm);
+    can_serve(algorithm, &wanted, commutes).then_some(Plan { algorithm, parameters, shape: wanted })
+}
+
+fn can_serve(algorithm: &Algorithm, wanted: &Shape, commutes: bool) -> bool {
+    (commutes || algorithm.ordered || !wanted.kind.reduces()) && algorithm.misfit(wanted).is_none()
+}
+
+fn choose_from(rules: &[Rule], shape: &Shape, call: Circumstances) -> Plan {
+    let fitting = rules.iter().filter(|rule| rule.covers(shape.kind, shape.ranks, call));
     // Between groups each kind has one algorithm.
     let names = fitting
         .map(|rule| (rule.algorithm, rule.parameters))
         .chain([("between", Parameters::default())]);
-    let fits = |(algorithm, _): &(&Algorithm, Parameters)| {
-        let wanted = wanted(shape, algorithm);
-        (commutes || algorithm.ordered || !shape.kind.reduces())
-            && algorithm.misfit(&wanted).is_none()
-    };
-    let (algorithm, parameters) = names
+    names
         .filter_map(|(name, parameters)| Some((by_name(shape.kind, name)?, parameters)))
-        .find(fits)
-        .expect("a test shows that every call finds an algorithm");
-    let shape = wanted(shape, algorithm);
-    Plan { algorithm, parameters, shape }
+        .find_map(|(algorithm, parameters)| force(algorithm, parameters, shape, call.commutes))
+        .expect("a test shows that every call finds an algorithm")
 }
 
 /// The shape as the algorithm would be built for.
@@ -292,7 +369,8 @@ mod tests {
                 for shape in shapes {
                     for bytes in [0, 1, 5000, 1 << 20] {
                         for commutes in [false, true] {
-                            let plan = choose(&shape, bytes, commutes);
+                            let hosts = Hosts::Several;
+                            let plan = choose(&shape, Circumstances { bytes, commutes, hosts });
                             assert_eq!(plan.algorithm.misfit(&plan.shape), None);
                         }
                     }
@@ -307,7 +385,8 @@ mod tests {
         for kind in [Kind::Gather, Kind::Scatter, Kind::Reduce] {
             for bytes in [0, 5000, 1 << 20] {
                 for commutes in [false, true] {
-                    let name = |shape: Shape| choose(&shape, bytes, commutes).algorithm.name;
+                    let call = Circumstances { bytes, commutes, hosts: Hosts::Several };
+                    let name = |shape: Shape| choose(&shape, call).algorithm.name;
                     let shape = Shape::new(kind, 5).root(3);
                     assert_eq!(name(shape.clone()), name(shape.clone().in_place()));
                     let shape = shape.irregular();
@@ -333,13 +412,31 @@ mod tests {
         table.rules.extend(shipped().rules);
         let plan = |ranks, bytes, commutes| {
             let shape = Shape::new(Kind::Allreduce, ranks);
-            choose_from(&table.rules, &shape, bytes, commutes)
+            let hosts = Hosts::Several;
+            choose_from(&table.rules, &shape, Circumstances { bytes, commutes, hosts })
         };
         assert_eq!(plan(8, 100, true).algorithm.name, "ring");
         assert_eq!(plan(8, 100, true).parameters.window, 3);
         for (ranks, bytes, commutes) in [(9, 100, true), (8, 101, true), (8, 100, false)] {
             assert_eq!(plan(ranks, bytes, commutes).algorithm.name, "recursive_doubling");
         }
+    }
+
+    #[test]
+    fn hosts_and_commutativity_are_conditions() {
+        let text = "version = 1\n[[rule]]\ncollective = \"allreduce\"\nhosts = \"one\"\n\
+                    commutative = true\nalgorithm = \"recursive_multiplying\"\nradix = 4\n";
+        let mut table = parse(text, None).unwrap();
+        table.rules.extend(shipped().rules);
+        let name = |hosts, commutes| {
+            let call = Circumstances { bytes: 8, commutes, hosts };
+            choose_from(&table.rules, &Shape::new(Kind::Allreduce, 4), call).algorithm.name
+        };
+        assert_eq!(name(Hosts::One, true), "recursive_multiplying");
+        assert_eq!(name(Hosts::One, false), "recursive_doubling");
+        assert_eq!(name(Hosts::Several, true), "recursive_doubling");
+        let text = text.replace("allreduce", "bcast").replace("recursive_multiplying", "knomial");
+        assert!(parse(&text, None).unwrap_err().what.contains("combines nothing"));
     }
 
     #[test]

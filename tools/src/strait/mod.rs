@@ -12,6 +12,7 @@ mod probe;
 mod schedule;
 mod simulate;
 mod topology;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Simulate(Box<simulate::Command>),
     /// Which algorithm a collective call gets, and why.
     Explain(Box<simulate::explain::Options>),
+    /// Measure which algorithm is best here, and write the table; or check guidelines.
+    Tune(Box<tune::Options>),
     /// Show, verify or draw the schedules of an algorithm, or of a file.
     Schedule(Box<schedule::Options>),
     #[command(external_subcommand)]
@@ -64,8 +67,7 @@ enum Command {
 }
 
 /// Subcommands that are planned; each says so instead of being unknown.
-const PLANNED: &[&str] =
-    &["plan", "tune", "report", "top", "ps", "hello", "examples", "completions"];
+const PLANNED: &[&str] = &["plan", "report", "top", "ps", "hello", "examples", "completions"];
 
 /// Exit code of a subcommand that is planned only.
 const CODE_NOT_BUILT: u8 = 3;
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => simulate::explain::run(&options),
+        Command::Tune(options) => tune::run(&options),
         Command::Schedule(options) => schedule::run(&options),
         Command::Other(words) => other(words.first().map_or("", String::as_str)),
     }
@@ -93,7 +96,8 @@ fn other(name: &str) -> ExitCode {
         return ExitCode::from(CODE_NOT_BUILT);
     }
     eprintln!("error: unknown command '{name}'");
-    let known = ["info", "params", "doctor", "bench", "simulate", "explain", "schedule", "help"];
+    let known =
+        ["info", "params", "doctor", "bench", "simulate", "explain", "schedule", "tune", "help"];
     let near = known
         .iter()
         .chain(PLANNED)

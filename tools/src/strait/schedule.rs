@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use strait_collectives::algorithm::{ALL, Algorithm, Cut, Parameters, by_name};
 use strait_collectives::schedule::{Schedule, Step, parse};
-use strait_collectives::select::choose;
+use strait_collectives::select::{Circumstances, Hosts, choose};
 use strait_collectives::shape::{Rank, Shape};
 use strait_collectives::verify::verify;
 
@@ -160,7 +160,8 @@ impl What {
             shape = shape.irregular();
         }
         let bytes = sizes::size(&self.bytes)? as usize;
-        let plan = choose(&shape, bytes, true);
+        let call = Circumstances { bytes, commutes: true, hosts: Hosts::Several };
+        let plan = choose(&shape, call);
         let (algorithm, mut parameters) = match &self.algorithm {
             None => (plan.algorithm, plan.parameters),
             Some(name) => {

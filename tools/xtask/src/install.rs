@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 const TOOLS: &[&str] = &["mpiexec", "mpicc", "strait"];
 /// All benchmarks in one; it says itself by which names it wants to be called.
 const BENCHES: &str = "strait-osu";
+/// What `strait tune` runs as ranks.
+const TUNING: &str = "strait-tune-ranks";
 
 pub fn command(places: &Places, prefix: &Path) -> Result<(), String> {
     let here = std::env::current_dir().map_err(|e| e.to_string())?;
@@ -77,7 +79,7 @@ fn lay_out(places: &Places, prefix: &Path) -> Result<usize, String> {
     tree.copy(&release.join("libmpi_abi.so"), "lib/libmpi_abi.so.1", 0o755)?;
     tree.copy(&release.join("libmpi.so"), "lib/libmpi.so.12", 0o755)?;
     tree.link("libmpi_abi.so.1", "lib/libmpi_abi.so")?;
-    for name in TOOLS.iter().chain([&BENCHES]) {
+    for name in TOOLS.iter().chain([&BENCHES, &TUNING]) {
         tree.copy(&tools.join(name), &format!("bin/{name}"), 0o755)?;
     }
     for name in benchmarks(prefix)? {

@@ -6,15 +6,18 @@ use crate::agreement::{Circle, USER_TAG_BASE};
 use crate::api::arguments::{handle, out, put_string, string};
 use crate::api::attribute::{copy_all, delete_all};
 use crate::entry::{Entry, on_comm, on_process};
-use crate::error::{Result, class, error};
+use crate::error::{Result, class, error, make};
 use crate::handle::REQUEST_DONE;
-use crate::object::comm::{COMM_NULL, COMM_SELF, COMM_WORLD, Comm, CommRef};
+use crate::object::comm::{
+    ALGORITHM_HINT, COMM_NULL, COMM_SELF, COMM_WORLD, Comm, CommRef, HOSTS_HINT,
+};
 use crate::object::group::{Comparison, Group};
 use crate::object::info::InfoData;
 use crate::object::request::{Finished, Request, Work};
 use crate::universe::{agree_outside, random_context};
 use std::ffi::{c_char, c_int};
 use std::rc::Rc;
+use strait_collectives::select::Named;
 use strait_transport::request::RequestId;
 
 pub unsafe fn MPI_Comm_size<A: Abi>(comm: A::Handle, size: *mut c_int) -> c_int {
@@ -440,6 +443,10 @@ pub unsafe fn MPI_Comm_set_info<A: Abi>(comm: A::Handle, info: A::Handle) -> c_i
     on_comm::<A>("MPI_Comm_set_info", comm, |entry, comm| {
         let hints = info_of::<A>(entry, info)?;
         for (key, value) in hints.iter() {
+            if key == ALGORITHM_HINT {
+                let named = value.parse::<Named>().map_err(|what| make(class::INFO_VALUE, what))?;
+                comm.algorithm.set(Some(named));
+            }
             comm.info.borrow_mut().set(key, value);
         }
         Ok(())
@@ -448,7 +455,10 @@ pub unsafe fn MPI_Comm_set_info<A: Abi>(comm: A::Handle, info: A::Handle) -> c_i
 
 pub unsafe fn MPI_Comm_get_info<A: Abi>(comm: A::Handle, info_used: *mut A::Handle) -> c_int {
     on_comm::<A>("MPI_Comm_get_info", comm, |entry, comm| {
-        let hints = comm.info.borrow().clone();
+        let mut hints = comm.info.borrow().clone();
+        if comm.algorithm.get().is_some() {
+            hints.set(HOSTS_HINT, crate::collective::hosts(entry, comm).name());
+        }
         let code = entry.infos.insert(hints);
         // SAFETY: checked not to be null; writable, says the caller.
         unsafe { *out(info_used, "info_used")? = handle::<A>(HandleKind::Info, code)? };

@@ -26,7 +26,7 @@ use operation::Operation;
 use strait_collectives::execute::{Execution, Failure, Group, Progress};
 use strait_collectives::kind::{self, Kind};
 use strait_collectives::schedule::Buffer;
-use strait_collectives::select;
+use strait_collectives::select::{self, Circumstances, Hosts, Plan};
 use strait_collectives::shape::Shape;
 use strait_transport::payload::Payload;
 use strait_transport::peers::Peers;
@@ -136,7 +136,7 @@ impl Running {
         let rounding = lifted.as_mut().and_then(reproducible::Lifted::rounding);
         let call = lifted.as_ref().map_or(call, |lifted| &lifted.call);
         let commutes = call.operation.as_ref().is_none_or(|operation| operation.commutes);
-        let plan = select::choose(&call.shape, call.bytes, commutes);
+        let plan = plan(entry, comm, call, commutes);
         let rank = my_rank(comm);
         let schedule = entry
             .schedules
@@ -256,6 +256,32 @@ impl Work for Running {
     fn runs_user_code(&self) -> bool {
         self.is_user
     }
+}
+
+/// Which algorithm: the one that the communicator's hint names, else what the table says.
+fn plan(entry: &Entry, comm: &Comm, call: &Call, commutes: bool) -> Plan {
+    let asked = comm.algorithm.get().filter(|asked| asked.algorithm.kind == call.shape.kind);
+    let forced = asked
+        .and_then(|asked| select::force(asked.algorithm, asked.parameters, &call.shape, commutes));
+    forced.unwrap_or_else(|| {
+        let hosts = hosts(entry, comm);
+        select::choose(&call.shape, Circumstances { bytes: call.bytes, commutes, hosts })
+    })
+}
+
+/// Where the members are, for the tuning table.
+pub fn hosts(entry: &Entry, comm: &Comm) -> Hosts {
+    *comm.hosts.get_or_init(|| match is_on_one_host(entry, comm) {
+        true => Hosts::One,
+        false => Hosts::Several,
+    })
+}
+
+/// Whether all members share this host's memory; all come to the same answer.
+pub fn is_on_one_host(entry: &Entry, comm: &Comm) -> bool {
+    let me = entry.me();
+    let is_near = |peer| peer == me || entry.worker.shares_memory_with(peer);
+    !comm.is_inter() && comm.group.members.iter().all(is_near)
 }
 
 /// A copy of the input, for algorithms that cannot work in place.

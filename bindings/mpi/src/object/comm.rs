@@ -12,6 +12,7 @@ use crate::object::info::InfoData;
 use crate::object::topology::Topology;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use strait_collectives::select::{Hosts, Named};
 use strait_transport::envelope::Peer;
 use strait_transport::lane::shm::desk::Board;
 
@@ -21,6 +22,14 @@ pub const COMM_NULL: Code = 0x100;
 pub const COMM_WORLD: Code = 0x101;
 /// Code of MPI_COMM_SELF.
 pub const COMM_SELF: Code = 0x102;
+
+/// The info key that names an algorithm for one collective: `allreduce circulant window=4`. All
+/// members must set it alike, before their first collective call, since the calls of such a
+/// communicator go by messages also within a host. `strait tune` measures by it.
+pub const ALGORITHM_HINT: &str = "strait_algorithm";
+
+/// What such a communicator says of its members: `one` or `several`, as the tuning table calls it.
+pub const HOSTS_HINT: &str = "strait_hosts";
 
 /// A communicator.
 pub struct Comm {
@@ -57,6 +66,10 @@ pub struct Comm {
     /// Its place in the node memory, once its first blocking collective call has settled whether
     /// there is one.
     pub board: OnceCell<Option<RefCell<Board>>>,
+    /// The algorithm that the hint [`ALGORITHM_HINT`] asks for.
+    pub algorithm: Cell<Option<Named>>,
+    /// Where its members are, once a call by messages has asked.
+    pub hosts: OnceCell<Hosts>,
     /// Virtual topology.
     pub topology: RefCell<Option<Topology>>,
     /// Buffer attached to this communicator for buffered sends.
@@ -85,6 +98,8 @@ impl Comm {
             bar: Cell::new(0),
             collective_count: Cell::new(0),
             board: OnceCell::new(),
+            algorithm: Cell::new(None),
+            hosts: OnceCell::new(),
             topology: RefCell::new(None),
             buffer: RefCell::new(None),
             channels: RefCell::default(),

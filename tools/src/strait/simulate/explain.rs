@@ -8,7 +8,10 @@ use crate::strait::bench::figures::figure;
 use clap::Args;
 use std::process::ExitCode;
 use strait_collectives::algorithm::by_name;
-use strait_collectives::select::{self, Rule, choose, rules};
+use strait_collectives::kind::Kind;
+use strait_collectives::select::{
+    self, Circumstances, Evidence, Hosts, Named, Rule, Times, choose, rules,
+};
 use strait_collectives::shape::Shape;
 
 /// The options of `strait explain`.
@@ -29,7 +32,7 @@ pub struct Options {
     /// The operation may not change the order of its operands.
     #[arg(long)]
     ordered: bool,
-    /// Ranks of a node, for the predictions.
+    /// Ranks of a node: for the predictions; all of them: rules for one host fit.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     ppn: u32,
     /// The network, for the predictions.
@@ -41,6 +44,13 @@ pub struct Options {
     /// Rules that come before the shipped ones [default: the file that STRAIT_TUNING names].
     #[arg(long, value_name = "FILE")]
     tuning: Option<std::path::PathBuf>,
+}
+
+impl Options {
+    /// Several, unless all ranks fit on one node.
+    fn hosts(&self) -> Hosts {
+        if self.ppn >= self.ranks { Hosts::One } else { Hosts::Several }
+    }
 }
 
 /// Runs it.
@@ -67,7 +77,9 @@ fn explain(options: &Options) -> Result<String, String> {
     let model = machine(&options.machine)?;
     let topology = topology(&options.topology, options.ranks.div_ceil(options.ppn))?;
     let commutes = !options.ordered;
-    let plan = choose(&Shape::new(kind, options.ranks), bytes as usize, commutes);
+    let hosts = options.hosts();
+    let call = Circumstances { bytes: bytes as usize, commutes, hosts };
+    let plan = choose(&Shape::new(kind, options.ranks), call);
     let mut text = format!(
         "{} over {} ranks, {bytes} bytes: {}\n\nThe rules of {0}, in order:\n",
         kind.name(),
@@ -79,7 +91,7 @@ fn explain(options: &Options) -> Result<String, String> {
         let verdict = if is_found {
             "not asked any more"
         } else {
-            let verdict = verdict(rule, options.ranks, bytes as usize, commutes);
+            let verdict = verdict(rule, options.ranks, call);
             is_found = verdict == CHOSEN;
             verdict
         };
@@ -117,13 +129,45 @@ fn explain(options: &Options) -> Result<String, String> {
     if default != plan.algorithm.name {
         text.push_str(&format!("An operation that commutes would get {default}.\n"));
     }
-    text.push_str("Nothing was measured here: strait bench measures.\n");
+    text.push_str(&measured(kind, options.ranks, call));
     Ok(text)
+}
+
+/// What `strait tune` measured of such a call, at the nearest size.
+fn measured(kind: Kind, ranks: u32, call: Circumstances) -> String {
+    let table = select::table();
+    let alike = |one: &&Evidence| one.kind == kind && one.ranks == ranks && one.hosts == call.hosts;
+    let far = |one: &&Evidence| one.bytes.abs_diff(call.bytes);
+    let Some(found) = table.evidence.iter().filter(alike).min_by_key(far) else {
+        return "Nothing was measured here: strait tune measures.\n".into();
+    };
+    let mut text = format!("\nMeasured at {} bytes", found.bytes);
+    if let Some(measured) = &table.measured {
+        text.push_str(&format!(" ({}, {})", measured.machine, measured.date));
+    }
+    text.push_str(":\n");
+    let mut rows =
+        vec![["  algorithm", "measured us", "interval", "samples", ""].map(String::from)];
+    let mut row = |(named, times): &(Named, Times), note: &str| {
+        let interval = format!("{} to {}", figure(times.low), figure(times.high));
+        let name = format!("  {}", named.short());
+        rows.push([name, figure(times.us), interval, times.samples.to_string(), note.into()]);
+    };
+    row(&found.chosen, "the table's choice");
+    if found.default.0 != found.chosen.0 {
+        row(&found.default, "the shipped choice");
+    }
+    if let Some(runner_up) = &found.runner_up {
+        row(runner_up, "runner-up");
+    }
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    text + &aligned(&rows)
 }
 
 const CHOSEN: &str = "chosen";
 
-fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static str {
+fn verdict(rule: &Rule, ranks: u32, call: Circumstances) -> &'static str {
+    let Circumstances { bytes, commutes, hosts } = call;
     let Some(algorithm) = by_name(rule.kind, rule.algorithm) else { return "has no algorithm" };
     if ranks < rule.ranks_min {
         "too few ranks"
@@ -133,6 +177,10 @@ fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static st
         "too few bytes"
     } else if bytes > rule.bytes_max {
         "too many bytes"
+    } else if rule.hosts.is_some_and(|wanted| wanted != hosts) {
+        "for ranks on another number of hosts"
+    } else if rule.commutative.is_some_and(|wanted| wanted != commutes) {
+        if commutes { "for operations that do not commute" } else { "for operations that commute" }
     } else if !commutes && rule.kind.reduces() && !algorithm.ordered {
         "would change the order of operands"
     } else {
@@ -151,5 +199,15 @@ fn conditions(rule: &Rule) -> String {
         (least, u32::MAX) => format!("from {least} ranks"),
         (least, most) => format!("{least} to {most} ranks"),
     };
-    format!("{} {ranks}, {bytes}", rule.algorithm)
+    let hosts = match rule.hosts {
+        None => "",
+        Some(Hosts::One) => ", on one host",
+        Some(Hosts::Several) => ", on several hosts",
+    };
+    let commutative = match rule.commutative {
+        None => "",
+        Some(true) => ", commutative",
+        Some(false) => ", not commutative",
+    };
+    format!("{} {ranks}, {bytes}{hosts}{commutative}", rule.algorithm)
 }

@@ -13,7 +13,7 @@ pub mod explain;
 mod page;
 mod peers;
 mod published;
-pub mod sizes;
+pub(super) mod sizes;
 mod startup;
 mod tables;
 

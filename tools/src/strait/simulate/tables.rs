@@ -9,7 +9,7 @@ use crate::strait::bench::figures::{bytes as spoken, figure};
 use std::collections::BTreeMap;
 use strait_collectives::algorithm::ALL;
 use strait_collectives::kind::Kind;
-use strait_collectives::select::choose;
+use strait_collectives::select::{Circumstances, Hosts, choose};
 use strait_collectives::shape::Shape;
 use strait_collectives::simulate::{Job, Model, Topology, analytic};
 
@@ -35,7 +35,8 @@ impl Place<'_> {
 
 /// The name of what our table selects.
 pub fn selected(kind: Kind, ranks: u32, bytes: u64) -> &'static str {
-    choose(&Shape::new(kind, ranks), bytes as usize, true).algorithm.name
+    let call = Circumstances { bytes: bytes as usize, commutes: true, hosts: Hosts::Several };
+    choose(&Shape::new(kind, ranks), call).algorithm.name
 }
 
 /// The predicted times of one kind: of our algorithms, then of known ones that we have not.

@@ -243,6 +243,9 @@ const OTHERS: &[(&str, Other)] = &[
     ("--csv has a value for each name", csv),
     ("wrong bytes are told", wrong_bytes),
     ("strait bench --quick writes its report", report),
+    ("strait tune writes a table that a run loads", super::tune::writes),
+    ("strait tune is interrupted and goes on", super::tune::goes_on),
+    ("strait tune --check looks at guidelines", super::tune::checks),
 ];
 
 fn run(suite: &Suite, ranks: usize, name: &str, options: &str) -> Result<Outcome, String> {
@@ -457,7 +460,7 @@ fn spoiler(suite: &Suite) -> Result<PathBuf, String> {
     if outcome.success() { Ok(library) } else { Err(outcome.describe()) }
 }
 
-fn scratch(suite: &Suite) -> Result<PathBuf, String> {
+pub(super) fn scratch(suite: &Suite) -> Result<PathBuf, String> {
     let dir = suite.places.scratch().join("bench");
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     Ok(dir)

@@ -31,6 +31,7 @@ mod rust;
 mod scripts;
 mod signals;
 pub mod soak;
+mod tune;
 
 use crate::install;
 use crate::places::Places;

@@ -21,6 +21,7 @@ mod rounds;
 mod table;
 
 use crate::agreement::Circle;
+use crate::collective::is_on_one_host;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::object::comm::Comm;
@@ -85,7 +86,8 @@ pub fn pass(entry: &mut Entry, comm: &Comm, number: u64) {
     }
 }
 
-/// Whether all members share this host's memory; all come to the same answer.
+/// Whether all members share this host's memory, and nobody asked for messages; all come to the
+/// same answer.
 fn is_possible(entry: &Entry, comm: &Comm) -> Result<bool> {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
     let allowed = match ALLOWED.get() {
@@ -95,8 +97,6 @@ fn is_possible(entry: &Entry, comm: &Comm) -> Result<bool> {
             *ALLOWED.get_or_init(|| allowed)
         }
     };
-    let me = entry.me();
-    let is_near = |peer| peer == me || entry.worker.shares_memory_with(peer);
-    let members = &comm.group.members;
-    Ok(allowed && !comm.is_inter() && members.len() > 1 && members.iter().all(is_near))
+    let goes_by_messages = !allowed || comm.algorithm.get().is_some();
+    Ok(!goes_by_messages && comm.group.size() > 1 && is_on_one_host(entry, comm))
 }
