@@ -108,7 +108,8 @@ impl Lead {
             format!("{named}, {:+.0} % against the default", (default - 1.0) * 100.0)
         });
         eprintln!(
-            "strait tune: progress {done}/{all} settled, at most {} left, {} ranks {} bytes: {best}",
+            "strait tune: progress {done}/{all} settled, at most {} left, {} ranks, {} bytes: \
+             {best}",
             humantime::format_duration(Duration::from_secs(rest)),
             cell.ranks,
             cell.bytes
@@ -116,9 +117,10 @@ impl Lead {
     }
 }
 
-/// Takes samples in, and what they say.
+/// Takes samples in, to the nanosecond (so short, JSON gives them back as they are), and what they
+/// say.
 fn add(candidate: &mut Candidate, samples: &[f64]) {
-    candidate.samples.extend(samples);
+    candidate.samples.extend(samples.iter().map(|us| (us * 1e3).round() / 1e3));
     let known = median(&candidate.samples).zip(median_interval(&candidate.samples));
     candidate.times =
         known.map(|(us, (low, high))| Times { us, low, high, samples: candidate.samples.len() });

@@ -201,19 +201,10 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
             let what = format!("{} combines nothing: drop 'commutative'", kind.name());
             return refuse(commutative.span().start, what);
         }
-        let mut parameters = Parameters::default();
-        if let Some(window) = rule.window {
-            if *window.as_ref() < 1 {
-                return refuse(window.span().start, "window must be at least 1".into());
-            }
-            parameters.window = *window.as_ref();
-        }
-        if let Some(radix) = rule.radix {
-            if *radix.as_ref() < 2 {
-                return refuse(radix.span().start, "radix must be at least 2".into());
-            }
-            parameters.radix = *radix.as_ref();
-        }
+        let parameters = match parameters(&rule) {
+            Ok(parameters) => parameters,
+            Err((at, what)) => return refuse(at, what),
+        };
         rules.push(Rule {
             kind,
             ranks_min: rule.ranks_min,
@@ -234,6 +225,24 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     });
     let evidence = evidence.collect::<Result<Vec<_>, _>>()?;
     Ok(Table { rules, measured: form.measured, evidence })
+}
+
+/// The parameters of a rule, or where and why they make no sense.
+fn parameters(rule: &RuleForm) -> Result<Parameters, (usize, String)> {
+    let mut parameters = Parameters::default();
+    if let Some(window) = &rule.window {
+        if *window.as_ref() < 1 {
+            return Err((window.span().start, "window must be at least 1".into()));
+        }
+        parameters.window = *window.as_ref();
+    }
+    if let Some(radix) = &rule.radix {
+        if *radix.as_ref() < 2 {
+            return Err((radix.span().start, "radix must be at least 2".into()));
+        }
+        parameters.radix = *radix.as_ref();
+    }
+    Ok(parameters)
 }
 
 /// The table that calls use: the user's rules, if [`load`] came first, then the shipped ones.

@@ -87,7 +87,7 @@ pub struct Candidate {
 const WINDOWS: &[u32] = &[1, 4, 16, 64];
 const RADICES: &[u32] = &[2, 3, 4, 8];
 
-/// The kinds among whose algorithms or parameters there is a choice, and that are calls of one group.
+/// The kinds among whose algorithms or parameters there is a choice, without those of neighbours.
 pub fn tunable() -> impl Iterator<Item = Kind> {
     let has_choice = |kind: &Kind| {
         let call = Circumstances { bytes: 8, commutes: true, hosts: Hosts::Several };

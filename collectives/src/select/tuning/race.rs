@@ -7,8 +7,8 @@ use super::{Candidate, Cell};
 
 /// Samples that one round takes of each candidate.
 pub const ROUND_SAMPLES: usize = 20;
-/// Nobody drops out, and nothing counts as known, before so many: two rounds, apart in time, so that
-/// one disturbance does not decide.
+/// Nobody drops out, and nothing counts as known, before so many: two rounds, apart in time, so
+/// that one disturbance does not decide.
 pub const SAMPLES_MIN: usize = 2 * ROUND_SAMPLES;
 /// The shipped choice stays in longer: all others are compared with it.
 const SAMPLES_OF_DEFAULT: usize = 4 * ROUND_SAMPLES;

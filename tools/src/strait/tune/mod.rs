@@ -23,7 +23,7 @@ const CODE_USAGE: u8 = 2;
 /// The options of `strait tune`.
 #[derive(Args, Debug)]
 #[command(after_help = "Under mpiexec (mpiexec -n 4 strait tune), or with -n, which starts it.\n\
-    Exit codes: 0 done; 1 a guideline is broken (--check) or a rank failed; 2 usage; 130 after ^C.")]
+    Exit codes: 0 done; 1 a guideline is broken (--check) or a rank failed; 2 usage; 130 by ^C.")]
 pub struct Options {
     /// Start mpiexec with so many ranks.
     #[arg(short = 'n', value_name = "RANKS", value_parser = clap::value_parser!(u32).range(2..))]

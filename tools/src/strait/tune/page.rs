@@ -45,8 +45,8 @@ pub fn page(record: &Record) -> String {
                 h1 { "strait tune: " (measured.machine) }
                 p.soft {
                     (measured.date) ". Strait " (measured.strait) ", " (measured.library) ". "
-                    (verdicts.len()) " of " (record.cells.len()) " calls measured. Times are medians \
-                    of single calls, each the longest over its ranks, with an interval that holds \
+                    (verdicts.len()) " of " (record.cells.len()) " calls measured. Times are \
+                    medians of single calls, each the longest over its ranks, with an interval that holds \
                     the true median with 95 %."
                 }
                 main {
@@ -58,7 +58,9 @@ pub fn page(record: &Record) -> String {
                         @for panel in panels(record, kind) {
                             @let order = names(&panel);
                             figure {
-                                figcaption { (panel.title) span.soft { " \u{2013} lower is better" } }
+                                figcaption {
+                                    (panel.title) span.soft { " \u{2013} lower is better" }
+                                }
                                 (legend(&panel, &order)) (chart(&panel, &order))
                             }
                         }
@@ -84,6 +86,8 @@ fn map(own: &[&Evidence]) -> Markup {
     let chosen: Vec<String> =
         own.iter().map(|one| one.chosen.0.short()).collect::<BTreeSet<_>>().into_iter().collect();
     let (width, height) = (MARGIN.0 + FIELD.0 * sizes.len(), MARGIN.1 + FIELD.1 * ranks.len());
+    let column = |one: &Evidence| sizes.iter().position(|size| *size == one.bytes).unwrap_or(0);
+    let row = |one: &Evidence| ranks.iter().position(|count| *count == one.ranks).unwrap_or(0);
     let letter = |name: &str| {
         let at = chosen.iter().position(|one| one == name).unwrap_or(0);
         char::from(b'A' + (at % 26) as u8)
@@ -95,13 +99,13 @@ fn map(own: &[&Evidence]) -> Markup {
             svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(label)
                 style=(format!("max-width:{width}px")) {
                 @for one in own {
-                    @let x = MARGIN.0 + FIELD.0 * sizes.iter().position(|s| *s == one.bytes).unwrap_or(0);
-                    @let y = FIELD.1 * ranks.iter().position(|r| *r == one.ranks).unwrap_or(0);
+                    @let x = MARGIN.0 + FIELD.0 * column(one);
+                    @let y = FIELD.1 * row(one);
                     @let name = one.chosen.0.short();
-                    @let gain = gain(one);
+                    @let shade = format!("{:.2}", 0.12 + 0.7 * gain(one).min(1.0));
                     g {
                         rect x=(x) y=(y) width=(FIELD.0 - 2) height=(FIELD.1 - 2)
-                            fill="#1f77b4" fill-opacity=(format!("{:.2}", 0.12 + 0.7 * gain.min(1.0))) {}
+                            fill="#1f77b4" fill-opacity=(shade) {}
                         text x=(x + FIELD.0 / 2 - 1) y=(y + FIELD.1 / 2 + 4) text-anchor="middle" {
                             (letter(&name))
                         }
