@@ -142,7 +142,10 @@ pub(super) mod tests {
         Record { version: VERSION, measured: Measured::default(), cells }
     }
 
-    fn changes_of(cells: Vec<Cell>) -> Vec<(String, (u32, u32), (usize, usize))> {
+    /// An algorithm, and from which to which ranks and bytes.
+    type Found = (String, (u32, u32), (usize, usize));
+
+    fn changes_of(cells: Vec<Cell>) -> Vec<Found> {
         let changes = changes(&verdicts(&record(cells)));
         changes.into_iter().map(|one| (one.named.short(), one.ranks, one.bytes)).collect()
     }

@@ -46,8 +46,8 @@ pub fn page(record: &Record) -> String {
                 p.soft {
                     (measured.date) ". Strait " (measured.strait) ", " (measured.library) ". "
                     (verdicts.len()) " of " (record.cells.len()) " calls measured. Times are \
-                    medians of single calls, each the longest over its ranks, with an interval that holds \
-                    the true median with 95 %."
+                    medians of single calls, each the longest over its ranks, with an interval \
+                    that holds the true median with 95 %."
                 }
                 main {
                     @for kind in kinds {
