@@ -185,7 +185,8 @@ fn shape_for(algorithm: &Algorithm, ranks: u32) -> Shape {
 #[test]
 fn every_algorithm_moves_the_right_bytes() {
     for algorithm in ALL {
-        for ranks in [2, 3, 5, 8] {
+        let fits = |ranks: &u32| algorithm.numbers.contain(*ranks);
+        for ranks in [2, 3, 5, 8].into_iter().filter(fits) {
             let shape = shape_for(algorithm, ranks);
             let net = SimNet::new(plan(ranks, u64::from(ranks)));
             let mut workers = workers(&net, ranks);

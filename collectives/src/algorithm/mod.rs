@@ -15,12 +15,15 @@ mod fold;
 mod knomial;
 mod linear;
 mod neighbor;
+mod neighbour_exchange;
 mod pairwise;
 mod recursive_doubling;
+mod recursive_halving;
 mod recursive_multiplying;
 mod ring;
 mod scatter_allgather;
 mod sparbit;
+mod swing;
 
 use crate::kind::Kind;
 use crate::schedule::{Builder, Outline, Refused, Schedule};
@@ -70,6 +73,8 @@ pub struct Algorithm {
     pub in_place: bool,
     /// Into how many blocks it wants the vector cut.
     pub cut: Cut,
+    /// Of how many ranks it works.
+    pub numbers: Numbers,
     /// The steps of one rank, added to an empty builder.
     pub build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
     /// The cost.
@@ -85,6 +90,28 @@ pub enum Cut {
     PerRank,
 }
 
+/// The numbers of ranks that an algorithm works for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Numbers {
+    /// Any.
+    All,
+    /// Multiples of two.
+    Even,
+    /// Powers of two.
+    PowersOfTwo,
+}
+
+impl Numbers {
+    /// Whether this is one of them.
+    pub fn contain(self, ranks: u32) -> bool {
+        match self {
+            Numbers::All => true,
+            Numbers::Even => ranks.is_multiple_of(2),
+            Numbers::PowersOfTwo => ranks.is_power_of_two(),
+        }
+    }
+}
+
 impl Algorithm {
     /// Why it cannot serve the shape, if so.
     pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
@@ -98,6 +125,11 @@ impl Algorithm {
             Some("needs input and output apart")
         } else if self.cut == Cut::PerRank && shape.blocks != shape.ranks {
             Some("needs one block per rank")
+        } else if !self.numbers.contain(shape.ranks) {
+            Some(match self.numbers {
+                Numbers::PowersOfTwo => "needs a power of two of ranks",
+                _ => "needs an even number of ranks",
+            })
         } else {
             None
         }
@@ -159,6 +191,7 @@ const fn row(
         inter: false,
         in_place: true,
         cut: Cut::Whole,
+        numbers: Numbers::All,
         build,
         cost,
     }
@@ -191,6 +224,15 @@ pub static ALL: &[Algorithm] = &[
     row(Kind::Allgather, "ring", ring::allgather, ring::allgather_cost),
     row(Kind::Allgather, "bruck", bruck::allgather, bruck::allgather_cost),
     row(Kind::Allgather, "sparbit", sparbit::allgather, sparbit::allgather_cost),
+    Algorithm {
+        numbers: Numbers::Even,
+        ..row(
+            Kind::Allgather,
+            "neighbour_exchange",
+            neighbour_exchange::allgather,
+            neighbour_exchange::allgather_cost,
+        )
+    },
     Algorithm {
         in_place: false,
         ..row(Kind::Alltoall, "linear", linear::alltoall, linear::alltoall_cost)
@@ -235,12 +277,28 @@ pub static ALL: &[Algorithm] = &[
     },
     Algorithm {
         ordered: false,
+        cut: Cut::PerRank,
+        numbers: Numbers::PowersOfTwo,
+        ..row(Kind::Allreduce, "swing", swing::allreduce, swing::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
         in_place: false,
         ..row(
             Kind::ReduceScatter,
             "circulant",
             circulant::reduce_scatter,
             circulant::reduce_scatter_cost,
+        )
+    },
+    Algorithm {
+        ordered: false,
+        in_place: false,
+        ..row(
+            Kind::ReduceScatter,
+            "recursive_halving",
+            recursive_halving::reduce_scatter,
+            recursive_halving::cost,
         )
     },
     Algorithm {
