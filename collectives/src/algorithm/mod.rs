@@ -11,6 +11,7 @@ mod binomial;
 mod bruck;
 mod circulant;
 mod dissemination;
+mod double_tree;
 mod fold;
 mod knomial;
 mod linear;
@@ -37,11 +38,13 @@ pub struct Parameters {
     /// The radix of a dissemination, a k-nomial tree, Bruck's allgather; the largest factor of a
     /// recursive multiplying. At least 2.
     pub radix: u32,
+    /// In how many segments a pipelined algorithm cuts the vector; at least 1.
+    pub segments: u32,
 }
 
 impl Default for Parameters {
     fn default() -> Parameters {
-        Parameters { window: 16, radix: 2 }
+        Parameters { window: 16, radix: 2, segments: 8 }
     }
 }
 
@@ -88,6 +91,8 @@ pub enum Cut {
     Whole,
     /// One block per rank.
     PerRank,
+    /// As many blocks as the parameters say; any number works.
+    Segments,
 }
 
 /// The numbers of ranks that an algorithm works for.
@@ -113,6 +118,17 @@ impl Numbers {
 }
 
 impl Algorithm {
+    /// The shape with the cut that it wants.
+    pub fn cut(&self, shape: &Shape, parameters: Parameters) -> Shape {
+        let blocks = match self.cut {
+            _ if !shape.kind.is_partitioned() => 1,
+            Cut::Whole => 1,
+            Cut::PerRank => shape.ranks,
+            Cut::Segments => parameters.segments,
+        };
+        shape.clone().cut(blocks)
+    }
+
     /// Why it cannot serve the shape, if so.
     pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
         if shape.kind != self.kind {
@@ -212,6 +228,10 @@ pub static ALL: &[Algorithm] = &[
         )
     },
     Algorithm {
+        cut: Cut::Segments,
+        ..row(Kind::Bcast, "double_tree", double_tree::bcast, double_tree::cost)
+    },
+    Algorithm {
         irregular: false,
         ..row(Kind::Gather, "binomial", binomial::gather, binomial::gather_cost)
     },
@@ -252,6 +272,11 @@ pub static ALL: &[Algorithm] = &[
         ..row(Kind::Reduce, "circulant", circulant::reduce, circulant::reduce_cost)
     },
     Algorithm { ordered: false, ..row(Kind::Reduce, "knomial", knomial::reduce, knomial::cost) },
+    Algorithm {
+        ordered: false,
+        cut: Cut::Segments,
+        ..row(Kind::Reduce, "double_tree", double_tree::reduce, double_tree::cost)
+    },
     row(Kind::Reduce, "binomial_ordered", binomial::reduce_ordered, binomial::reduce_ordered_cost),
     row(
         Kind::Allreduce,
@@ -274,6 +299,11 @@ pub static ALL: &[Algorithm] = &[
         ordered: false,
         cut: Cut::PerRank,
         ..row(Kind::Allreduce, "circulant", circulant::allreduce, circulant::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        cut: Cut::Segments,
+        ..row(Kind::Allreduce, "double_tree", double_tree::allreduce, double_tree::allreduce_cost)
     },
     Algorithm {
         ordered: false,

@@ -6,4 +6,6 @@ mod cache;
 mod table;
 
 pub use cache::Cache;
-pub use table::{Plan, Rule, Table, TableError, choose, describe, load, parse, rules};
+pub use table::{
+    Plan, Rule, SEGMENTS_MAX, Table, TableError, choose, describe, load, parse, rules,
+};

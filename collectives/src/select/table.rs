@@ -7,7 +7,7 @@
 //! file of the user come before them, so every call finds an algorithm whatever the file says.
 #![forbid(unsafe_code)]
 
-use crate::algorithm::{Algorithm, Cut, Parameters, by_name};
+use crate::algorithm::{Algorithm, Parameters, by_name};
 use crate::kind::Kind;
 use crate::shape::Shape;
 use serde::Deserialize;
@@ -72,6 +72,9 @@ pub struct TableError {
 /// The version of the form.
 const VERSION: u32 = 1;
 
+/// The most segments that a vector is cut into.
+pub const SEGMENTS_MAX: u32 = 4096;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileForm {
@@ -95,6 +98,7 @@ struct RuleForm {
     algorithm: Spanned<String>,
     window: Option<Spanned<u32>>,
     radix: Option<Spanned<u32>>,
+    segments: Option<Spanned<u32>>,
 }
 
 fn one() -> u32 {
@@ -164,6 +168,13 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
             }
             parameters.radix = *radix.as_ref();
         }
+        if let Some(segments) = rule.segments {
+            if !(1..=SEGMENTS_MAX).contains(segments.as_ref()) {
+                let what = format!("segments must be 1 to {SEGMENTS_MAX}");
+                return refuse(segments.span().start, what);
+            }
+            parameters.segments = *segments.as_ref();
+        }
         rules.push(Rule {
             kind,
             ranks_min: rule.ranks_min,
@@ -231,8 +242,8 @@ fn choose_from(rules: &[Rule], shape: &Shape, bytes: usize, commutes: bool) -> P
     let names = fitting
         .map(|rule| (rule.algorithm, rule.parameters))
         .chain([("between", Parameters::default())]);
-    let fits = |(algorithm, _): &(&Algorithm, Parameters)| {
-        let wanted = wanted(shape, algorithm);
+    let fits = |(algorithm, parameters): &(&Algorithm, Parameters)| {
+        let wanted = wanted(shape, algorithm, *parameters);
         (commutes || algorithm.ordered || !shape.kind.reduces())
             && algorithm.misfit(&wanted).is_none()
     };
@@ -240,17 +251,14 @@ fn choose_from(rules: &[Rule], shape: &Shape, bytes: usize, commutes: bool) -> P
         .filter_map(|(name, parameters)| Some((by_name(shape.kind, name)?, parameters)))
         .find(fits)
         .expect("a test shows that every call finds an algorithm");
-    let shape = wanted(shape, algorithm);
+    let shape = wanted(shape, algorithm, parameters);
     Plan { algorithm, parameters, shape }
 }
 
 /// The shape as the algorithm would be built for.
-fn wanted(shape: &Shape, algorithm: &Algorithm) -> Shape {
-    let blocks = match algorithm.cut {
-        Cut::PerRank if shape.kind.is_partitioned() => shape.ranks,
-        _ => 1,
-    };
-    Shape { blocks, in_place: shape.in_place && algorithm.in_place, ..shape.clone() }
+fn wanted(shape: &Shape, algorithm: &Algorithm, parameters: Parameters) -> Shape {
+    let in_place = shape.in_place && algorithm.in_place;
+    Shape { in_place, ..algorithm.cut(shape, parameters) }
 }
 
 /// The table as text.
@@ -356,7 +364,7 @@ mod tests {
             (
                 format!("{head}collective = \"bcast\"\nalgorithm = \"ring\"\n"),
                 "t.toml:4: bcast has no algorithm 'ring', only binomial, knomial, \
-                 scatter_allgather",
+                 scatter_allgather, double_tree",
             ),
             (
                 format!("{head}collective = \"bcast\"\nbytes = 3\nalgorithm = \"binomial\"\n"),

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use strait_collectives::algorithm::{ALL, Algorithm, Cut, Parameters, by_name};
+use strait_collectives::algorithm::{ALL, Algorithm, Parameters, by_name};
 use strait_collectives::schedule::{Schedule, Step, parse};
-use strait_collectives::select::choose;
+use strait_collectives::select::{SEGMENTS_MAX, choose};
 use strait_collectives::shape::{Rank, Shape};
 use strait_collectives::verify::verify;
 
@@ -78,6 +78,9 @@ struct What {
     /// Radix of a dissemination.
     #[arg(long)]
     radix: Option<u32>,
+    /// Segments of a pipelined algorithm.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(SEGMENTS_MAX)))]
+    segments: Option<u32>,
     /// Input and output share memory.
     #[arg(long)]
     in_place: bool,
@@ -179,9 +182,8 @@ impl What {
         if parameters.window < 1 || parameters.radix < 2 {
             return Err("--window must be at least 1, --radix at least 2".into());
         }
-        if algorithm.cut == Cut::PerRank && kind.is_partitioned() {
-            shape = shape.cut(self.ranks);
-        }
+        parameters.segments = self.segments.unwrap_or(parameters.segments);
+        let shape = algorithm.cut(&shape, parameters);
         let made = (0..self.ranks).map(|rank| algorithm.schedule(&shape, parameters, rank));
         let schedules: Result<Vec<_>, _> = made.collect();
         Ok(Found {
@@ -383,6 +385,7 @@ mod tests {
             &["bcast", "-n", "7", "--algorithm", "scatter_allgather", "--root", "3"],
             &["alltoall", "-n", "6", "--algorithm", "bruck"],
             &["gather", "-n", "5", "--irregular"],
+            &["reduce", "-n", "6", "--algorithm", "double_tree", "--segments", "5"],
             &["scan", "--in-place"],
         ] {
             let what = of(words);
