@@ -178,7 +178,7 @@ fn shape_for(algorithm: &Algorithm, ranks: u32) -> Shape {
         Cut::PerRank => shape = shape.cut(ranks),
         Cut::Segments => shape = shape.cut(5),
         Cut::Whole if algorithm.kind.is_partitioned() => shape = shape.cut(2),
-        Cut::Whole => {}
+        Cut::Whole | Cut::Exactly(_) => {}
     }
     if algorithm.irregular { shape.irregular() } else { shape }
 }

@@ -60,7 +60,7 @@ pub struct Cost {
     pub blocks: u64,
 }
 
-/// One row of the registry.
+/// One row of the registry, or what a user's file holds.
 pub struct Algorithm {
     /// Its name, unique within its kind.
     pub name: &'static str,
@@ -78,10 +78,27 @@ pub struct Algorithm {
     pub cut: Cut,
     /// Of how many ranks it works.
     pub numbers: Numbers,
-    /// The steps of one rank, added to an empty builder.
-    pub build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
-    /// The cost.
-    pub cost: fn(&Shape, Parameters) -> Cost,
+    /// Where its steps come from.
+    pub way: Way,
+}
+
+/// Where the steps of an algorithm come from.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// They are constructed.
+    Constructed {
+        /// The steps of one rank, added to an empty builder.
+        build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
+        /// The cost.
+        cost: fn(&Shape, Parameters) -> Cost,
+    },
+    /// They were read from a file of the user and verified.
+    File {
+        /// The schedules of all ranks, in order.
+        schedules: &'static [Schedule],
+        /// The cost that the verifier found.
+        cost: Cost,
+    },
 }
 
 /// Into how many blocks an algorithm wants a free vector cut.
@@ -93,6 +110,8 @@ pub enum Cut {
     PerRank,
     /// As many blocks as the parameters say; any number works.
     Segments,
+    /// So many blocks.
+    Exactly(u32),
 }
 
 /// The numbers of ranks that an algorithm works for.
@@ -104,6 +123,14 @@ pub enum Numbers {
     Even,
     /// Powers of two.
     PowersOfTwo,
+    /// This one.
+    Exactly(u32),
+}
+
+impl std::fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
 }
 
 impl Numbers {
@@ -113,6 +140,7 @@ impl Numbers {
             Numbers::All => true,
             Numbers::Even => ranks.is_multiple_of(2),
             Numbers::PowersOfTwo => ranks.is_power_of_two(),
+            Numbers::Exactly(only) => ranks == only,
         }
     }
 }
@@ -125,6 +153,7 @@ impl Algorithm {
             Cut::Whole => 1,
             Cut::PerRank => shape.ranks,
             Cut::Segments => parameters.segments,
+            Cut::Exactly(blocks) => blocks,
         };
         shape.clone().cut(blocks)
     }
@@ -141,9 +170,15 @@ impl Algorithm {
             Some("needs input and output apart")
         } else if self.cut == Cut::PerRank && shape.blocks != shape.ranks {
             Some("needs one block per rank")
+        } else if let Way::File { schedules, .. } = self.way
+            && schedules[0].shape() != shape
+            && self.numbers.contain(shape.ranks)
+        {
+            Some("is written for another root, another number of blocks, or other sizes of them")
         } else if !self.numbers.contain(shape.ranks) {
             Some(match self.numbers {
                 Numbers::PowersOfTwo => "needs a power of two of ranks",
+                Numbers::Exactly(_) => "is written for another number of ranks",
                 _ => "needs an even number of ranks",
             })
         } else {
@@ -165,9 +200,22 @@ impl Algorithm {
         if shape.neighbors.as_ref().is_some_and(|neighbors| !neighbors.knows(rank)) {
             return Err(Refused(format!("the neighbours of rank {rank} are not known here")));
         }
-        let mut builder = Builder::new(shape, rank);
-        (self.build)(&mut builder, parameters)?;
-        Ok(builder.finish())
+        match self.way {
+            Way::Constructed { build, .. } => {
+                let mut builder = Builder::new(shape, rank);
+                build(&mut builder, parameters)?;
+                Ok(builder.finish())
+            }
+            Way::File { schedules, .. } => Ok(schedules[rank as usize].clone()),
+        }
+    }
+
+    /// What it costs.
+    pub fn cost(&self, shape: &Shape, parameters: Parameters) -> Cost {
+        match self.way {
+            Way::Constructed { cost, .. } => cost(shape, parameters),
+            Way::File { cost, .. } => cost,
+        }
     }
 
     /// The outline of one rank: its steps, without checks and without what the blocks imply.
@@ -177,9 +225,14 @@ impl Algorithm {
         parameters: Parameters,
         rank: Rank,
     ) -> Result<Outline, Refused> {
-        let mut builder = Builder::outline(shape, rank);
-        (self.build)(&mut builder, parameters)?;
-        Ok(builder.finish_outline())
+        match self.way {
+            Way::Constructed { build, .. } => {
+                let mut builder = Builder::outline(shape, rank);
+                build(&mut builder, parameters)?;
+                Ok(builder.finish_outline())
+            }
+            Way::File { schedules, .. } => Ok(Outline::of(&schedules[rank as usize])),
+        }
     }
 }
 
@@ -208,8 +261,7 @@ const fn row(
         in_place: true,
         cut: Cut::Whole,
         numbers: Numbers::All,
-        build,
-        cost,
+        way: Way::Constructed { build, cost },
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod file;
 mod table;
 
 pub use cache::Cache;

@@ -7,7 +7,8 @@
 //! file of the user come before them, so every call finds an algorithm whatever the file says.
 #![forbid(unsafe_code)]
 
-use crate::algorithm::{Algorithm, Parameters, by_name};
+use super::file::load_schedules;
+use crate::algorithm::{ALL, Algorithm, Numbers, Parameters, by_name};
 use crate::kind::Kind;
 use crate::shape::Shape;
 use serde::Deserialize;
@@ -40,8 +41,8 @@ pub struct Rule {
     pub bytes_min: usize,
     /// Up to how many bytes.
     pub bytes_max: usize,
-    /// The name in the registry. An algorithm that does not fit the call is passed over.
-    pub algorithm: &'static str,
+    /// What serves. An algorithm that does not fit the call is passed over.
+    pub algorithm: &'static Algorithm,
     /// Its parameters.
     pub parameters: Parameters,
     /// In which file it is; `None`: the shipped one.
@@ -95,7 +96,8 @@ struct RuleForm {
     bytes_min: usize,
     #[serde(default = "all_bytes")]
     bytes_max: usize,
-    algorithm: Spanned<String>,
+    algorithm: Option<Spanned<String>>,
+    schedule: Option<Spanned<PathBuf>>,
     window: Option<Spanned<u32>>,
     radix: Option<Spanned<u32>>,
     segments: Option<Spanned<u32>>,
@@ -113,11 +115,11 @@ fn all_bytes() -> usize {
     usize::MAX
 }
 
-/// Reads a table. `file` is its name, for messages and explanations; `None`: the shipped one.
+/// Reads a table, and the files of schedules that it names. `file` is its name, for messages and explanations; `None`: the shipped one.
 ///
 /// # Errors
 /// What is wrong, with file and line: bad TOML, unknown keys, collectives or algorithms, bounds
-/// that no call can meet.
+/// that no call can meet, schedules that are not right.
 pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     let name = file.map_or("default.toml".into(), |file| file.display().to_string());
     let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
@@ -135,22 +137,29 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     }
     let mut rules = Vec::with_capacity(form.rule.len());
     for rule in form.rule {
-        let at = rule.algorithm.span().start;
         let Some(kind) = Kind::by_name(rule.collective.as_ref()) else {
             let what = format!("there is no collective '{}'", rule.collective.as_ref());
             return refuse(rule.collective.span().start, what);
         };
-        let Some(algorithm) = by_name(kind, rule.algorithm.as_ref()).filter(|one| !one.inter)
-        else {
-            let wanted = rule.algorithm.as_ref();
-            let known: Vec<&str> = crate::algorithm::ALL
-                .iter()
-                .filter(|one| one.kind == kind && !one.inter)
-                .map(|one| one.name)
-                .collect();
-            let what =
-                format!("{} has no algorithm '{wanted}', only {}", kind.name(), known.join(", "));
-            return refuse(at, what);
+        let (at, algorithm) = match (&rule.algorithm, &rule.schedule) {
+            (Some(name), None) => match registered(kind, name.as_ref()) {
+                Ok(algorithm) => (name.span().start, algorithm),
+                Err(what) => return refuse(name.span().start, what),
+            },
+            (None, Some(named)) => {
+                let at = named.span().start;
+                // Beside the table, unless it is absolute.
+                let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+                let algorithm = load_schedules(&folder.join(named.as_ref()))?;
+                if let Some(what) = mismatch(&rule, kind, algorithm) {
+                    return refuse(at, what);
+                }
+                (at, algorithm)
+            }
+            _ => {
+                let what = "a rule has either an `algorithm` or a `schedule`".into();
+                return refuse(rule.collective.span().start, what);
+            }
         };
         if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
             return refuse(at, "a minimum is above its maximum: no call fits".into());
@@ -181,13 +190,39 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
             ranks_max: rule.ranks_max,
             bytes_min: rule.bytes_min,
             bytes_max: rule.bytes_max,
-            algorithm: algorithm.name,
+            algorithm,
             parameters,
             file: file.map(Path::to_path_buf),
             line: line_of(at),
         });
     }
     Ok(Table { rules })
+}
+
+/// The algorithm of that name, for calls within one group.
+fn registered(kind: Kind, wanted: &str) -> Result<&'static Algorithm, String> {
+    let known = || ALL.iter().filter(|one| one.kind == kind && !one.inter);
+    known().find(|one| one.name == wanted).ok_or_else(|| {
+        let known: Vec<&str> = known().map(|one| one.name).collect();
+        format!("{} has no algorithm '{wanted}', only {}", kind.name(), known.join(", "))
+    })
+}
+
+/// What a rule says that its file of schedules contradicts, if anything.
+fn mismatch(rule: &RuleForm, kind: Kind, algorithm: &Algorithm) -> Option<String> {
+    if algorithm.kind != kind {
+        let (found, kind) = (algorithm.kind.name(), kind.name());
+        return Some(format!("the file holds schedules of {found}, the rule is for {kind}"));
+    }
+    if let Numbers::Exactly(ranks) = algorithm.numbers
+        && !(rule.ranks_min..=rule.ranks_max).contains(&ranks)
+    {
+        return Some(format!("the file holds schedules of {ranks} ranks: no call fits"));
+    }
+    if rule.window.is_some() || rule.radix.is_some() || rule.segments.is_some() {
+        return Some("a schedule has no window, radix or segments: its steps are written".into());
+    }
+    None
 }
 
 /// The table that calls use: the user's rules, if [`load`] came first, then the shipped ones.
@@ -220,6 +255,11 @@ pub fn load(file: &Path) -> Result<(), TableError> {
 }
 
 impl Rule {
+    /// Why its algorithm cannot serve a call of that shape, if so.
+    pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
+        self.algorithm.misfit(&wanted(shape, self.algorithm, self.parameters))
+    }
+
     /// Whether the numbers of a call meet its conditions.
     pub fn covers(&self, kind: Kind, ranks: u32, bytes: usize) -> bool {
         self.kind == kind
@@ -239,18 +279,17 @@ pub fn choose(shape: &Shape, bytes: usize, commutes: bool) -> Plan {
 fn choose_from(rules: &[Rule], shape: &Shape, bytes: usize, commutes: bool) -> Plan {
     let fitting = rules.iter().filter(|rule| rule.covers(shape.kind, shape.ranks, bytes));
     // Between groups each kind has one algorithm.
-    let names = fitting
+    let between = || by_name(shape.kind, "between").map(|one| (one, Parameters::default()));
+    let all = fitting
         .map(|rule| (rule.algorithm, rule.parameters))
-        .chain([("between", Parameters::default())]);
+        .chain(std::iter::once_with(between).flatten());
     let fits = |(algorithm, parameters): &(&Algorithm, Parameters)| {
         let wanted = wanted(shape, algorithm, *parameters);
         (commutes || algorithm.ordered || !shape.kind.reduces())
             && algorithm.misfit(&wanted).is_none()
     };
-    let (algorithm, parameters) = names
-        .filter_map(|(name, parameters)| Some((by_name(shape.kind, name)?, parameters)))
-        .find(fits)
-        .expect("a test shows that every call finds an algorithm");
+    let (algorithm, parameters) =
+        all.into_iter().find(fits).expect("a test shows that every call finds an algorithm");
     let shape = wanted(shape, algorithm, parameters);
     Plan { algorithm, parameters, shape }
 }
@@ -276,7 +315,7 @@ pub fn describe() -> String {
             (least, most) => format!("{least} to {most}"),
         };
         let name = rule.kind.name();
-        writeln!(text, "{name:<18} {ranks:<10} {bytes:>11}  {}", rule.algorithm)
+        writeln!(text, "{name:<18} {ranks:<10} {bytes:>11}  {}", rule.algorithm.name)
             .expect("a string takes all");
     }
     text
@@ -328,7 +367,7 @@ mod tests {
     #[test]
     fn every_rule_prints() {
         for rule in rules() {
-            assert!(describe().contains(rule.algorithm));
+            assert!(describe().contains(rule.algorithm.name));
         }
     }
 

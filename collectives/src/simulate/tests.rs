@@ -77,7 +77,7 @@ fn what_leaves_comes() {
             let (loads, nodes) = (structure.loads(), topology.nodes() as usize);
             let (out, into) = (&loads[..nodes], &loads[nodes..2 * nodes]);
             let (out, into): (f64, f64) = (out.iter().sum(), into.iter().sum());
-            let cost = (algorithm.cost)(&job.shape, job.parameters);
+            let cost = algorithm.cost(&job.shape, job.parameters);
             let name = algorithm.name;
             assert_eq!(out, into, "{name}");
             assert_eq!(out + structure.node_blocks(), cost.blocks as f64, "{name}");
@@ -228,7 +228,7 @@ fn outlines_are_the_schedules() {
                 assert_eq!(outline.steps, full.steps());
             }
             let structure = structural(&job, &mut nothing).unwrap();
-            let rounds = (algorithm.cost)(&job.shape, job.parameters).rounds;
+            let rounds = algorithm.cost(&job.shape, job.parameters).rounds;
             assert_eq!(structure.counts().1, rounds, "{} {ranks}", algorithm.name);
         }
     }
@@ -242,7 +242,7 @@ fn a_hundred_thousand_ranks() {
     let job = Job::new(algorithm, 100_000, model, &topology, 32).unwrap();
     let structure = structural(&job, &mut nothing).unwrap();
     let (_, chain, messages, _) = structure.counts();
-    let cost = (algorithm.cost)(&job.shape, job.parameters);
+    let cost = algorithm.cost(&job.shape, job.parameters);
     assert_eq!((chain, messages), (cost.rounds, cost.messages));
     assert!(structure.time_us(8.0) < structure.time_us(1e6));
 }

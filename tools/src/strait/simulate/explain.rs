@@ -7,9 +7,10 @@ use super::{CODE_USAGE, RANKS_MAX, aligned, kind, machine, sizes, topology};
 use crate::strait::bench::figures::figure;
 use clap::Args;
 use std::process::ExitCode;
-use strait_collectives::algorithm::by_name;
+use strait_collectives::algorithm::{Way, by_name};
 use strait_collectives::select::{self, Rule, choose, rules};
 use strait_collectives::shape::Shape;
+use strait_collectives::simulate::{Job, analytic};
 
 /// The options of `strait explain`.
 #[derive(Args, Debug)]
@@ -67,7 +68,8 @@ fn explain(options: &Options) -> Result<String, String> {
     let model = machine(&options.machine)?;
     let topology = topology(&options.topology, options.ranks.div_ceil(options.ppn))?;
     let commutes = !options.ordered;
-    let plan = choose(&Shape::new(kind, options.ranks), bytes as usize, commutes);
+    let shape = Shape::new(kind, options.ranks);
+    let plan = choose(&shape, bytes as usize, commutes);
     let mut text = format!(
         "{} over {} ranks, {bytes} bytes: {}\n\nThe rules of {0}, in order:\n",
         kind.name(),
@@ -79,7 +81,7 @@ fn explain(options: &Options) -> Result<String, String> {
         let verdict = if is_found {
             "not asked any more"
         } else {
-            let verdict = verdict(rule, options.ranks, bytes as usize, commutes);
+            let verdict = verdict(rule, &shape, bytes as usize, commutes);
             is_found = verdict == CHOSEN;
             verdict
         };
@@ -95,6 +97,11 @@ fn explain(options: &Options) -> Result<String, String> {
     let predictions = Predictions::of(kind, &place, &[bytes])?;
     let mut times: Vec<(&str, f64, bool)> = Vec::new();
     times.extend(predictions.ours.iter().map(|(name, times)| (*name, times[0], true)));
+    if let Way::File { .. } = plan.algorithm.way {
+        let job = Job::new(plan.algorithm, options.ranks, model, &topology, options.ppn);
+        let predicted = job.and_then(|job| analytic(&job, &[bytes as f64]));
+        times.push((plan.algorithm.name, predicted.map_err(|what| what.to_string())?[0], true));
+    }
     times.extend(predictions.others.iter().map(|(name, times)| (*name, times[0], false)));
     times.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut rows = vec![["  algorithm", "predicted us", ""].map(str::to_owned).to_vec()];
@@ -123,8 +130,8 @@ fn explain(options: &Options) -> Result<String, String> {
 
 const CHOSEN: &str = "chosen";
 
-fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static str {
-    let Some(algorithm) = by_name(rule.kind, rule.algorithm) else { return "has no algorithm" };
+fn verdict(rule: &Rule, shape: &Shape, bytes: usize, commutes: bool) -> &'static str {
+    let ranks = shape.ranks;
     if ranks < rule.ranks_min {
         "too few ranks"
     } else if ranks > rule.ranks_max {
@@ -133,10 +140,10 @@ fn verdict(rule: &Rule, ranks: u32, bytes: usize, commutes: bool) -> &'static st
         "too few bytes"
     } else if bytes > rule.bytes_max {
         "too many bytes"
-    } else if !commutes && rule.kind.reduces() && !algorithm.ordered {
+    } else if !commutes && rule.kind.reduces() && !rule.algorithm.ordered {
         "would change the order of operands"
     } else {
-        CHOSEN
+        rule.misfit(shape).unwrap_or(CHOSEN)
     }
 }
 
@@ -151,5 +158,5 @@ fn conditions(rule: &Rule) -> String {
         (least, u32::MAX) => format!("from {least} ranks"),
         (least, most) => format!("{least} to {most} ranks"),
     };
-    format!("{} {ranks}, {bytes}", rule.algorithm)
+    format!("{} {ranks}, {bytes}", rule.algorithm.name)
 }
