@@ -26,6 +26,7 @@ mod outcomes;
 mod programs;
 mod reports;
 mod rust;
+mod schedules;
 mod scripts;
 mod signals;
 pub mod soak;
@@ -95,6 +96,7 @@ const STAGES: &[Stage] = &[
         run: installed::stage,
     },
     Stage { name: "c", about: "C programs at 1 to 7 ranks, both lanes", run: programs::stage },
+    Stage { name: "schedules", about: "schedules of a user's files", run: schedules::stage },
     Stage { name: "cost", about: "instructions and system calls of a message", run: cost::stage },
     Stage {
         name: "dynamic",
