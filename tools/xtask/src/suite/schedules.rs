@@ -66,8 +66,7 @@ fn explained(suite: &Suite, table: &Path) -> Result<(), String> {
         task.arg("--tuning").arg(table).limit(60).run()
     };
     let outcome = explain("4")?;
-    let is_chosen =
-        outcome.out.contains("64 bytes: schedule") || outcome.out.contains(": schedule ");
+    let is_chosen = outcome.out.contains("8 bytes: schedule ");
     let by = format!("by {}:", table.display());
     if !(outcome.success() && is_chosen && outcome.out.contains(&by)) {
         return Err(outcome.describe());
