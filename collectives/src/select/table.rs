@@ -115,7 +115,8 @@ fn all_bytes() -> usize {
     usize::MAX
 }
 
-/// Reads a table, and the files of schedules that it names. `file` is its name, for messages and explanations; `None`: the shipped one.
+/// Reads a table, and the files of schedules that it names. `file` is its name, for messages and
+/// explanations; `None`: the shipped one.
 ///
 /// # Errors
 /// What is wrong, with file and line: bad TOML, unknown keys, collectives or algorithms, bounds
@@ -164,26 +165,10 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
         if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
             return refuse(at, "a minimum is above its maximum: no call fits".into());
         }
-        let mut parameters = Parameters::default();
-        if let Some(window) = rule.window {
-            if *window.as_ref() < 1 {
-                return refuse(window.span().start, "window must be at least 1".into());
-            }
-            parameters.window = *window.as_ref();
-        }
-        if let Some(radix) = rule.radix {
-            if *radix.as_ref() < 2 {
-                return refuse(radix.span().start, "radix must be at least 2".into());
-            }
-            parameters.radix = *radix.as_ref();
-        }
-        if let Some(segments) = rule.segments {
-            if !(1..=SEGMENTS_MAX).contains(segments.as_ref()) {
-                let what = format!("segments must be 1 to {SEGMENTS_MAX}");
-                return refuse(segments.span().start, what);
-            }
-            parameters.segments = *segments.as_ref();
-        }
+        let parameters = match parameters(&rule) {
+            Ok(parameters) => parameters,
+            Err((at, what)) => return refuse(at, what),
+        };
         rules.push(Rule {
             kind,
             ranks_min: rule.ranks_min,
@@ -197,6 +182,29 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
         });
     }
     Ok(Table { rules })
+}
+
+/// The parameters of a rule; or where it says what makes no sense, and what.
+fn parameters(rule: &RuleForm) -> Result<Parameters, (usize, String)> {
+    let mut parameters = Parameters::default();
+    let fields = [
+        ("window", &rule.window, 1..=u32::MAX, &mut parameters.window),
+        ("radix", &rule.radix, 2..=u32::MAX, &mut parameters.radix),
+        ("segments", &rule.segments, 1..=SEGMENTS_MAX, &mut parameters.segments),
+    ];
+    for (name, said, range, field) in fields {
+        let Some(said) = said else { continue };
+        if !range.contains(said.as_ref()) {
+            let most = match *range.end() {
+                u32::MAX => String::new(),
+                most => format!(", at most {most}"),
+            };
+            let what = format!("{name} must be at least {}{most}", range.start());
+            return Err((said.span().start, what));
+        }
+        *field = *said.as_ref();
+    }
+    Ok(parameters)
 }
 
 /// The algorithm of that name, for calls within one group.
