@@ -11,16 +11,20 @@ mod binomial;
 mod bruck;
 mod circulant;
 mod dissemination;
+mod double_tree;
 mod fold;
 mod knomial;
 mod linear;
 mod neighbor;
+mod neighbour_exchange;
 mod pairwise;
 mod recursive_doubling;
+mod recursive_halving;
 mod recursive_multiplying;
 mod ring;
 mod scatter_allgather;
 mod sparbit;
+mod swing;
 
 use crate::kind::Kind;
 use crate::schedule::{Builder, Outline, Refused, Schedule};
@@ -34,11 +38,13 @@ pub struct Parameters {
     /// The radix of a dissemination, a k-nomial tree, Bruck's allgather; the largest factor of a
     /// recursive multiplying. At least 2.
     pub radix: u32,
+    /// In how many segments a pipelined algorithm cuts the vector; at least 1.
+    pub segments: u32,
 }
 
 impl Default for Parameters {
     fn default() -> Parameters {
-        Parameters { window: 16, radix: 2 }
+        Parameters { window: 16, radix: 2, segments: 8 }
     }
 }
 
@@ -54,7 +60,7 @@ pub struct Cost {
     pub blocks: u64,
 }
 
-/// One row of the registry.
+/// One row of the registry, or what a user's file holds.
 pub struct Algorithm {
     /// Its name, unique within its kind.
     pub name: &'static str,
@@ -70,10 +76,29 @@ pub struct Algorithm {
     pub in_place: bool,
     /// Into how many blocks it wants the vector cut.
     pub cut: Cut,
-    /// The steps of one rank, added to an empty builder.
-    pub build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
-    /// The cost.
-    pub cost: fn(&Shape, Parameters) -> Cost,
+    /// Of how many ranks it works.
+    pub numbers: Numbers,
+    /// Where its steps come from.
+    pub way: Way,
+}
+
+/// Where the steps of an algorithm come from.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// They are constructed.
+    Constructed {
+        /// The steps of one rank, added to an empty builder.
+        build: fn(&mut Builder, Parameters) -> Result<(), Refused>,
+        /// The cost.
+        cost: fn(&Shape, Parameters) -> Cost,
+    },
+    /// They were read from a file of the user and verified.
+    File {
+        /// The schedules of all ranks, in order.
+        schedules: &'static [Schedule],
+        /// The cost that the verifier found.
+        cost: Cost,
+    },
 }
 
 /// Into how many blocks an algorithm wants a free vector cut.
@@ -83,9 +108,56 @@ pub enum Cut {
     Whole,
     /// One block per rank.
     PerRank,
+    /// As many blocks as the parameters say; any number works.
+    Segments,
+    /// So many blocks.
+    Exactly(u32),
+}
+
+/// The numbers of ranks that an algorithm works for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Numbers {
+    /// Any.
+    All,
+    /// Multiples of two.
+    Even,
+    /// Powers of two.
+    PowersOfTwo,
+    /// This one.
+    Exactly(u32),
+}
+
+impl std::fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+impl Numbers {
+    /// Whether this is one of them.
+    pub fn contain(self, ranks: u32) -> bool {
+        match self {
+            Numbers::All => true,
+            Numbers::Even => ranks.is_multiple_of(2),
+            Numbers::PowersOfTwo => ranks.is_power_of_two(),
+            Numbers::Exactly(only) => ranks == only,
+        }
+    }
 }
 
 impl Algorithm {
+    /// The shape with the cut that it wants.
+    pub fn cut(&self, shape: &Shape, parameters: Parameters) -> Shape {
+        let blocks = match self.cut {
+            _ if !shape.kind.is_partitioned() => 1,
+            Cut::Whole => 1,
+            Cut::PerRank => shape.ranks,
+            Cut::Segments => parameters.segments,
+            Cut::Exactly(blocks) => blocks,
+        };
+        shape.clone().cut(blocks)
+    }
+
     /// Why it cannot serve the shape, if so.
     pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
         if shape.kind != self.kind {
@@ -98,6 +170,17 @@ impl Algorithm {
             Some("needs input and output apart")
         } else if self.cut == Cut::PerRank && shape.blocks != shape.ranks {
             Some("needs one block per rank")
+        } else if let Way::File { schedules, .. } = self.way
+            && schedules[0].shape() != shape
+            && self.numbers.contain(shape.ranks)
+        {
+            Some("is written for another root, another number of blocks, or other sizes of them")
+        } else if !self.numbers.contain(shape.ranks) {
+            Some(match self.numbers {
+                Numbers::PowersOfTwo => "needs a power of two of ranks",
+                Numbers::Exactly(_) => "is written for another number of ranks",
+                _ => "needs an even number of ranks",
+            })
         } else {
             None
         }
@@ -117,9 +200,22 @@ impl Algorithm {
         if shape.neighbors.as_ref().is_some_and(|neighbors| !neighbors.knows(rank)) {
             return Err(Refused(format!("the neighbours of rank {rank} are not known here")));
         }
-        let mut builder = Builder::new(shape, rank);
-        (self.build)(&mut builder, parameters)?;
-        Ok(builder.finish())
+        match self.way {
+            Way::Constructed { build, .. } => {
+                let mut builder = Builder::new(shape, rank);
+                build(&mut builder, parameters)?;
+                Ok(builder.finish())
+            }
+            Way::File { schedules, .. } => Ok(schedules[rank as usize].clone()),
+        }
+    }
+
+    /// What it costs.
+    pub fn cost(&self, shape: &Shape, parameters: Parameters) -> Cost {
+        match self.way {
+            Way::Constructed { cost, .. } => cost(shape, parameters),
+            Way::File { cost, .. } => cost,
+        }
     }
 
     /// The outline of one rank: its steps, without checks and without what the blocks imply.
@@ -129,9 +225,14 @@ impl Algorithm {
         parameters: Parameters,
         rank: Rank,
     ) -> Result<Outline, Refused> {
-        let mut builder = Builder::outline(shape, rank);
-        (self.build)(&mut builder, parameters)?;
-        Ok(builder.finish_outline())
+        match self.way {
+            Way::Constructed { build, .. } => {
+                let mut builder = Builder::outline(shape, rank);
+                build(&mut builder, parameters)?;
+                Ok(builder.finish_outline())
+            }
+            Way::File { schedules, .. } => Ok(Outline::of(&schedules[rank as usize])),
+        }
     }
 }
 
@@ -159,8 +260,8 @@ const fn row(
         inter: false,
         in_place: true,
         cut: Cut::Whole,
-        build,
-        cost,
+        numbers: Numbers::All,
+        way: Way::Constructed { build, cost },
     }
 }
 
@@ -179,6 +280,10 @@ pub static ALL: &[Algorithm] = &[
         )
     },
     Algorithm {
+        cut: Cut::Segments,
+        ..row(Kind::Bcast, "double_tree", double_tree::bcast, double_tree::cost)
+    },
+    Algorithm {
         irregular: false,
         ..row(Kind::Gather, "binomial", binomial::gather, binomial::gather_cost)
     },
@@ -191,6 +296,15 @@ pub static ALL: &[Algorithm] = &[
     row(Kind::Allgather, "ring", ring::allgather, ring::allgather_cost),
     row(Kind::Allgather, "bruck", bruck::allgather, bruck::allgather_cost),
     row(Kind::Allgather, "sparbit", sparbit::allgather, sparbit::allgather_cost),
+    Algorithm {
+        numbers: Numbers::Even,
+        ..row(
+            Kind::Allgather,
+            "neighbour_exchange",
+            neighbour_exchange::allgather,
+            neighbour_exchange::allgather_cost,
+        )
+    },
     Algorithm {
         in_place: false,
         ..row(Kind::Alltoall, "linear", linear::alltoall, linear::alltoall_cost)
@@ -210,6 +324,11 @@ pub static ALL: &[Algorithm] = &[
         ..row(Kind::Reduce, "circulant", circulant::reduce, circulant::reduce_cost)
     },
     Algorithm { ordered: false, ..row(Kind::Reduce, "knomial", knomial::reduce, knomial::cost) },
+    Algorithm {
+        ordered: false,
+        cut: Cut::Segments,
+        ..row(Kind::Reduce, "double_tree", double_tree::reduce, double_tree::cost)
+    },
     row(Kind::Reduce, "binomial_ordered", binomial::reduce_ordered, binomial::reduce_ordered_cost),
     row(
         Kind::Allreduce,
@@ -235,12 +354,33 @@ pub static ALL: &[Algorithm] = &[
     },
     Algorithm {
         ordered: false,
+        cut: Cut::Segments,
+        ..row(Kind::Allreduce, "double_tree", double_tree::allreduce, double_tree::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
+        cut: Cut::PerRank,
+        numbers: Numbers::PowersOfTwo,
+        ..row(Kind::Allreduce, "swing", swing::allreduce, swing::allreduce_cost)
+    },
+    Algorithm {
+        ordered: false,
         in_place: false,
         ..row(
             Kind::ReduceScatter,
             "circulant",
             circulant::reduce_scatter,
             circulant::reduce_scatter_cost,
+        )
+    },
+    Algorithm {
+        ordered: false,
+        in_place: false,
+        ..row(
+            Kind::ReduceScatter,
+            "recursive_halving",
+            recursive_halving::reduce_scatter,
+            recursive_halving::cost,
         )
     },
     Algorithm {

@@ -49,6 +49,18 @@ pub struct Outline {
     pub said: Vec<(StepId, StepId)>,
 }
 
+impl Outline {
+    /// The steps of a schedule, and all its edges.
+    pub fn of(schedule: &Schedule) -> Outline {
+        let edges = |step| {
+            let earlier = schedule.after(step).iter();
+            earlier.map(move |earlier| (StepId(step as u32), *earlier))
+        };
+        let said = (0..schedule.steps.len()).flat_map(edges).collect();
+        Outline { said, steps: schedule.steps.clone() }
+    }
+}
+
 impl Builder {
     /// An empty schedule of one rank.
     pub fn new(shape: &Shape, rank: Rank) -> Builder {
@@ -85,12 +97,7 @@ impl Builder {
 
     /// The finished outline.
     pub fn finish_outline(self) -> Outline {
-        let Schedule { steps, after, after_start, .. } = self.schedule;
-        let said = after_start.windows(2).enumerate().flat_map(|(step, range)| {
-            let edges = &after[range[0] as usize..range[1] as usize];
-            edges.iter().map(move |earlier| (StepId(step as u32), *earlier))
-        });
-        Outline { said: said.collect(), steps }
+        Outline::of(&self.schedule)
     }
 
     /// The shape.

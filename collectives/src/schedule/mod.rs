@@ -20,7 +20,7 @@ mod text;
 pub use builder::{Builder, Outline, Refused, StepId};
 pub use front::Front;
 pub use step::{Blocks, Buffer, Cell, Extent, Step};
-pub use text::{TEXT_VERSION, TextError, parse};
+pub use text::{TEXT_VERSION, TextError, parse, parse_all};
 
 use crate::kind;
 use crate::shape::{Rank, Shape};

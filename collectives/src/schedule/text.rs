@@ -122,6 +122,25 @@ pub fn parse(text: &str) -> Result<Schedule, TextError> {
     Ok(builder.finish())
 }
 
+/// Reads schedules that stand one after another, with the line where each begins. Lines of errors
+/// count from the beginning of the text.
+pub fn parse_all(text: &str) -> Result<Vec<(usize, Schedule)>, TextError> {
+    const HEAD: &str = "strait-schedule";
+    let lines: Vec<&str> = text.lines().collect();
+    let mut starts: Vec<usize> =
+        (0..lines.len()).filter(|at| lines[*at].starts_with(HEAD)).collect();
+    if starts.is_empty() {
+        let what = format!("no line begins with '{HEAD}'");
+        return Err(TextError { line: 1, column: 1, what });
+    }
+    starts.push(lines.len());
+    let one = |range: &[usize]| match parse(&lines[range[0]..range[1]].join("\n")) {
+        Ok(schedule) => Ok((range[0] + 1, schedule)),
+        Err(error) => Err(TextError { line: error.line + range[0], ..error }),
+    };
+    starts.windows(2).map(one).collect()
+}
+
 fn parse_shape<'t>(
     header: &mut impl FnMut(&'static str) -> Result<Line<'t>, TextError>,
 ) -> Result<(Shape, u32), TextError> {

@@ -3,7 +3,7 @@
 //! `strait explain` shows it beside the choice.
 #![forbid(unsafe_code)]
 
-use super::table::Hosts;
+use super::table::{Hosts, SEGMENTS_MAX};
 use crate::algorithm::{Algorithm, Parameters, by_name};
 use crate::kind::Kind;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,9 @@ impl Named {
         if self.parameters.radix != usual.radix {
             text.push_str(&format!(" radix={}", self.parameters.radix));
         }
+        if self.parameters.segments != usual.segments {
+            text.push_str(&format!(" segments={}", self.parameters.segments));
+        }
         text
     }
 }
@@ -166,7 +169,11 @@ impl FromStr for Named {
             match key {
                 "window" if value >= 1 => parameters.window = value,
                 "radix" if value >= 2 => parameters.radix = value,
-                _ => return Err(format!("'{word}' is neither window=N nor radix=N from 2 on")),
+                "segments" if (1..=SEGMENTS_MAX).contains(&value) => parameters.segments = value,
+                _ => {
+                    let what = "neither window=N, radix=N from 2 on, nor segments=N";
+                    return Err(format!("'{word}' is {what}"));
+                }
             }
         }
         Ok(Named { algorithm, parameters })
@@ -191,7 +198,8 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for text in ["allreduce circulant", "alltoall linear window=4", "bcast knomial radix=8"] {
+        let good = ["allreduce circulant", "alltoall linear window=4", "bcast knomial radix=8"];
+        for text in good.into_iter().chain(["bcast double_tree segments=4"]) {
             assert_eq!(text.parse::<Named>().unwrap().to_string(), text);
         }
         for bad in ["", "bcast", "bcast ring", "allreduce ring window=0", "bcast knomial radix"] {

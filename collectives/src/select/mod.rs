@@ -4,12 +4,13 @@
 
 mod cache;
 mod evidence;
+mod file;
 mod table;
 pub mod tuning;
 
 pub use cache::Cache;
 pub use evidence::{Evidence, Measured, Named, Times};
 pub use table::{
-    Circumstances, Hosts, Plan, Rule, Table, TableError, choose, choose_shipped, describe, force,
-    load, parse, rules, table,
+    Circumstances, Hosts, Plan, Rule, SEGMENTS_MAX, Table, TableError, choose, choose_shipped,
+    describe, force, load, parse, rules, table,
 };

@@ -8,7 +8,8 @@
 #![forbid(unsafe_code)]
 
 use super::evidence::{Evidence, EvidenceForm, Measured};
-use crate::algorithm::{Algorithm, Cut, Parameters, by_name};
+use super::file::load_schedules;
+use crate::algorithm::{ALL, Algorithm, Numbers, Parameters, by_name};
 use crate::kind::Kind;
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,8 @@ pub struct Rule {
     pub hosts: Option<Hosts>,
     /// Only for operations that commute, or only for those that do not.
     pub commutative: Option<bool>,
-    /// The name in the registry. An algorithm that does not fit the call is passed over.
-    pub algorithm: &'static str,
+    /// What serves. An algorithm that does not fit the call is passed over.
+    pub algorithm: &'static Algorithm,
     /// Its parameters.
     pub parameters: Parameters,
     /// In which file it is; `None`: the shipped one.
@@ -113,6 +114,9 @@ pub struct TableError {
 /// The version of the form.
 const VERSION: u32 = 1;
 
+/// The most segments that a vector is cut into.
+pub const SEGMENTS_MAX: u32 = 4096;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileForm {
@@ -138,9 +142,11 @@ struct RuleForm {
     bytes_max: usize,
     hosts: Option<Hosts>,
     commutative: Option<Spanned<bool>>,
-    algorithm: Spanned<String>,
+    algorithm: Option<Spanned<String>>,
+    schedule: Option<Spanned<PathBuf>>,
     window: Option<Spanned<u32>>,
     radix: Option<Spanned<u32>>,
+    segments: Option<Spanned<u32>>,
 }
 
 fn one() -> u32 {
@@ -155,11 +161,12 @@ fn all_bytes() -> usize {
     usize::MAX
 }
 
-/// Reads a table. `file` is its name, for messages and explanations; `None`: the shipped one.
+/// Reads a table, and the files of schedules that it names. `file` is its name, for messages and
+/// explanations; `None`: the shipped one.
 ///
 /// # Errors
 /// What is wrong, with file and line: bad TOML, unknown keys, collectives or algorithms, bounds
-/// that no call can meet.
+/// that no call can meet, schedules that are not right.
 pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     let name = file.map_or("default.toml".into(), |file| file.display().to_string());
     let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
@@ -177,22 +184,29 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     }
     let mut rules = Vec::with_capacity(form.rule.len());
     for rule in form.rule {
-        let at = rule.algorithm.span().start;
         let Some(kind) = Kind::by_name(rule.collective.as_ref()) else {
             let what = format!("there is no collective '{}'", rule.collective.as_ref());
             return refuse(rule.collective.span().start, what);
         };
-        let Some(algorithm) = by_name(kind, rule.algorithm.as_ref()).filter(|one| !one.inter)
-        else {
-            let wanted = rule.algorithm.as_ref();
-            let known: Vec<&str> = crate::algorithm::ALL
-                .iter()
-                .filter(|one| one.kind == kind && !one.inter)
-                .map(|one| one.name)
-                .collect();
-            let what =
-                format!("{} has no algorithm '{wanted}', only {}", kind.name(), known.join(", "));
-            return refuse(at, what);
+        let (at, algorithm) = match (&rule.algorithm, &rule.schedule) {
+            (Some(name), None) => match registered(kind, name.as_ref()) {
+                Ok(algorithm) => (name.span().start, algorithm),
+                Err(what) => return refuse(name.span().start, what),
+            },
+            (None, Some(named)) => {
+                let at = named.span().start;
+                // Beside the table, unless it is absolute.
+                let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+                let algorithm = load_schedules(&folder.join(named.as_ref()))?;
+                if let Some(what) = mismatch(&rule, kind, algorithm) {
+                    return refuse(at, what);
+                }
+                (at, algorithm)
+            }
+            _ => {
+                let what = "a rule has either an `algorithm` or a `schedule`".into();
+                return refuse(rule.collective.span().start, what);
+            }
         };
         if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
             return refuse(at, "a minimum is above its maximum: no call fits".into());
@@ -213,7 +227,7 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
             bytes_max: rule.bytes_max,
             hosts: rule.hosts,
             commutative: rule.commutative.map(Spanned::into_inner),
-            algorithm: algorithm.name,
+            algorithm,
             parameters,
             file: file.map(Path::to_path_buf),
             line: line_of(at),
@@ -227,22 +241,53 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     Ok(Table { rules, measured: form.measured, evidence })
 }
 
-/// The parameters of a rule, or where and why they make no sense.
+/// The parameters of a rule; or where it says what makes no sense, and what.
 fn parameters(rule: &RuleForm) -> Result<Parameters, (usize, String)> {
     let mut parameters = Parameters::default();
-    if let Some(window) = &rule.window {
-        if *window.as_ref() < 1 {
-            return Err((window.span().start, "window must be at least 1".into()));
+    let fields = [
+        ("window", &rule.window, 1..=u32::MAX, &mut parameters.window),
+        ("radix", &rule.radix, 2..=u32::MAX, &mut parameters.radix),
+        ("segments", &rule.segments, 1..=SEGMENTS_MAX, &mut parameters.segments),
+    ];
+    for (name, said, range, field) in fields {
+        let Some(said) = said else { continue };
+        if !range.contains(said.as_ref()) {
+            let most = match *range.end() {
+                u32::MAX => String::new(),
+                most => format!(", at most {most}"),
+            };
+            let what = format!("{name} must be at least {}{most}", range.start());
+            return Err((said.span().start, what));
         }
-        parameters.window = *window.as_ref();
-    }
-    if let Some(radix) = &rule.radix {
-        if *radix.as_ref() < 2 {
-            return Err((radix.span().start, "radix must be at least 2".into()));
-        }
-        parameters.radix = *radix.as_ref();
+        *field = *said.as_ref();
     }
     Ok(parameters)
+}
+
+/// The algorithm of that name, for calls within one group.
+fn registered(kind: Kind, wanted: &str) -> Result<&'static Algorithm, String> {
+    let known = || ALL.iter().filter(|one| one.kind == kind && !one.inter);
+    known().find(|one| one.name == wanted).ok_or_else(|| {
+        let known: Vec<&str> = known().map(|one| one.name).collect();
+        format!("{} has no algorithm '{wanted}', only {}", kind.name(), known.join(", "))
+    })
+}
+
+/// What a rule says that its file of schedules contradicts, if anything.
+fn mismatch(rule: &RuleForm, kind: Kind, algorithm: &Algorithm) -> Option<String> {
+    if algorithm.kind != kind {
+        let (found, kind) = (algorithm.kind.name(), kind.name());
+        return Some(format!("the file holds schedules of {found}, the rule is for {kind}"));
+    }
+    if let Numbers::Exactly(ranks) = algorithm.numbers
+        && !(rule.ranks_min..=rule.ranks_max).contains(&ranks)
+    {
+        return Some(format!("the file holds schedules of {ranks} ranks: no call fits"));
+    }
+    if rule.window.is_some() || rule.radix.is_some() || rule.segments.is_some() {
+        return Some("a schedule has no window, radix or segments: its steps are written".into());
+    }
+    None
 }
 
 /// The table that calls use: the user's rules, if [`load`] came first, then the shipped ones.
@@ -280,6 +325,11 @@ pub fn load(file: &Path) -> Result<(), TableError> {
 }
 
 impl Rule {
+    /// Why its algorithm cannot serve a call of that shape, if so.
+    pub fn misfit(&self, shape: &Shape) -> Option<&'static str> {
+        self.algorithm.misfit(&wanted(shape, self.algorithm, self.parameters))
+    }
+
     /// Whether the numbers of a call meet its conditions.
     pub fn covers(&self, kind: Kind, ranks: u32, call: Circumstances) -> bool {
         self.kind == kind
@@ -310,7 +360,7 @@ pub fn force(
     shape: &Shape,
     commutes: bool,
 ) -> Option<Plan> {
-    let wanted = wanted(shape, algorithm);
+    let wanted = wanted(shape, algorithm, parameters);
     can_serve(algorithm, &wanted, commutes).then_some(Plan { algorithm, parameters, shape: wanted })
 }
 
@@ -321,22 +371,19 @@ fn can_serve(algorithm: &Algorithm, wanted: &Shape, commutes: bool) -> bool {
 fn choose_from(rules: &[Rule], shape: &Shape, call: Circumstances) -> Plan {
     let fitting = rules.iter().filter(|rule| rule.covers(shape.kind, shape.ranks, call));
     // Between groups each kind has one algorithm.
-    let names = fitting
+    let between = || by_name(shape.kind, "between").map(|one| (one, Parameters::default()));
+    let all = fitting
         .map(|rule| (rule.algorithm, rule.parameters))
-        .chain([("between", Parameters::default())]);
-    names
-        .filter_map(|(name, parameters)| Some((by_name(shape.kind, name)?, parameters)))
+        .chain(std::iter::once_with(between).flatten());
+    all.into_iter()
         .find_map(|(algorithm, parameters)| force(algorithm, parameters, shape, call.commutes))
         .expect("a test shows that every call finds an algorithm")
 }
 
 /// The shape as the algorithm would be built for.
-fn wanted(shape: &Shape, algorithm: &Algorithm) -> Shape {
-    let blocks = match algorithm.cut {
-        Cut::PerRank if shape.kind.is_partitioned() => shape.ranks,
-        _ => 1,
-    };
-    Shape { blocks, in_place: shape.in_place && algorithm.in_place, ..shape.clone() }
+fn wanted(shape: &Shape, algorithm: &Algorithm, parameters: Parameters) -> Shape {
+    let in_place = shape.in_place && algorithm.in_place;
+    Shape { in_place, ..algorithm.cut(shape, parameters) }
 }
 
 /// The table as text.
@@ -354,7 +401,7 @@ pub fn describe() -> String {
             (least, most) => format!("{least} to {most}"),
         };
         let name = rule.kind.name();
-        writeln!(text, "{name:<18} {ranks:<10} {bytes:>11}  {}", rule.algorithm)
+        writeln!(text, "{name:<18} {ranks:<10} {bytes:>11}  {}", rule.algorithm.name)
             .expect("a string takes all");
     }
     text
@@ -408,7 +455,7 @@ mod tests {
     #[test]
     fn every_rule_prints() {
         for rule in rules() {
-            assert!(describe().contains(rule.algorithm));
+            assert!(describe().contains(rule.algorithm.name));
         }
     }
 
@@ -462,7 +509,7 @@ mod tests {
             (
                 format!("{head}collective = \"bcast\"\nalgorithm = \"ring\"\n"),
                 "t.toml:4: bcast has no algorithm 'ring', only binomial, knomial, \
-                 scatter_allgather",
+                 scatter_allgather, double_tree",
             ),
             (
                 format!("{head}collective = \"bcast\"\nbytes = 3\nalgorithm = \"binomial\"\n"),

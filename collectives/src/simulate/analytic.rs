@@ -37,7 +37,7 @@ struct Doing {
 /// The time of a job for each number of bytes.
 pub fn analytic(job: &Job, bytes: &[f64]) -> Result<Vec<f64>, Failure> {
     let model = job.model;
-    let cost = (job.algorithm.cost)(&job.shape, job.parameters);
+    let cost = job.algorithm.cost(&job.shape, job.parameters);
     let ranks = looked_at(job);
     let (mut all, mut steps) = (Vec::new(), 0);
     let mut walker = Walker::default();

@@ -30,7 +30,7 @@ pub use model::{Model, PRESETS, Way};
 pub use structural::{Structure, structural};
 pub use topology::{BadTopology, FORMS, Topology};
 
-use crate::algorithm::{Algorithm, Cut, Parameters};
+use crate::algorithm::{Algorithm, Parameters};
 use crate::kind::Kind;
 use crate::neighbors::Neighborhood;
 use crate::schedule::Refused;
@@ -92,14 +92,11 @@ impl<'a> Job<'a> {
         topology: &'a Topology,
         ranks_per_node: u32,
     ) -> Result<Job<'a>, Failure> {
-        let shape = Shape::new(algorithm.kind, ranks);
-        let shape = match algorithm.cut {
-            Cut::PerRank if algorithm.kind.is_partitioned() => shape.cut(ranks),
-            _ if algorithm.kind.has_neighbors() => {
-                shape.around(Neighborhood::grid(vec![(ranks, true)]))
-            }
-            _ => shape,
-        };
+        let parameters = Parameters::default();
+        let mut shape = algorithm.cut(&Shape::new(algorithm.kind, ranks), parameters);
+        if algorithm.kind.has_neighbors() {
+            shape = shape.around(Neighborhood::grid(vec![(ranks, true)]));
+        }
         if let Some(why) = algorithm.misfit(&shape) {
             return Err(Refused(format!("{}: it {why}", algorithm.name)).into());
         }
@@ -108,7 +105,6 @@ impl<'a> Job<'a> {
             let (per_node, nodes) = (ranks_per_node, topology.nodes());
             return Err(Failure::TooFewNodes { ranks, per_node, needed, nodes });
         }
-        let parameters = Parameters::default();
         Ok(Job { algorithm, parameters, shape, model, topology, ranks_per_node })
     }
 

@@ -2,7 +2,7 @@
 //! The three modes against closed forms, against each other, and against the executor.
 
 use super::*;
-use crate::algorithm::{ALL, by_name};
+use crate::algorithm::{ALL, Algorithm, by_name};
 
 fn quiet() -> Model {
     let way = Way {
@@ -61,18 +61,23 @@ fn all_modes_are_the_closed_forms_on_a_flat_network() {
     }
 }
 
+/// The most ranks up to a number that an algorithm works for.
+fn fitting(algorithm: &Algorithm, ranks: u32) -> u32 {
+    (1..=ranks).rev().find(|ranks| algorithm.numbers.contain(*ranks)).unwrap()
+}
+
 #[test]
 fn what_leaves_comes() {
     let model = Model::by_name("cluster").unwrap();
     for topology in ["flat:16", "fattree:4x2x2,taper=2", "dragonfly:4x2x2", "torus:4x4"] {
         let topology: Topology = topology.parse().unwrap();
         for algorithm in ALL.iter().filter(|algorithm| !algorithm.inter) {
-            let job = Job::new(algorithm, 61, model, &topology, 4).unwrap();
+            let job = Job::new(algorithm, fitting(algorithm, 61), model, &topology, 4).unwrap();
             let structure = structural(&job, &mut nothing).unwrap();
             let (loads, nodes) = (structure.loads(), topology.nodes() as usize);
             let (out, into) = (&loads[..nodes], &loads[nodes..2 * nodes]);
             let (out, into): (f64, f64) = (out.iter().sum(), into.iter().sum());
-            let cost = (algorithm.cost)(&job.shape, job.parameters);
+            let cost = algorithm.cost(&job.shape, job.parameters);
             let name = algorithm.name;
             assert_eq!(out, into, "{name}");
             assert_eq!(out + structure.node_blocks(), cost.blocks as f64, "{name}");
@@ -191,7 +196,7 @@ fn messages_are_posted_in_order() {
     let model = Model::by_name("cluster").unwrap();
     let topology = Topology::Flat { nodes: 16 };
     for algorithm in ALL.iter().filter(|algorithm| !algorithm.inter) {
-        let job = Job::new(algorithm, 13, model, &topology, 2).unwrap();
+        let job = Job::new(algorithm, fitting(algorithm, 13), model, &topology, 2).unwrap();
         for (rank, order) in event::orders(&job, 1e5).iter().enumerate() {
             let schedule = algorithm.schedule(&job.shape, job.parameters, rank as Rank).unwrap();
             let mut sorted = order.clone();
@@ -214,7 +219,8 @@ fn messages_are_posted_in_order() {
 fn outlines_are_the_schedules() {
     let (model, topology) = (quiet(), Topology::Flat { nodes: 23 });
     for algorithm in ALL.iter().filter(|algorithm| !algorithm.inter) {
-        for ranks in [1, 2, 5, 8, 12, 23] {
+        let fits = |ranks: &u32| algorithm.numbers.contain(*ranks);
+        for ranks in [1, 2, 5, 8, 12, 23].into_iter().filter(fits) {
             let job = Job::new(algorithm, ranks, &model, &topology, 1).unwrap();
             for rank in 0..ranks {
                 let full = algorithm.schedule(&job.shape, job.parameters, rank).unwrap();
@@ -222,7 +228,7 @@ fn outlines_are_the_schedules() {
                 assert_eq!(outline.steps, full.steps());
             }
             let structure = structural(&job, &mut nothing).unwrap();
-            let rounds = (algorithm.cost)(&job.shape, job.parameters).rounds;
+            let rounds = algorithm.cost(&job.shape, job.parameters).rounds;
             assert_eq!(structure.counts().1, rounds, "{} {ranks}", algorithm.name);
         }
     }
@@ -236,7 +242,7 @@ fn a_hundred_thousand_ranks() {
     let job = Job::new(algorithm, 100_000, model, &topology, 32).unwrap();
     let structure = structural(&job, &mut nothing).unwrap();
     let (_, chain, messages, _) = structure.counts();
-    let cost = (algorithm.cost)(&job.shape, job.parameters);
+    let cost = algorithm.cost(&job.shape, job.parameters);
     assert_eq!((chain, messages), (cost.rounds, cost.messages));
     assert!(structure.time_us(8.0) < structure.time_us(1e6));
 }

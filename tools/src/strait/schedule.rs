@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use strait_collectives::algorithm::{ALL, Algorithm, Cut, Parameters, by_name};
-use strait_collectives::schedule::{Schedule, Step, parse};
-use strait_collectives::select::{Circumstances, Hosts, choose};
+use strait_collectives::algorithm::{ALL, Algorithm, Parameters, by_name};
+use strait_collectives::schedule::{Schedule, Step, parse_all};
+use strait_collectives::select::{Circumstances, Hosts, SEGMENTS_MAX, choose};
 use strait_collectives::shape::{Rank, Shape};
 use strait_collectives::verify::verify;
 
@@ -78,6 +78,9 @@ struct What {
     /// Radix of a dissemination.
     #[arg(long)]
     radix: Option<u32>,
+    /// Segments of a pipelined algorithm.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(SEGMENTS_MAX)))]
+    segments: Option<u32>,
     /// Input and output share memory.
     #[arg(long)]
     in_place: bool,
@@ -146,6 +149,7 @@ impl What {
             let name = file.display().to_string();
             let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
             let schedules = parse_all(&text).map_err(|what| format!("{name}: {what}"))?;
+            let schedules = schedules.into_iter().map(|(_, schedule)| schedule).collect();
             return Ok(Found { name, schedules, ordered: self.ordered });
         }
         let kind = kind(self.collective.as_deref().unwrap_or_default())?;
@@ -180,9 +184,8 @@ impl What {
         if parameters.window < 1 || parameters.radix < 2 {
             return Err("--window must be at least 1, --radix at least 2".into());
         }
-        if algorithm.cut == Cut::PerRank && kind.is_partitioned() {
-            shape = shape.cut(self.ranks);
-        }
+        parameters.segments = self.segments.unwrap_or(parameters.segments);
+        let shape = algorithm.cut(&shape, parameters);
         let made = (0..self.ranks).map(|rank| algorithm.schedule(&shape, parameters, rank));
         let schedules: Result<Vec<_>, _> = made.collect();
         Ok(Found {
@@ -191,26 +194,6 @@ impl What {
             ordered: algorithm.ordered,
         })
     }
-}
-
-/// Schedules one after another; lines of errors count from the beginning of the text.
-fn parse_all(text: &str) -> Result<Vec<Schedule>, String> {
-    const HEAD: &str = "strait-schedule";
-    let lines: Vec<&str> = text.lines().collect();
-    let mut starts: Vec<usize> =
-        (0..lines.len()).filter(|at| lines[*at].starts_with(HEAD)).collect();
-    if starts.is_empty() {
-        return Err(format!("no line begins with '{HEAD}'"));
-    }
-    starts.push(lines.len());
-    let one = |range: &[usize]| {
-        let part = lines[range[0]..range[1]].join("\n");
-        parse(&part).map_err(|mut error| {
-            error.line += range[0];
-            error.to_string()
-        })
-    };
-    starts.windows(2).map(one).collect()
 }
 
 fn show(what: &What, rank: Option<Rank>) -> Result<String, String> {
@@ -384,11 +367,13 @@ mod tests {
             &["bcast", "-n", "7", "--algorithm", "scatter_allgather", "--root", "3"],
             &["alltoall", "-n", "6", "--algorithm", "bruck"],
             &["gather", "-n", "5", "--irregular"],
+            &["reduce", "-n", "6", "--algorithm", "double_tree", "--segments", "5"],
             &["scan", "--in-place"],
         ] {
             let what = of(words);
             let text = show(&what, None).unwrap();
-            let schedules = parse_all(&text).unwrap();
+            let all = parse_all(&text).unwrap();
+            let schedules: Vec<Schedule> = all.into_iter().map(|(_, one)| one).collect();
             let ordered = what.schedules().unwrap().ordered;
             assert!(verify(&schedules, ordered).is_ok(), "{words:?}");
         }
@@ -417,9 +402,9 @@ mod tests {
         assert!(refused(&["bcast", "--algorithm", "ring"]).contains("no algorithm 'ring'"));
         assert!(refused(&["neighbor_alltoall"]).contains("no collective"));
         assert!(refused(&["alltoall", "--algorithm", "bruck", "--irregular"]).contains("one size"));
-        assert!(parse_all("hello").unwrap_err().contains("no line"));
+        assert!(parse_all("hello").unwrap_err().what.contains("no line"));
         let text = show(&of(&["bcast", "-n", "2"]), None).unwrap() + "5 : nonsense\n";
         let lines = text.lines().count();
-        assert!(parse_all(&text).unwrap_err().starts_with(&format!("line {lines},")), "{text}");
+        assert_eq!(parse_all(&text).unwrap_err().line, lines, "{text}");
     }
 }

@@ -86,6 +86,7 @@ pub struct Candidate {
 /// Parameters that are tried beside the usual ones.
 const WINDOWS: &[u32] = &[1, 4, 16, 64];
 const RADICES: &[u32] = &[2, 3, 4, 8];
+const SEGMENTS: &[u32] = &[2, 8, 32];
 
 /// The kinds among whose algorithms or parameters there is a choice, without those of neighbours.
 pub fn tunable() -> impl Iterator<Item = Kind> {
@@ -115,6 +116,7 @@ fn variants(algorithm: &'static Algorithm, ranks: u32) -> Vec<Parameters> {
     let usual = Parameters::default();
     let windows = WINDOWS.iter().map(|window| Parameters { window: *window, ..usual });
     let radices = RADICES.iter().map(|radix| Parameters { radix: *radix, ..usual });
+    let segments = SEGMENTS.iter().map(|segments| Parameters { segments: *segments, ..usual });
     let middle = ranks / 2;
     let steps = |parameters| {
         let wanted = super::force(algorithm, parameters, &Shape::new(algorithm.kind, ranks), true)?;
@@ -122,7 +124,7 @@ fn variants(algorithm: &'static Algorithm, ranks: u32) -> Vec<Parameters> {
         Some([of(0)?, of(middle)?])
     };
     let mut seen = vec![(usual, steps(usual))];
-    for parameters in windows.chain(radices) {
+    for parameters in windows.chain(radices).chain(segments) {
         let steps = steps(parameters);
         if seen.iter().all(|(_, known)| *known != steps) {
             seen.push((parameters, steps));

@@ -67,7 +67,7 @@ fn rule(change: &Change, verdicts: &[Evidence]) -> String {
     if kind.reduces() {
         text.push_str("commutative = true\n");
     }
-    let Parameters { window, radix } = change.named.parameters;
+    let Parameters { window, radix, segments } = change.named.parameters;
     let usual = Parameters::default();
     writeln!(text, "algorithm = \"{}\"", change.named.algorithm.name).expect("a string takes all");
     if window != usual.window {
@@ -75,6 +75,9 @@ fn rule(change: &Change, verdicts: &[Evidence]) -> String {
     }
     if radix != usual.radix {
         writeln!(text, "radix = {radix}").expect("a string takes all");
+    }
+    if segments != usual.segments {
+        writeln!(text, "segments = {segments}").expect("a string takes all");
     }
     text
 }
@@ -124,7 +127,8 @@ mod tests {
         let read = parse(&text, None).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
         assert_eq!(read.measured.as_ref(), Some(&record.measured));
         assert_eq!(read.evidence, verdicts(&record));
-        let rules: Vec<_> = read.rules.iter().map(|r| (r.algorithm, r.parameters.radix)).collect();
+        let rules: Vec<_> =
+            read.rules.iter().map(|r| (r.algorithm.name, r.parameters.radix)).collect();
         assert_eq!(rules, [("recursive_multiplying", 4), ("ring", 2)]);
         assert!(read.rules.iter().all(|rule| rule.hosts == Some(Hosts::One)));
         assert!(read.rules.iter().all(|rule| rule.commutative == Some(true)));

@@ -56,7 +56,7 @@ fn curve(request: &Request, algorithm: &'static Algorithm) -> Result<Curve, Fail
         Mode::Structural => by_structure(request, &job),
         Mode::Event => by_events(request, &job),
         Mode::Auto => {
-            let cost = (algorithm.cost)(&job.shape, job.parameters);
+            let cost = algorithm.cost(&job.shape, job.parameters);
             if cost.messages > AUTO_MESSAGES_MAX {
                 return by_formula(request, &job);
             }

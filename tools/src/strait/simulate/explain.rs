@@ -7,12 +7,13 @@ use super::{CODE_USAGE, RANKS_MAX, aligned, kind, machine, sizes, topology};
 use crate::strait::bench::figures::figure;
 use clap::Args;
 use std::process::ExitCode;
-use strait_collectives::algorithm::by_name;
+use strait_collectives::algorithm::{Way, by_name};
 use strait_collectives::kind::Kind;
 use strait_collectives::select::{
     self, Circumstances, Evidence, Hosts, Named, Rule, Times, choose, rules,
 };
 use strait_collectives::shape::Shape;
+use strait_collectives::simulate::{Job, analytic};
 
 /// The options of `strait explain`.
 #[derive(Args, Debug)]
@@ -79,7 +80,8 @@ fn explain(options: &Options) -> Result<String, String> {
     let commutes = !options.ordered;
     let hosts = options.hosts();
     let call = Circumstances { bytes: bytes as usize, commutes, hosts };
-    let plan = choose(&Shape::new(kind, options.ranks), call);
+    let shape = Shape::new(kind, options.ranks);
+    let plan = choose(&shape, call);
     let mut text = format!(
         "{} over {} ranks, {bytes} bytes: {}\n\nThe rules of {0}, in order:\n",
         kind.name(),
@@ -91,7 +93,7 @@ fn explain(options: &Options) -> Result<String, String> {
         let verdict = if is_found {
             "not asked any more"
         } else {
-            let verdict = verdict(rule, options.ranks, call);
+            let verdict = verdict(rule, &shape, call);
             is_found = verdict == CHOSEN;
             verdict
         };
@@ -107,6 +109,11 @@ fn explain(options: &Options) -> Result<String, String> {
     let predictions = Predictions::of(kind, &place, &[bytes])?;
     let mut times: Vec<(&str, f64, bool)> = Vec::new();
     times.extend(predictions.ours.iter().map(|(name, times)| (*name, times[0], true)));
+    if let Way::File { .. } = plan.algorithm.way {
+        let job = Job::new(plan.algorithm, options.ranks, model, &topology, options.ppn);
+        let predicted = job.and_then(|job| analytic(&job, &[bytes as f64]));
+        times.push((plan.algorithm.name, predicted.map_err(|what| what.to_string())?[0], true));
+    }
     times.extend(predictions.others.iter().map(|(name, times)| (*name, times[0], false)));
     times.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut rows = vec![["  algorithm", "predicted us", ""].map(str::to_owned).to_vec()];
@@ -166,9 +173,9 @@ fn measured(kind: Kind, ranks: u32, call: Circumstances) -> String {
 
 const CHOSEN: &str = "chosen";
 
-fn verdict(rule: &Rule, ranks: u32, call: Circumstances) -> &'static str {
+fn verdict(rule: &Rule, shape: &Shape, call: Circumstances) -> &'static str {
     let Circumstances { bytes, commutes, hosts } = call;
-    let Some(algorithm) = by_name(rule.kind, rule.algorithm) else { return "has no algorithm" };
+    let ranks = shape.ranks;
     if ranks < rule.ranks_min {
         "too few ranks"
     } else if ranks > rule.ranks_max {
@@ -181,10 +188,10 @@ fn verdict(rule: &Rule, ranks: u32, call: Circumstances) -> &'static str {
         "for ranks on another number of hosts"
     } else if rule.commutative.is_some_and(|wanted| wanted != commutes) {
         if commutes { "for operations that do not commute" } else { "for operations that commute" }
-    } else if !commutes && rule.kind.reduces() && !algorithm.ordered {
+    } else if !commutes && rule.kind.reduces() && !rule.algorithm.ordered {
         "would change the order of operands"
     } else {
-        CHOSEN
+        rule.misfit(shape).unwrap_or(CHOSEN)
     }
 }
 
@@ -209,5 +216,5 @@ fn conditions(rule: &Rule) -> String {
         Some(true) => ", commutative",
         Some(false) => ", not commutative",
     };
-    format!("{} {ranks}, {bytes}{hosts}{commutative}", rule.algorithm)
+    format!("{} {ranks}, {bytes}{hosts}{commutative}", rule.algorithm.name)
 }

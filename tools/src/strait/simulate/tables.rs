@@ -51,6 +51,9 @@ impl Predictions {
         let bytes: Vec<f64> = sizes.iter().map(|size| *size as f64).collect();
         let (mut ours, mut others) = (BTreeMap::new(), BTreeMap::new());
         for algorithm in ALL.iter().filter(|a| a.kind == kind && !a.inter) {
+            if !algorithm.numbers.contain(place.ranks) {
+                continue;
+            }
             let Place { model, topology, ranks, ranks_per_node } = *place;
             let job = match Job::new(algorithm, ranks, model, topology, ranks_per_node) {
                 Ok(job) => job,

@@ -28,6 +28,7 @@ mod programs;
 mod reports;
 mod rsmpi;
 mod rust;
+mod schedules;
 mod scripts;
 mod signals;
 pub mod soak;
@@ -103,6 +104,7 @@ const STAGES: &[Stage] = &[
         about: "Fortran programs with mpif.h, mpi and mpi_f08, mpifort, CMake",
         run: fortran::stage,
     },
+    Stage { name: "schedules", about: "schedules of a user's files", run: schedules::stage },
     Stage { name: "cost", about: "instructions and system calls of a message", run: cost::stage },
     Stage {
         name: "dynamic",
