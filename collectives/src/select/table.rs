@@ -208,12 +208,8 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
                 return refuse(rule.collective.span().start, what);
             }
         };
-        if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
-            return refuse(at, "a minimum is above its maximum: no call fits".into());
-        }
-        if let Some(commutative) = rule.commutative.as_ref().filter(|_| !kind.reduces()) {
-            let what = format!("{} combines nothing: drop 'commutative'", kind.name());
-            return refuse(commutative.span().start, what);
+        if let Some((at, what)) = impossible(&rule, kind, at) {
+            return refuse(at, what);
         }
         let parameters = match parameters(&rule) {
             Ok(parameters) => parameters,
@@ -239,6 +235,16 @@ pub fn parse(text: &str, file: Option<&Path>) -> Result<Table, TableError> {
     });
     let evidence = evidence.collect::<Result<Vec<_>, _>>()?;
     Ok(Table { rules, measured: form.measured, evidence })
+}
+
+/// Where and why the conditions of a rule make no sense, if so.
+fn impossible(rule: &RuleForm, kind: Kind, at: usize) -> Option<(usize, String)> {
+    if rule.ranks_min > rule.ranks_max || rule.bytes_min > rule.bytes_max {
+        return Some((at, "a minimum is above its maximum: no call fits".into()));
+    }
+    let commutative = rule.commutative.as_ref().filter(|_| !kind.reduces())?;
+    let what = format!("{} combines nothing: drop 'commutative'", kind.name());
+    Some((commutative.span().start, what))
 }
 
 /// The parameters of a rule; or where it says what makes no sense, and what.

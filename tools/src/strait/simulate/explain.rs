@@ -78,8 +78,7 @@ fn explain(options: &Options) -> Result<String, String> {
     let model = machine(&options.machine)?;
     let topology = topology(&options.topology, options.ranks.div_ceil(options.ppn))?;
     let commutes = !options.ordered;
-    let hosts = options.hosts();
-    let call = Circumstances { bytes: bytes as usize, commutes, hosts };
+    let call = Circumstances { bytes: bytes as usize, commutes, hosts: options.hosts() };
     let shape = Shape::new(kind, options.ranks);
     let plan = choose(&shape, call);
     let mut text = format!(
