@@ -73,7 +73,7 @@ mod tests {
     use crate::select::Hosts;
 
     fn cell(times: &[(f64, f64, f64)]) -> Cell {
-        let mut cell = Cell::new(Kind::Alltoall, 17, Hosts::One, 8);
+        let mut cell = Cell::new(Kind::Alltoall, 130, Hosts::One, 8);
         cell.candidates.truncate(times.len());
         assert_eq!(cell.candidates.len(), times.len(), "alltoall has so many variants");
         for (candidate, (low, us, high)) in cell.candidates.iter_mut().zip(times) {
