@@ -226,6 +226,14 @@ impl Outcome {
         self.code == Some(0)
     }
 
+    /// Whether it succeeded and wrote just this.
+    pub fn says(&self, out: &str) -> Result<(), String> {
+        if self.success() && self.out == out {
+            return Ok(());
+        }
+        Err(format!("expected {out:?}: {}", self.describe()))
+    }
+
     /// The end in words, with the last lines it wrote.
     pub fn describe(&self) -> String {
         let how = match (self.timed_out, self.code, self.signal) {

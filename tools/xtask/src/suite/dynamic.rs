@@ -78,7 +78,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
                 let (one, other) = (part(servers, "serve")?, part(callers, "call")?);
                 let marks = [one.mark(), other.mark()];
                 let (one, other) = (one.finish()?, other.finish()?);
-                is_well(&one, "ok\n").and_then(|()| is_well(&other, "ok\n"))?;
+                one.says("ok\n").and_then(|()| other.says("ok\n"))?;
                 marks.iter().try_for_each(|mark| none_left(mark))
             }));
         }
@@ -107,15 +107,11 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
     Ok(tally)
 }
 
-fn is_well(outcome: &Outcome, out: &str) -> Result<(), String> {
-    if outcome.success() && outcome.out == out { Ok(()) } else { Err(outcome.describe()) }
-}
-
 /// A program that says ok, and whose children are gone soon after.
 fn alone(task: Task) -> Result<(), String> {
     let running = task.limit(120).start()?;
     let mark = running.mark();
-    is_well(&running.finish()?, "ok\n").and_then(|()| none_left(&mark))
+    running.finish()?.says("ok\n").and_then(|()| none_left(&mark))
 }
 
 fn judge(end: &End, outcome: &Outcome) -> Result<(), String> {

@@ -173,9 +173,7 @@ fn case<'a>(
             Some(way) => way.of(task),
             None => task,
         };
-        let outcome = task.arg(&program.binary).limit(program.seconds.max(90)).run()?;
-        let good = outcome.success() && outcome.out == "ok\n";
-        if good { Ok(()) } else { Err(outcome.describe()) }
+        task.arg(&program.binary).limit(program.seconds.max(90)).run()?.says("ok\n")
     })
 }
 

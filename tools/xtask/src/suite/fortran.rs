@@ -70,7 +70,7 @@ pub fn stage(suite: &Suite) -> Result<Tally, String> {
                 list.push(Case::new(name, move || {
                     let task = suite.mpiexec(*ranks, *lanes).arg(&program.binary);
                     let task = task.env("STRAIT_TEST_FILE", &file);
-                    says(task.limit(60).log(log.clone()).run()?, "ok\n")
+                    task.limit(60).log(log.clone()).run()?.says("ok\n")
                 }));
             }
         }
@@ -183,7 +183,7 @@ fn questions(suite: &Suite, tally: &mut Tally) {
     ];
     for (question, answer) in answers {
         let outcome = Task::new(suite.bin("mpifort")).arg(question).limit(30).run();
-        let result = outcome.and_then(|outcome| says(outcome, &answer));
+        let result = outcome.and_then(|outcome| outcome.says(&answer));
         tally.record(&format!("mpifort {question}"), result);
     }
 }
@@ -234,7 +234,7 @@ fn package_config(suite: &Suite, dir: &Path) -> Result<(), String> {
     if !built.success() {
         return Err(built.describe());
     }
-    says(suite.mpiexec(2, super::Lanes::Shm).arg(&binary).limit(30).run()?, "sum 1\n")
+    suite.mpiexec(2, super::Lanes::Shm).arg(&binary).limit(30).run()?.says("sum 1\n")
 }
 
 fn cmake(suite: &Suite, project: &Path) -> Result<(), String> {
@@ -251,14 +251,7 @@ fn cmake(suite: &Suite, project: &Path) -> Result<(), String> {
         }
     }
     let task = suite.mpiexec(3, super::Lanes::Shm).arg(build.join("project"));
-    says(task.limit(30).run()?, "sum 3\n")
-}
-
-fn says(outcome: Outcome, out: &str) -> Result<(), String> {
-    if outcome.success() && outcome.out == out {
-        return Ok(());
-    }
-    Err(format!("expected {out:?}: {}", outcome.describe()))
+    task.limit(30).run()?.says("sum 3\n")
 }
 
 fn complains(outcome: Outcome, words: &[&str]) -> Result<(), String> {

@@ -189,9 +189,7 @@ fn c_programs<'a>(
         let (binary, seconds) = (program.binary.clone(), program.seconds);
         let run = move |way: Between| {
             let task = over(way, mpiexec(suite, network, hosts, ranks)).arg(&binary);
-            let outcome = task.limit(seconds).run()?;
-            let good = outcome.success() && outcome.out == "ok\n";
-            if good { Ok(()) } else { Err(outcome.describe()) }
+            task.limit(seconds).run()?.says("ok\n")
         };
         let ways: &[Between] = match OVER_FABRICS.contains(&program.name.as_str()) {
             true => &[OFI, UCX],
@@ -333,9 +331,7 @@ pub fn quiet(outcome: Outcome) -> Result<Outcome, String> {
 /// Two hosts that are both this one need no root: this is tried everywhere.
 fn by_fork(suite: &Suite) -> Result<(), String> {
     let task = suite.mpiexec(3, Lanes::Shm).args(["-launcher", "fork", "-hosts", "one,two"]);
-    let outcome = task.arg(programs::scratch(suite, "hello")).limit(60).run()?;
-    let good = outcome.success() && outcome.out == "ok\n";
-    if good { Ok(()) } else { Err(outcome.describe()) }
+    task.arg(programs::scratch(suite, "hello")).limit(60).run()?.says("ok\n")
 }
 
 /// A job that ends badly says so with these words, and leaves nothing.

@@ -51,9 +51,7 @@ fn turned<'a>(suite: &'a Suite, built: &'a [Program]) -> Vec<Case<'a>> {
             list.extend(some.map(|ranks| {
                 Case::new(name, move || {
                     let task = suite.mpiexec(ranks, *lanes).env("STRAIT_TEST_ORDER", "reverse");
-                    let outcome = task.arg(&program.binary).limit(program.seconds).run()?;
-                    let good = outcome.success() && outcome.out == "ok\n";
-                    if good { Ok(()) } else { Err(outcome.describe()) }
+                    task.arg(&program.binary).limit(program.seconds).run()?.says("ok\n")
                 })
             }));
         }
@@ -78,11 +76,7 @@ fn case<'a>(suite: &'a Suite, program: &'a Program, ranks: usize, lanes: Lanes) 
     let log = suite.places.scratch().join("log/c").join(name.replace(' ', "-"));
     Case::new(name, move || {
         let task = suite.mpiexec(ranks, lanes).arg(&program.binary);
-        let outcome = task.limit(program.seconds).log(log.clone()).run()?;
-        if outcome.success() && outcome.out == "ok\n" {
-            return Ok(());
-        }
-        Err(outcome.describe())
+        task.limit(program.seconds).log(log.clone()).run()?.says("ok\n")
     })
 }
 

@@ -56,8 +56,7 @@ fn runs(suite: &Suite, lanes: Lanes, binary: &Path, table: Option<&PathBuf>) -> 
         Some(table) => (task.env("STRAIT_TUNING", table), "paired"),
         None => (task, "plain"),
     };
-    let outcome = task.arg(binary).arg(order).limit(60).run()?;
-    if outcome.success() && outcome.out == "ok\n" { Ok(()) } else { Err(outcome.describe()) }
+    task.arg(binary).arg(order).limit(60).run()?.says("ok\n")
 }
 
 fn explained(suite: &Suite, table: &Path) -> Result<(), String> {

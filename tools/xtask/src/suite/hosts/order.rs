@@ -75,9 +75,7 @@ pub fn program<'a>(
         let name = format!("{} np={ranks} by node on {hosts} hosts", program.name);
         Case::new(format!("{name}{}", way.suffix), move || {
             let task = over(way, mpiexec(suite, network, hosts, ranks)).args(BY_NODE);
-            let outcome = task.arg(&binary).limit(seconds).run()?;
-            let good = outcome.success() && outcome.out == "ok\n";
-            if good { Ok(()) } else { Err(outcome.describe()) }
+            task.arg(&binary).limit(seconds).run()?.says("ok\n")
         })
     };
     [TCP].iter().chain(ways).map(case).collect()
