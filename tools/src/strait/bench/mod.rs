@@ -22,7 +22,7 @@ mod launch;
 mod machine;
 mod options;
 pub(super) mod output;
-mod page;
+pub(super) mod page;
 mod page_method;
 mod page_trouble;
 mod program;

@@ -30,6 +30,18 @@ pub struct Column {
     pub better: Better,
 }
 
+impl Column {
+    /// The time of a call.
+    pub fn time() -> Column {
+        Column {
+            name: "time".into(),
+            title: "time (us)".into(),
+            unit: "us".into(),
+            better: Better::Less,
+        }
+    }
+}
+
 /// The figures of one message size.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Row {

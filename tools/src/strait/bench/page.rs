@@ -21,6 +21,26 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// So many losses are in sight at once.
 const LOSSES: usize = 12;
 
+/// The head of a page that loads nothing.
+pub fn head(title: &str) -> Markup {
+    head_by(title, None)
+}
+
+fn head_by(title: &str, generator: Option<&str>) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(POLICY);
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            @if let Some(generator) = generator {
+                meta name="generator" content=(generator);
+            }
+            title { (title) }
+            style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
 /// The page.
 pub fn page(session: &Session, compared: &Comparison) -> String {
     let order: Vec<String> = order(session);
@@ -29,14 +49,7 @@ pub fn page(session: &Session, compared: &Comparison) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content=(format!("strait bench {}", session.head.strait));
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
+            (head_by(&title, Some(&format!("strait bench {}", session.head.strait))))
             body {
                 h1 { (title) }
                 (introduction(session))

@@ -7,12 +7,10 @@ use crate::strait::bench::chart::{chart, legend};
 use crate::strait::bench::compare::{Panel, Point, Series};
 use crate::strait::bench::distance::Class;
 use crate::strait::bench::figures::{bytes, figure};
-use crate::strait::bench::output::{Better, Column};
+use crate::strait::bench::output::Column;
+use crate::strait::bench::page::head;
 use crate::strait::bench::statistics::Summary;
-use maud::{DOCTYPE, PreEscaped, html};
-
-const STYLE: &str = include_str!("../bench/page.css");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+use maud::{DOCTYPE, html};
 
 /// The page.
 pub fn page(title: &str, introduction: &str, curves: &[Curve], sizes: &[u64]) -> String {
@@ -21,13 +19,7 @@ pub fn page(title: &str, introduction: &str, curves: &[Curve], sizes: &[u64]) ->
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
+            (head(title))
             body {
                 h1 { (title) }
                 p.soft { (introduction) " Predictions of a model, not measurements." }
@@ -69,12 +61,7 @@ fn panel(title: &str, curves: &[Curve], sizes: &[u64]) -> Panel {
         benchmark: title.to_owned(),
         title: title.to_owned(),
         class: Class::Unknown,
-        column: Column {
-            name: "time".into(),
-            title: "time (us)".into(),
-            unit: "us".into(),
-            better: Better::Less,
-        },
+        column: Column::time(),
         series: series.collect(),
     }
 }

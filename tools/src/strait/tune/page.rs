@@ -8,17 +8,15 @@ use crate::strait::bench::chart::{chart, legend};
 use crate::strait::bench::compare::{Panel, Point, Series};
 use crate::strait::bench::distance::Class;
 use crate::strait::bench::figures::{bytes, figure};
-use crate::strait::bench::output::{Better, Column};
+use crate::strait::bench::output::Column;
+use crate::strait::bench::page::head;
 use crate::strait::bench::statistics::{Band, Summary};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeSet;
 use strait_collectives::kind::Kind;
 use strait_collectives::select::tuning::decide::verdicts;
 use strait_collectives::select::tuning::{Cell, Record};
 use strait_collectives::select::{Evidence, Named, Times};
-
-const STYLE: &str = include_str!("../bench/page.css");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Sides of a field of the map.
 const FIELD: (usize, usize) = (46, 26);
@@ -31,18 +29,13 @@ pub fn page(record: &Record) -> String {
     let is_there = |kind: &Kind| verdicts.iter().any(|one| one.kind == *kind);
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(is_there).collect();
     let measured = &record.measured;
+    let title = format!("strait tune: {}", measured.machine);
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "strait tune: " (measured.machine) }
-                style { (PreEscaped(STYLE)) }
-            }
+            (head(&title))
             body {
-                h1 { "strait tune: " (measured.machine) }
+                h1 { (title) }
                 p.soft {
                     (measured.date) ". Strait " (measured.strait) ", " (measured.library) ". "
                     (verdicts.len()) " of " (record.cells.len()) " calls measured. Times are \
@@ -192,12 +185,7 @@ fn panels(record: &Record, kind: Kind) -> Vec<Panel> {
             benchmark: kind.name().to_owned(),
             title: format!("{} over {ranks} ranks", kind.name()),
             class: Class::Unknown,
-            column: Column {
-                name: "time".into(),
-                title: "time (us)".into(),
-                unit: "us".into(),
-                better: Better::Less,
-            },
+            column: Column::time(),
             series: series.collect(),
         }
     };
