@@ -37,16 +37,26 @@ pub struct Field {
 /// What rank 0 tells the others.
 enum Order {
     End { is_well: bool },
-    Measure { cell: usize, candidate: usize, count: usize, is_first: bool },
+    Measure(Task),
+}
+
+/// Calls of one candidate in one cell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Task {
+    pub cell: usize,
+    pub candidate: usize,
+    pub count: usize,
+    /// None was made before: its bytes are looked at.
+    pub is_first: bool,
 }
 
 impl Order {
     fn words(&self) -> [f64; 5] {
         match self {
             Order::End { is_well } => [0.0, f64::from(u8::from(*is_well)), 0.0, 0.0, 0.0],
-            Order::Measure { cell, candidate, count, is_first } => {
-                let is_first = f64::from(u8::from(*is_first));
-                [1.0, *cell as f64, *candidate as f64, *count as f64, is_first]
+            Order::Measure(task) => {
+                let is_first = f64::from(u8::from(task.is_first));
+                [1.0, task.cell as f64, task.candidate as f64, task.count as f64, is_first]
             }
         }
     }
@@ -54,12 +64,12 @@ impl Order {
     fn of(words: [f64; 5]) -> Order {
         match words {
             [0.0, is_well, ..] => Order::End { is_well: is_well != 0.0 },
-            [_, cell, candidate, count, is_first] => Order::Measure {
+            [_, cell, candidate, count, is_first] => Order::Measure(Task {
                 cell: cell as usize,
                 candidate: candidate as usize,
                 count: count as usize,
                 is_first: is_first != 0.0,
-            },
+            }),
         }
     }
 }
@@ -105,16 +115,9 @@ impl Field {
     }
 
     /// At rank 0: all measure; the times in microseconds.
-    pub fn measure(
-        &self,
-        cell: usize,
-        candidate: usize,
-        count: usize,
-        is_first: bool,
-    ) -> Result<Vec<f64>, String> {
-        let order = Order::Measure { cell, candidate, count, is_first };
-        self.world.tell(&mut order.words());
-        self.obey(cell, candidate, count, is_first)
+    pub fn measure(&self, task: Task) -> Result<Vec<f64>, String> {
+        self.world.tell(&mut Order::Measure(task).words());
+        self.obey(task)
     }
 
     /// At rank 0: the others need not wait any more.
@@ -130,22 +133,16 @@ impl Field {
             match Order::of(words) {
                 Order::End { is_well: true } => return Ok(()),
                 Order::End { is_well: false } => return Err("rank 0 gave up".into()),
-                Order::Measure { cell, candidate, count, is_first } => {
-                    self.obey(cell, candidate, count, is_first)?;
+                Order::Measure(task) => {
+                    self.obey(task)?;
                 }
             }
         }
     }
 
-    fn obey(
-        &self,
-        cell: usize,
-        candidate: usize,
-        count: usize,
-        is_first: bool,
-    ) -> Result<Vec<f64>, String> {
-        let cell = &self.cells[cell];
-        let named = cell.candidates[candidate].named;
+    fn obey(&self, task: Task) -> Result<Vec<f64>, String> {
+        let cell = &self.cells[task.cell];
+        let named = cell.candidates[task.candidate].named;
         let is_its = |team: &&Team| team.ranks == cell.ranks as usize;
         let team = self.teams.iter().find(is_its).expect("cells are made of teams");
         let mut is_right = true;
@@ -154,10 +151,10 @@ impl Field {
             team.timed.hint(HINT, &named.to_string());
             let operation = operation(cell.kind());
             let mut call = call(&team.timed, operation, cell.bytes);
-            if is_first {
+            if task.is_first {
                 is_right = validate(team, operation, &mut call);
             }
-            times = timed(&team.kept, WARMUP, count, || {
+            times = timed(&team.kept, WARMUP, task.count, || {
                 // SAFETY: the call was made for this operation, and all ranks of it are here.
                 unsafe { (operation.blocking)(&call) }
             });
@@ -249,12 +246,9 @@ mod tests {
 
     #[test]
     fn orders_are_understood() {
-        let order = Order::Measure { cell: 7, candidate: 3, count: 20, is_first: true };
-        let heard = Order::of(order.words());
-        assert!(matches!(
-            heard,
-            Order::Measure { cell: 7, candidate: 3, count: 20, is_first: true }
-        ));
+        let task = Task { cell: 7, candidate: 3, count: 20, is_first: true };
+        let heard = Order::of(Order::Measure(task).words());
+        assert!(matches!(heard, Order::Measure(heard) if heard == task));
         let heard = Order::of(Order::End { is_well: true }.words());
         assert!(matches!(heard, Order::End { is_well: true }));
     }

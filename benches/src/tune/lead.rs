@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rank 0 of a tuning run: which call next, who is still in its race, when to end.
 
-use super::field::Field;
+use super::field::{Field, Task};
 use super::keep;
 use crate::mpi::{library_version, processor_name};
 use crate::statistics::{median, median_interval};
@@ -86,7 +86,12 @@ impl Lead {
         self.draw.shuffle(&mut order);
         for at in order {
             let is_first = self.record.cells[index].candidates[at].samples.is_empty();
-            let times = field.measure(index, at, ROUND_SAMPLES, is_first)?;
+            let times = field.measure(Task {
+                cell: index,
+                candidate: at,
+                count: ROUND_SAMPLES,
+                is_first,
+            })?;
             add(&mut self.record.cells[index].candidates[at], &times);
         }
         drop_losers(&mut self.record.cells[index]);

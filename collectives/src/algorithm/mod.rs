@@ -48,6 +48,19 @@ impl Default for Parameters {
     }
 }
 
+impl Parameters {
+    /// Those that are not the usual ones, by the names of the selection table.
+    pub fn unusual(self) -> impl Iterator<Item = (&'static str, u32)> {
+        let usual = Parameters::default();
+        let all = [
+            ("window", self.window, usual.window),
+            ("radix", self.radix, usual.radix),
+            ("segments", self.segments, usual.segments),
+        ];
+        all.into_iter().filter(|(_, own, usual)| own != usual).map(|(name, own, _)| (name, own))
+    }
+}
+
 /// What an algorithm costs, as closed formulas of shape and parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cost {

@@ -114,16 +114,9 @@ pub struct Named {
 impl Named {
     /// Without the collective: `circulant window=4`.
     pub fn short(&self) -> String {
-        let usual = Parameters::default();
         let mut text = self.algorithm.name.to_owned();
-        if self.parameters.window != usual.window {
-            text.push_str(&format!(" window={}", self.parameters.window));
-        }
-        if self.parameters.radix != usual.radix {
-            text.push_str(&format!(" radix={}", self.parameters.radix));
-        }
-        if self.parameters.segments != usual.segments {
-            text.push_str(&format!(" segments={}", self.parameters.segments));
+        for (name, value) in self.parameters.unusual() {
+            text.push_str(&format!(" {name}={value}"));
         }
         text
     }

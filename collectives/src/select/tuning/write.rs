@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::super::evidence::{Evidence, Named, Times};
+use super::Record;
 use super::decide::{CLEARLY, Change, changes, verdicts};
-use super::{Parameters, Record};
 use std::fmt::Write;
 
 /// The table of a record.
@@ -67,17 +67,9 @@ fn rule(change: &Change, verdicts: &[Evidence]) -> String {
     if kind.reduces() {
         text.push_str("commutative = true\n");
     }
-    let Parameters { window, radix, segments } = change.named.parameters;
-    let usual = Parameters::default();
     writeln!(text, "algorithm = \"{}\"", change.named.algorithm.name).expect("a string takes all");
-    if window != usual.window {
-        writeln!(text, "window = {window}").expect("a string takes all");
-    }
-    if radix != usual.radix {
-        writeln!(text, "radix = {radix}").expect("a string takes all");
-    }
-    if segments != usual.segments {
-        writeln!(text, "segments = {segments}").expect("a string takes all");
+    for (name, value) in change.named.parameters.unusual() {
+        writeln!(text, "{name} = {value}").expect("a string takes all");
     }
     text
 }
