@@ -73,6 +73,12 @@ impl Area {
         Area::new(piece.base, piece.ty, Places::Even { count: piece.count })
     }
 
+    /// A vector that algorithms may cut; one block until then.
+    pub fn vector(piece: Piece) -> Area {
+        let count = piece.count;
+        Area::new(piece.base, piece.ty, Places::Cut { count, blocks: 1 })
+    }
+
     /// No memory.
     pub fn none() -> Area {
         Area::new(std::ptr::null_mut(), byte().clone(), Places::Even { count: 0 })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Arguments of the collectives that combine, checked, as a [`Call`].
 
-use super::area::{Area, Piece, Places};
+use super::area::{Area, Places};
 use super::bind::Sizes;
 use super::build::{Part, absent, apart, check_counts, in_place, part, piece};
 use super::operation::Operation;
@@ -26,11 +26,6 @@ pub struct Operands<A: Abi> {
     pub datatype: A::Handle,
     /// The operation.
     pub op: A::Handle,
-}
-
-fn vector(piece: Piece) -> Area {
-    let count = piece.count;
-    Area::new(piece.base, piece.ty, Places::Cut { count, blocks: 1 })
 }
 
 fn with_operation<A: Abi>(entry: &Entry, call: &mut Call, o: &Operands<A>) -> Result {
@@ -63,14 +58,14 @@ pub fn reduce<A: Abi>(entry: &Entry, comm: &CommRef, o: Operands<A>, root: c_int
     with_operation::<A>(entry, &mut call, &o)?;
     if is_root {
         in_place::<A>(comm, o.receive, false)?;
-        call.output = vector(piece::<A>(entry, (o.receive, o.count, o.datatype))?);
+        call.output = Area::vector(piece::<A>(entry, (o.receive, o.count, o.datatype))?);
     }
     if in_place::<A>(comm, o.send, is_root)? {
         call.shape.in_place = true;
         call.input = call.output.clone();
     } else if !is_root || !comm.is_inter() {
         apart(o.send, o.receive, is_root && o.count > 0)?;
-        call.input = vector(piece::<A>(entry, (o.send, o.count, o.datatype))?);
+        call.input = Area::vector(piece::<A>(entry, (o.send, o.count, o.datatype))?);
     }
     Ok(call)
 }
@@ -89,13 +84,13 @@ pub fn reduce_all<A: Abi>(
     let mut call = Call::new(shape(comm, kind));
     with_operation::<A>(entry, &mut call, &o)?;
     in_place::<A>(comm, o.receive, false)?;
-    call.output = vector(piece::<A>(entry, (o.receive, o.count, o.datatype))?);
+    call.output = Area::vector(piece::<A>(entry, (o.receive, o.count, o.datatype))?);
     if in_place::<A>(comm, o.send, true)? {
         call.shape.in_place = true;
         call.input = call.output.clone();
     } else {
         apart(o.send, o.receive, o.count > 0 && !comm.is_inter())?;
-        call.input = vector(piece::<A>(entry, (o.send, o.count, o.datatype))?);
+        call.input = Area::vector(piece::<A>(entry, (o.send, o.count, o.datatype))?);
     }
     Ok(call)
 }
@@ -125,7 +120,7 @@ pub fn reduce_scatter<A: Abi>(
     let input = piece::<A>(entry, (source, total, o.datatype))?;
     if comm.is_inter() {
         call.slice = Some((counts[..mine].iter().sum(), output));
-        call.input = vector(input);
+        call.input = Area::vector(input);
         return Ok(call);
     }
     call.shape.in_place = is_in_place;

@@ -8,7 +8,7 @@
 //! the others. With `exact` a sum of floating-point numbers is lifted: ranks reduce long
 //! accumulators (strait_collectives::reduce::exact), and round at the end.
 
-use super::area::{Area, Memory, Piece, Places, byte};
+use super::area::{Area, Memory, Piece, byte};
 use super::operation::Operation;
 use super::{Call, my_rank};
 use crate::datatype::{Form, Type};
@@ -131,7 +131,7 @@ pub fn lift(comm: &Comm, call: &Call) -> Result<Option<Lifted>> {
     if blocks == 0 {
         lifted.input = Area::none();
     } else if call.shape.kind != Kind::ReduceScatter {
-        lifted.input = vector(lifted.input.piece(0));
+        lifted.input = Area::vector(lifted.input.piece(0));
     }
     let store = if let Some((first, to)) = &call.slice {
         let room = make_room(to);
@@ -144,17 +144,12 @@ pub fn lift(comm: &Comm, call: &Call) -> Result<Option<Lifted>> {
         let room = make_room(&to);
         let is_scattered = call.shape.kind == Kind::ReduceScatter;
         lifted.output =
-            if is_scattered { Area::of_piece(room.clone()) } else { vector(room.clone()) };
+            if is_scattered { Area::of_piece(room.clone()) } else { Area::vector(room.clone()) };
         // What the first rank of an exscan gets is not defined: it stays as it is.
         let is_nothing = call.shape.kind == Kind::Exscan && comm.rank == 0;
         (!is_nothing).then_some((room, to))
     };
     Ok(Some(Lifted { call: lifted, memory, store, element, per_element }))
-}
-
-fn vector(piece: Piece) -> Area {
-    let count = piece.count;
-    Area::new(piece.base, piece.ty, Places::Cut { count, blocks: 1 })
 }
 
 impl Lifted {
