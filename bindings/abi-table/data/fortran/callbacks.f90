@@ -57,26 +57,10 @@
     end subroutine
   end interface
 
+  procedure(MPI_Datarep_conversion_function) :: MPI_CONVERSION_FN_NULL
+  procedure(MPI_Datarep_conversion_function_c) :: MPI_CONVERSION_FN_NULL_C
+
   interface
-    subroutine MPI_CONVERSION_FN_NULL(userbuf, datatype, count, filebuf, position, &
-        extra_state, ierror)
-      import :: C_PTR, MPI_ADDRESS_KIND, MPI_OFFSET_KIND, MPI_Datatype
-      type(C_PTR), value :: userbuf, filebuf
-      type(MPI_Datatype) :: datatype
-      integer :: count, ierror
-      integer(kind=MPI_OFFSET_KIND) :: position
-      integer(kind=MPI_ADDRESS_KIND) :: extra_state
-    end subroutine
-    subroutine MPI_CONVERSION_FN_NULL_C(userbuf, datatype, count, filebuf, position, &
-        extra_state, ierror)
-      import :: C_PTR, MPI_ADDRESS_KIND, MPI_COUNT_KIND, MPI_OFFSET_KIND, MPI_Datatype
-      type(C_PTR), value :: userbuf, filebuf
-      type(MPI_Datatype) :: datatype
-      integer(kind=MPI_COUNT_KIND) :: count
-      integer(kind=MPI_OFFSET_KIND) :: position
-      integer(kind=MPI_ADDRESS_KIND) :: extra_state
-      integer :: ierror
-    end subroutine
 @NULL_FUNCTIONS@
   end interface
 
